@@ -1,0 +1,85 @@
+import { realpathSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { TscrunError } from '../model/errors.ts'
+import { packageRoot } from './package-root.ts'
+
+/** The few entry points of koffi that tscrun uses (koffi 3). */
+export interface Koffi {
+  load(path: string): { func(name: string, result: string, args: readonly string[]): (...args: never[]) => unknown }
+  address(buffer: Uint8Array): bigint
+  node: {
+    poll(fd: number, options: object, callback: (status: number, events: number) => void): PollHandle
+  }
+}
+
+export interface PollHandle {
+  stop(): void
+  ref(): void
+  unref(): void
+}
+
+type RawSyscall = (nr: number, ...args: (number | bigint)[]) => number | bigint
+
+let koffi: Koffi | undefined
+let raw: RawSyscall | undefined
+let library: ReturnType<Koffi['load']> | undefined
+
+/**
+ * koffi, loaded on first use. Its `.node` file alone loads in 1 ms where the package takes 6,
+ * so that is tried first; any other layout of node_modules still works through the package.
+ */
+export function loadKoffi(): Koffi {
+  if (koffi !== undefined) return koffi
+  if (process.platform !== 'linux' || (process.arch !== 'x64' && process.arch !== 'arm64')) {
+    throw new TscrunError('UNSUPPORTED_PLATFORM', `tscrun needs Linux on x64 or arm64, this is ${process.platform} on ${process.arch}`, {
+      hint: 'use a Linux machine, a virtual machine or WSL2',
+    })
+  }
+  const require = createRequire(import.meta.url)
+  const scope = join(packageRoot(), 'node_modules', '@koromix', `koffi-linux-${process.arch}`)
+  for (const libc of ['linux', 'musl']) {
+    try {
+      koffi = require(join(scope, `${libc}_${process.arch}`, 'koffi.node')) as Koffi
+      return koffi
+    } catch (error) {
+      if (!isLoadFailure(error)) throw error
+    }
+  }
+  const main = realpathSync(require.resolve('koffi'))
+  koffi = createRequire(join(dirname(main), 'x.cjs'))(main) as Koffi
+  return koffi
+}
+
+/** Not there, or built for the other C library: the next candidate may fit. */
+function isLoadFailure(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'MODULE_NOT_FOUND' || error.code === 'ERR_DLOPEN_FAILED')
+}
+
+/** libtscrun.so, built from native/. */
+export function loadLibrary(): ReturnType<Koffi['load']> {
+  if (library !== undefined) return library
+  const path = nativeFile('libtscrun.so')
+  try {
+    library = loadKoffi().load(path)
+  } catch (error) {
+    if (error instanceof TscrunError) throw error
+    throw new TscrunError('HOST_UNSUPPORTED', `load ${path}: ${(error as Error).message}`, {
+      subject: path,
+      hint: 'in a checkout run `npm run build:native`',
+      cause: error,
+    })
+  }
+  return library
+}
+
+/** Path of one of the files built from native/ for this processor. */
+export function nativeFile(name: string): string {
+  return join(packageRoot(), 'native', process.arch, name)
+}
+
+/** `ts_syscall` of libtscrun.so: number and up to six register values in, result or -errno out. */
+export function rawSyscall(): RawSyscall {
+  raw ??= loadLibrary().func('ts_syscall', 'int64', Array.from({ length: 7 }, () => 'int64')) as unknown as RawSyscall
+  return raw
+}
