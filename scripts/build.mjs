@@ -1,0 +1,106 @@
+// Builds dist/: the command line (CJS with lazy chunks), the layer extractor (one CJS file), the library (ESM) and its
+// types. Plain JavaScript, because Node 20 runs no TypeScript.
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, rmdirSync, writeFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { rolldown } from 'rolldown'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const dist = join(root, 'dist')
+
+/** Every program of dist/, what it is made from, and how. */
+const BUNDLES = [
+  { from: 'src/cli/main.ts', name: 'cli/main', format: 'cjs', extension: 'cjs', chunks: 'cli/[name].cjs' },
+  { from: 'src/images/extractor/main.ts', name: 'extractor', format: 'cjs', extension: 'cjs', chunks: 'extractor/[name].cjs' },
+  { from: 'src/index.ts', name: 'index', format: 'esm', extension: 'js', chunks: 'lib/[name].js' },
+]
+
+// ES5, in a file of its own: an old Node cannot even parse the rest.
+const CLI_START = `'use strict'
+var v = process.versions.node.split('.')
+if (v[0] < 20 || (v[0] == 20 && v[1] < 19)) {
+  console.error('tscrun: Node ' + process.versions.node + ' is too old: tscrun needs 20.19 or newer (' + process.execPath + '; TSCRUN_NODE=/path/to/node names another)')
+  process.exit(125)
+}
+require('./cli/main.cjs')
+`
+
+async function bundle({ from, name, format, extension, chunks }) {
+  const build = await rolldown({
+    input: { [name]: join(root, from) },
+    cwd: root,
+    platform: 'node',
+    // koffi finds its native file next to its own package.
+    external: [/^koffi$/, /^@koromix\//],
+    resolve: {
+      // node-fetch brings a polyfill of 188 kB for what every supported Node has.
+      alias: { 'web-streams-polyfill/dist/ponyfill.es2018.js': 'node:stream/web' },
+    },
+    transform: { target: 'node20.19' },
+    onLog(level, log, handle) {
+      if (log.code === 'UNRESOLVED_IMPORT' || level === 'warn') throw new Error(log.message)
+      handle(level, log)
+    },
+  })
+  const { output } = await build.generate({
+    format,
+    entryFileNames: `[name].${extension}`,
+    chunkFileNames: chunks,
+    // Names and lines stay: they are what a stack trace shows.
+    minify: { compress: true, mangle: false, codegen: false },
+    comments: false,
+  })
+  await build.close()
+  return output.map((file) => ({ path: file.fileName, content: file.type === 'chunk' ? file.code : file.source }))
+}
+
+/** Types of the library, for what src/index.ts reaches; `npm run check` is what checks them. Answers what tsc wrote. */
+async function types() {
+  const project = join(root, 'scripts/tsconfig.types.json')
+  const lines = await run(join(root, 'node_modules/.bin/tsc'), ['-p', project, '--listEmittedFiles'])
+  return lines.filter((line) => line.startsWith('TSFILE: ')).map((line) => relative(dist, line.slice(8).trim()))
+}
+
+function run(program, args) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+    let text = ''
+    child.stdout.setEncoding('utf8').on('data', (part) => { text += part })
+    child.on('error', reject)
+    child.on('close', (code) => {
+      if (code === 0) resolve(text.split('\n'))
+      else reject(new Error(`${relative(root, program)} ended with ${code}\n${text}`))
+    })
+  })
+}
+
+/** Under another name first: a start during a build sees the old file or the new one. */
+function write({ path, content }) {
+  const target = join(dist, path)
+  mkdirSync(dirname(target), { recursive: true })
+  writeFileSync(`${target}.new`, content)
+  renameSync(`${target}.new`, target)
+}
+
+/** Removes what an earlier build left and this one did not write. */
+function prune(dir, keep) {
+  for (const entry of readdirSync(dir, { withFileTypes: true })) {
+    const path = join(dir, entry.name)
+    if (entry.isDirectory()) prune(path, keep)
+    else if (!keep.has(relative(dist, path))) rmSync(path)
+  }
+  if (readdirSync(dir).length === 0) rmdirSync(dir)
+}
+
+const present = BUNDLES.filter(({ from }) => existsSync(join(root, from)))
+for (const { from } of BUNDLES) if (!existsSync(join(root, from))) console.error(`build: there is no ${from} yet`)
+
+mkdirSync(dist, { recursive: true })
+const library = present.some(({ name }) => name === 'index')
+const [declarations, ...bundles] = await Promise.all([library ? types() : [], ...present.map(bundle)])
+const files = bundles.flat()
+for (const file of files) write(file)
+// Last: bin/tscrun takes this file for a finished build.
+write({ path: 'cli.cjs', content: CLI_START })
+prune(dist, new Set(['cli.cjs', ...declarations, ...files.map(({ path }) => path)]))
