@@ -1,0 +1,114 @@
+#!/bin/sh
+# Makes a fresh checkout runnable: npm packages, a C compiler, native/ and dist/. With --tests also the Debian packages
+# of scripts/test-packages.txt. Does only what is missing; says on stderr what it does; ends with 125 if it cannot.
+set -eu
+
+PATH=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
+export PATH
+here=${0%/*}
+root=$(cd "$here/.." && pwd -P)
+cd "$root"
+tests=
+[ "${1-}" != --tests ] || tests=1
+
+say() { echo "tscrun: $*" >&2; }
+fail() {
+  say "$*"
+  exit 125
+}
+
+# ---- who we are -------------------------------------------------------------------------------------------------
+me=$(id -u)
+owner=$(stat -c %u .)
+group=$(stat -c %g .)
+[ "$me" = 0 ] || [ "$me" = "$owner" ] || fail "$root belongs to uid $owner: run this as that user or as root"
+
+# What is built belongs to whom the checkout belongs, also under sudo.
+as_owner() {
+  if [ "$me" = "$owner" ]; then
+    "$@"
+  else
+    home=$(getent passwd "$owner" | cut -d: -f6)
+    HOME=${home:-/nonexistent} setpriv --reuid="$owner" --regid="$group" --clear-groups --no-new-privs -- "$@"
+  fi
+}
+
+# One bootstrap at a time; the lock is the checkout's directory itself and ends with this process.
+exec 9<"$root"
+if ! flock -n 9; then
+  say 'waiting for another bootstrap of this checkout'
+  flock 9
+fi
+
+# ---- Node -------------------------------------------------------------------------------------------------------
+node=${TSCRUN_NODE:-$(command -v node || true)}
+# shellcheck disable=SC2016 # words for the user to type
+[ -n "$node" ] || fail 'node is not in PATH: install Node 20.19 or newer; if sudo hides it, use `sudo env PATH="$PATH" ...`'
+as_owner "$node" -e 'var v = process.versions.node.split("."); process.exit(v[0] > 20 || (v[0] == 20 && v[1] >= 19) ? 0 : 3)' ||
+  case $? in
+    3) fail "Node $("$node" -p process.versions.node) is too old: tscrun needs 20.19 or newer ($node)" ;;
+    *) fail "the owner of the checkout (uid $owner) cannot run $node" ;;
+  esac
+arch=$("$node" -p process.arch)
+
+# ---- Debian packages --------------------------------------------------------------------------------------------
+# apt_install WHAT-FOR PACKAGE...   Announced first; the only thing done as root.
+apt_install() {
+  purpose=$1
+  shift
+  command -v apt-get >/dev/null || fail "missing $purpose (Debian's names): $*; install them and start again"
+  as_root=
+  if [ "$me" != 0 ]; then
+    command -v sudo >/dev/null || fail "missing $purpose: $*; install them as root: apt-get install $*"
+    as_root=sudo
+  fi
+  say "installing Debian packages $purpose: apt-get install $*"
+  $as_root /bin/sh scripts/apt-install.sh "$@" || fail "missing $purpose: $*; apt-get could not install them"
+}
+
+installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
+
+wanted=
+command -v make >/dev/null || wanted="$wanted make"
+command -v "${CC:-musl-gcc}" >/dev/null || wanted="$wanted gcc musl-tools"
+[ -e /usr/include/linux/types.h ] || wanted="$wanted linux-libc-dev"
+# shellcheck disable=SC2086 # a list of words
+[ -z "$wanted" ] || apt_install 'to compile native/' $wanted
+
+if [ -n "$tests" ]; then
+  wanted=
+  unpack=
+  while read -r package how; do
+    case $package in '' | '#'*) continue ;; esac
+    if [ "$how" = unpack ]; then
+      [ -e "test/.cache/packages/$package" ] || unpack="$unpack $package"
+    else
+      installed "$package" || wanted="$wanted $package"
+    fi
+  done <scripts/test-packages.txt
+  # shellcheck disable=SC2086
+  [ -z "$wanted" ] || apt_install 'for the tests' $wanted
+  for package in $unpack; do
+    say "unpacking for the tests: $package"
+    as_owner /bin/sh scripts/unpack-package.sh "$package" "test/.cache/packages/$package" ||
+      fail "missing for the tests: $package; apt-get could not fetch it"
+  done
+fi
+
+# ---- npm packages -----------------------------------------------------------------------------------------------
+done_by=node_modules/.package-lock.json # npm writes it last
+if ! [ -e "$done_by" ] || [ -n "$(find package-lock.json -newer "$done_by")" ]; then
+  npm=${node%/*}/npm
+  [ -x "$npm" ] || npm=$(command -v npm) || fail 'npm is not in PATH: install it beside Node'
+  say 'installing npm packages: npm ci'
+  as_owner env PATH="${node%/*}:$PATH" "$npm" ci --no-audit --no-fund --ignore-scripts --loglevel=error >&2 ||
+    fail 'npm packages are missing and npm ci could not install them (is the npm registry reachable?)'
+fi
+
+# ---- build ------------------------------------------------------------------------------------------------------
+say "compiling native/$arch"
+as_owner make -s -C native >&2 || fail 'make -C native did not succeed'
+say 'building dist/'
+as_owner "$node" scripts/build.mjs >&2 || fail 'the build did not succeed'
+printf '%s\n' "$node" | as_owner tee "native/$arch/node-path" >/dev/null
+say 'ready'
