@@ -12,7 +12,13 @@ const dist = join(root, 'dist')
 /** Every program of dist/, what it is made from, and how. */
 const BUNDLES = [
   { from: 'src/cli/main.ts', name: 'cli/main', format: 'cjs', extension: 'cjs', chunks: 'cli/[name].cjs' },
-  { from: 'src/images/extractor/main.ts', name: 'extractor', format: 'cjs', extension: 'cjs', chunks: 'extractor/[name].cjs' },
+  {
+    from: 'src/images/extractor/main.ts',
+    name: 'extractor',
+    format: 'cjs',
+    extension: 'cjs',
+    chunks: 'extractor/[name].cjs',
+  },
   { from: 'src/index.ts', name: 'index', format: 'esm', extension: 'js', chunks: 'lib/[name].js' },
 ]
 
@@ -66,7 +72,9 @@ function run(program, args) {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
     let text = ''
-    child.stdout.setEncoding('utf8').on('data', (part) => { text += part })
+    child.stdout.setEncoding('utf8').on('data', (part) => {
+      text += part
+    })
     child.on('error', reject)
     child.on('close', (code) => {
       if (code === 0) resolve(text.split('\n'))

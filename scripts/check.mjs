@@ -1,0 +1,44 @@
+// npm run check: everything that can be known without running tscrun, at once. Prints only what is wrong.
+import { spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+const CHECKS = {
+  types: ['tsc', '-p', '.'],
+  lint: ['oxlint', '--type-aware', '--deny-warnings'],
+  format: ['biome', 'format', '.'],
+  unused: ['knip', '--no-progress'],
+  layers: [
+    'vitest',
+    'run',
+    '--project',
+    'unit',
+    'test/unit/layers.test.ts',
+    '--configLoader',
+    'runner',
+    '--reporter=dot',
+  ],
+}
+
+function run([program, ...args]) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(`node_modules/.bin/${program}`, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
+    let text = ''
+    child.stdout.on('data', (part) => (text += part))
+    child.stderr.on('data', (part) => (text += part))
+    child.on('error', reject)
+    child.on('close', (code) => resolve({ code, text }))
+  })
+}
+
+const results = await Promise.all(
+  Object.entries(CHECKS).map(async ([name, command]) => ({ name, command, ...(await run(command)) })),
+)
+for (const { name, command, code, text } of results) {
+  if (code === 0) continue
+  console.error(`== ${name}: ${command.join(' ')}\n${text.trimEnd()}\n`)
+  process.exitCode = 1
+}
+const failed = results.filter(({ code }) => code !== 0).map(({ name }) => name)
+console.log(failed.length === 0 ? 'check: all well' : `check: ${failed.join(', ')}`)

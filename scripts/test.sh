@@ -1,0 +1,70 @@
+#!/bin/sh
+# npm test: all levels, from a fresh checkout. Levels may be named: scripts/test.sh unit kernel
+# The last line is the sum; the exit status is 0 only if something ran and nothing failed.
+set -eu
+cd "${0%/*}/.."
+
+levels=${*:-unit golden kernel clients guest}
+limit=1200 # seconds for one level
+
+if [ "$(id -u)" = 0 ]; then
+  sh scripts/bootstrap.sh --tests
+else
+  sh scripts/bootstrap.sh
+fi
+node=${TSCRUN_NODE:-$(command -v node)}
+results=$(mktemp -d)
+
+# A cgroup of our own: whatever a test leaves behind can be found and ended.
+cgroup=
+for mount in /sys/fs/cgroup /sys/fs/cgroup/unified; do
+  [ "$(id -u)" = 0 ] && [ -w "$mount/cgroup.procs" ] && [ -e "$mount/cgroup.controllers" ] || continue
+  home=$mount$(sed -n 's/^0:://p' /proc/self/cgroup)
+  cgroup=$mount/tscrun-test-$$
+  mkdir "$cgroup"
+  break
+done
+
+finish() {
+  trap '' HUP INT TERM
+  rm -rf "$results"
+  [ -n "$cgroup" ] || return 0
+  echo $$ >"$home/cgroup.procs"
+  echo 1 >"$cgroup/cgroup.kill"
+  until rmdir "$cgroup" 2>/dev/null; do sleep 0.1; done
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' HUP TERM
+[ -z "$cgroup" ] || echo $$ >"$cgroup/cgroup.procs"
+
+run_level() {
+  level=$1
+  shift
+  echo "== $level" >&2
+  status=0
+  # In the foreground, or Ctrl-C would not reach vitest; what vitest leaves is ended with the cgroup.
+  TSCRUN_TEST_CGROUP=$cgroup timeout --foreground -k 10 "$limit" "$@" "$node" node_modules/vitest/vitest.mjs run \
+    --project "$level" --configLoader runner --reporter=default --reporter=json \
+    --outputFile.json="$results/$level.json" </dev/null || status=$?
+  echo "$status" >"$results/$level.status"
+}
+
+for level in $levels; do
+  case $level in
+    unit | golden) run_level "$level" ;;
+    kernel | clients | guest)
+      if [ "$(id -u)" = 0 ]; then
+        run_level "$level" unshare --mount --propagation private
+      else
+        echo "== $level: needs root, not run (sudo npm test runs it)" >&2
+      fi
+      ;;
+    *)
+      echo "scripts/test.sh: no level is called $level (unit golden kernel clients guest)" >&2
+      exit 125
+      ;;
+  esac
+done
+
+"$node" scripts/test-summary.mjs "$results"

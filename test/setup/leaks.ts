@@ -1,0 +1,121 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { errnoOf } from '../../src/model/errors.ts'
+
+/** What a test may leave behind on the machine, by kind; each a line for a person. */
+type Traces = ReadonlyMap<string, ReadonlySet<string>>
+
+/** vitest's global setup: remembers the machine, and fails the run if something new is there at its end. */
+export default function watchForLeaks(): () => Promise<void> {
+  const before = traces()
+  return async () => {
+    let left = leaks(before, traces())
+    // The last processes of a container may still be on their way out.
+    for (let round = 0; left.length > 0 && round < 20; round++) {
+      await setTimeout(100)
+      left = leaks(before, traces())
+    }
+    if (left.length === 0) return
+    // vitest reports an error at its close but ends with 0.
+    process.exitCode = 1
+    throw new Error(`the tests left behind:\n  ${left.join('\n  ')}`)
+  }
+}
+
+/** What is in `after` and not in `before`, one line each. */
+export function leaks(before: Traces, after: Traces): string[] {
+  return [...after].flatMap(([kind, found]) =>
+    [...found].filter((trace) => before.get(kind)?.has(trace) !== true).map((trace) => `${kind} ${trace}`),
+  )
+}
+
+function traces(): Traces {
+  return new Map([
+    ['mount', mounts()],
+    ['cgroup', cgroups()],
+    ['process', processes()],
+    ['shared memory', entries('/dev/shm')],
+    ['network namespace', entries('/run/netns')],
+    ['runtime state', entries('/run/tscrun')],
+  ])
+}
+
+/** Type, source and place; the ids at the start of a line say nothing (proc_pid_mountinfo(5)). */
+function mounts(): Set<string> {
+  const lines = readFileSync('/proc/self/mountinfo', 'utf8').trimEnd().split('\n')
+  return new Set(lines.map((line) => line.split(' ').slice(3).join(' ')))
+}
+
+function cgroups(): Set<string> {
+  const found = new Set<string>()
+  for (const root of ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']) {
+    if (!existsSync(join(root, 'cgroup.controllers'))) continue
+    for (const path of directoriesBelow(root)) {
+      // The common parent of all containers stays.
+      if (path.includes('/tscrun') && !path.includes('/tscrun-test-') && !path.endsWith('/tscrun')) found.add(path)
+    }
+  }
+  return found
+}
+
+function directoriesBelow(dir: string): string[] {
+  return entriesOf(dir)
+    .filter((entry) => entry.isDirectory())
+    .flatMap(({ name }) => [join(dir, name), ...directoriesBelow(join(dir, name))])
+}
+
+/** Those of the cgroup that scripts/test.sh made for this run, our own kind and the ones above it aside. */
+function processes(): Set<string> {
+  const cgroup = process.env['TSCRUN_TEST_CGROUP']
+  if (cgroup === undefined || cgroup === '') return new Set()
+  const pids = readFileSync(join(cgroup, 'cgroup.procs'), 'utf8').trim().split('\n').map(Number)
+  const parents = new Map(pids.map((pid) => [pid, parentOf(pid)]))
+  const above = new Set<number>()
+  for (let pid = process.pid; pid > 0 && !above.has(pid); pid = parentOf(pid) ?? 0) above.add(pid)
+  const known = new Set([...above, ...workers(pids, parents)])
+  return new Set(
+    pids
+      .filter((pid) => !known.has(pid) && parents.get(pid) !== undefined)
+      .map((pid) => `${pid} (child of ${parents.get(pid)}): ${commandOf(pid)}`),
+  )
+}
+
+/** vitest's worker processes are this process's own children and end after this check. */
+function workers(pids: readonly number[], parents: ReadonlyMap<number, number | undefined>): number[] {
+  return pids.filter((pid) => parents.get(pid) === process.pid && commandOf(pid).includes('vitest'))
+}
+
+/** undefined for a process that is gone, or dead and waiting for its parent. */
+function parentOf(pid: number): number | undefined {
+  const status = contentOf(`/proc/${pid}/stat`)
+  const fields = status?.slice(status.lastIndexOf(')') + 2).split(' ')
+  return fields === undefined || fields[0] === 'Z' ? undefined : Number(fields[1])
+}
+
+function commandOf(pid: number): string {
+  return (contentOf(`/proc/${pid}/cmdline`) ?? '').replaceAll('\0', ' ').trim()
+}
+
+function entries(dir: string): Set<string> {
+  return new Set(entriesOf(dir).map(({ name }) => join(dir, name)))
+}
+
+function entriesOf(dir: string): { name: string; isDirectory(): boolean }[] {
+  try {
+    return readdirSync(dir, { withFileTypes: true })
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error
+    return []
+  }
+}
+
+function contentOf(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    const errno = errnoOf(error)
+    if (errno !== 'ENOENT' && errno !== 'ESRCH') throw error
+    return undefined
+  }
+}

@@ -1,0 +1,44 @@
+import { defineConfig } from 'vitest/config'
+
+/** vitest cannot interrupt a blocked system call: such tests run one file at a time, in processes, under scripts/test.sh's clock. */
+const SERIAL = { pool: 'forks', fileParallelism: false, testTimeout: 60_000, hookTimeout: 120_000 } as const
+
+export default defineConfig({
+  test: {
+    // Files that root leaves in node_modules would be in the owner's way.
+    cache: false,
+    projects: [
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], pool: 'forks', testTimeout: 20_000 } },
+      { test: { name: 'golden', include: ['test/golden/**/*.test.ts'], pool: 'forks', testTimeout: 20_000 } },
+      {
+        test: {
+          name: 'kernel',
+          include: ['test/kernel/**/*.test.ts', 'test/advisories/**/*.test.ts'],
+          globalSetup: ['test/setup/leaks.ts'],
+          ...SERIAL,
+        },
+      },
+      {
+        test: {
+          name: 'clients',
+          include: ['test/clients/**/*.test.ts'],
+          globalSetup: ['test/setup/leaks.ts'],
+          ...SERIAL,
+        },
+      },
+      // Boots one machine; the tests of guest-inner are its results.
+      { test: { name: 'guest', include: ['test/guest/*.test.ts'], ...SERIAL } },
+      {
+        test: {
+          name: 'guest-inner',
+          include: process.env['TSCRUN_IN_GUEST'] === '1' ? ['test/guest/inner/**/*.test.ts'] : [],
+          globalSetup: ['test/setup/leaks.ts'],
+          ...SERIAL,
+          // Emulated processors are ten times slower.
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+        },
+      },
+    ],
+  },
+})
