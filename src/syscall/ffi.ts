@@ -9,12 +9,13 @@ export interface Koffi {
   load(path: string): { func(name: string, result: string, args: readonly string[]): (...args: never[]) => unknown }
   address(buffer: Uint8Array): bigint
   node: {
-    poll(fd: number, options: object, callback: (status: number, events: number) => void): PollHandle
+    poll(fd: number, options: { readable?: boolean; disconnect?: boolean }, callback: () => void): PollHandle
   }
 }
 
 export interface PollHandle {
   stop(): void
+  close(): void
   ref(): void
   unref(): void
 }

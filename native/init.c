@@ -1,0 +1,142 @@
+/*
+ * The container's first process, from its birth as a fork of the stage to its exec of the user's command.
+ */
+#define _GNU_SOURCE
+#include "stage.h"
+
+#include <errno.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Runs the child column, which ends in an exec; whatever comes back from it was told as a failure. */
+void run_init(struct run *run)
+{
+	for (int signal_number = 1; signal_number < NSIG; signal_number++)
+		signal(signal_number, SIG_DFL);
+	prctl(PR_SET_NAME, "tscrun-init");
+	run_column(run, COLUMN_CHILD);
+	_exit(125);
+}
+
+int op_clone(struct run *run, const struct arg *args)
+{
+	int pair[2], pidfd = -1;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	struct clone_args clone = {
+		.flags = args[0].u | CLONE_PIDFD,
+		.pidfd = (uintptr_t)&pidfd,
+		.exit_signal = args[0].u & CLONE_PARENT ? 0 : SIGCHLD,
+	};
+	if (args[1].fd >= 0) {
+		clone.flags |= CLONE_INTO_CGROUP;
+		clone.cgroup = (uint64_t)args[1].fd;
+	}
+	long pid = syscall(SYS_clone3, &clone, sizeof clone);
+	if (pid < 0) {
+		int failed = -errno;
+		close(pair[0]);
+		close(pair[1]);
+		return failed;
+	}
+	close(pair[pid == 0 ? 0 : 1]);
+	run->sync = pair[pid == 0 ? 1 : 0];
+	if (pid == 0)
+		run_init(run);
+	run->init = (pid_t)pid;
+	run->init_pidfd = pidfd;
+	return 0;
+}
+
+/* Waits for every orphan as process 1, hands signals on, and ends as its one child ended. */
+static void reap_until(pid_t child)
+{
+	sigset_t all;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	for (;;) {
+		int signal_number = sigwaitinfo(&all, NULL), status;
+		if (signal_number != SIGCHLD && signal_number > 0)
+			kill(child, signal_number);
+		pid_t pid;
+		while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+			if (pid == child)
+				_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+	}
+}
+
+int op_reaper(struct run *run, const struct arg *args)
+{
+	(void)args;
+	pid_t child = fork();
+	if (child < 0)
+		return -errno;
+	if (child > 0) {
+		/* The sync socket's end tells that the command runs: it must not stay open here. */
+		syscall(SYS_close_range, 3, ~0u, 0);
+		prctl(PR_SET_NAME, "init");
+		reap_until(child);
+	}
+	(void)run;
+	return setsid() < 0 ? -errno : 0;
+}
+
+int op_set_env(struct run *run, const struct arg *args)
+{
+	char **env = calloc(args[0].len + 1, sizeof *env);
+	if (!env)
+		return -ENOMEM;
+	const char *text = args[0].p;
+	for (uint64_t i = 0; i < args[0].len; i++, text += strlen(text) + 1)
+		env[i] = (char *)(uintptr_t)text;
+	run->env = env;
+	return 0;
+}
+
+/* execve, trying each directory of the search path for a name without a slash, as execvp(3) does. */
+static int search_and_exec(const char *name, const char *path, char **argv, char **env)
+{
+	char full[4096];
+	int result = -ENOENT;
+	size_t name_len = strlen(name);
+	while (path && *path) {
+		const char *colon = strchr(path, ':');
+		size_t len = colon ? (size_t)(colon - path) : strlen(path);
+		if (len > 0 && len + name_len + 2 <= sizeof full) {
+			memcpy(full, path, len);
+			full[len] = '/';
+			memcpy(full + len + 1, name, name_len + 1);
+			execve(full, argv, env);
+			if (errno == EACCES)
+				result = -EACCES;
+			else if (errno != ENOENT && errno != ENOTDIR)
+				return -errno;
+		}
+		path = colon ? colon + 1 : NULL;
+	}
+	return result;
+}
+
+int op_exec(struct run *run, const struct arg *args)
+{
+	static char *no_env[] = {NULL};
+	char **argv = calloc(args[1].len + 1, sizeof *argv);
+	if (!argv)
+		return -ENOMEM;
+	const char *text = args[1].p;
+	for (uint64_t i = 0; i < args[1].len; i++, text += strlen(text) + 1)
+		argv[i] = (char *)(uintptr_t)text;
+	char **env = run->env ? run->env : no_env;
+	if (!strchr(args[0].p, '/'))
+		return search_and_exec(args[0].p, args[2].p, argv, env);
+	execve(args[0].p, argv, env);
+	return -errno;
+}

@@ -1,0 +1,150 @@
+/* Steps on mounts: the new mount calls throughout, so that a mount is a descriptor before it has a place. */
+#define _GNU_SOURCE
+#include "stage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* musl has <sys/mount.h>, whose names clash with the kernel's header. */
+int mount(const char *, const char *, const char *, unsigned long, const void *);
+int umount2(const char *, int);
+#define DETACH 2 /* MNT_DETACH */
+
+int op_mount(struct run *run, const struct arg *args)
+{
+	(void)run;
+	const char *data = args[4].len ? args[4].p : NULL;
+	return mount(args[0].p, args[1].p, args[2].p, args[3].u, data) < 0 ? -errno : 0;
+}
+
+int op_umount(struct run *run, const struct arg *args)
+{
+	(void)run;
+	return umount2(args[0].p, (int)args[1].u) < 0 ? -errno : 0;
+}
+
+static int open_tree(int dir, const char *path, unsigned flags)
+{
+	return (int)syscall(SYS_open_tree, dir, path, flags | OPEN_TREE_CLOEXEC);
+}
+
+static int move_mount(int from, int to, const char *path)
+{
+	unsigned flags = MOVE_MOUNT_F_EMPTY_PATH | (*path ? 0 : MOVE_MOUNT_T_EMPTY_PATH);
+	return syscall(SYS_move_mount, from, "", to, path, flags) < 0 ? -errno : 0;
+}
+
+int op_open_tree(struct run *run, const struct arg *args)
+{
+	return store_fd(run, &args[0], open_tree(args[1].fd, args[2].p, (unsigned)args[3].u));
+}
+
+int op_mount_setattr(struct run *run, const struct arg *args)
+{
+	(void)run;
+	struct mount_attr attr = {
+		.attr_set = args[2].u,
+		.attr_clr = args[3].u,
+		.propagation = args[4].u,
+		.userns_fd = args[5].fd >= 0 ? (uint64_t)args[5].fd : 0,
+	};
+	unsigned flags = (unsigned)args[1].u | AT_EMPTY_PATH;
+	return syscall(SYS_mount_setattr, args[0].fd, "", flags, &attr, sizeof attr) < 0 ? -errno : 0;
+}
+
+int op_move_mount(struct run *run, const struct arg *args)
+{
+	(void)run;
+	return move_mount(args[0].fd, args[1].fd, args[2].p);
+}
+
+int op_fsopen(struct run *run, const struct arg *args)
+{
+	return store_fd(run, &args[0], (int)syscall(SYS_fsopen, args[1].p, FSOPEN_CLOEXEC));
+}
+
+int op_fsconfig(struct run *run, const struct arg *args)
+{
+	(void)run;
+	const char *key = args[2].len ? args[2].p : NULL, *value = args[3].len ? args[3].p : NULL;
+	return syscall(SYS_fsconfig, args[0].fd, (unsigned)args[1].u, key, value, 0) < 0 ? -errno : 0;
+}
+
+int op_fsmount(struct run *run, const struct arg *args)
+{
+	return store_fd(run, &args[0], (int)syscall(SYS_fsmount, args[1].fd, FSMOUNT_CLOEXEC, (unsigned)args[2].u));
+}
+
+/* pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one and is then taken off. */
+int op_pivot_root(struct run *run, const struct arg *args)
+{
+	(void)run;
+	if (fchdir(args[0].fd) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", DETACH) < 0 || chdir("/") < 0)
+		return -errno;
+	return 0;
+}
+
+int op_chroot(struct run *run, const struct arg *args)
+{
+	(void)run;
+	return fchdir(args[0].fd) < 0 || chroot(".") < 0 || chdir("/") < 0 ? -errno : 0;
+}
+
+static int open_in_root(int root, const char *path)
+{
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+	return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+}
+
+/* Covers a file with the null device or a directory with an empty one: which it is, only the run can know. */
+int op_mask_path(struct run *run, const struct arg *args)
+{
+	(void)run;
+	struct stat info;
+	cleanup_close target = open_in_root(args[0].fd, args[1].p);
+	if (target < 0 || fstat(target, &info) < 0)
+		return -errno;
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+	int cover = S_ISDIR(info.st_mode) ? args[3].fd : args[2].fd;
+	cleanup_close tree = open_tree(cover, "", AT_EMPTY_PATH | OPEN_TREE_CLONE);
+	if (tree < 0 || syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0)
+		return -errno;
+	return move_mount(tree, target, "");
+}
+
+/* Binds a path onto itself, read-only; recursive, since a mount below may be locked to its parent (user namespaces). */
+int op_readonly_path(struct run *run, const struct arg *args)
+{
+	(void)run;
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+	cleanup_close target = open_in_root(args[0].fd, args[1].p);
+	if (target < 0)
+		return -errno;
+	cleanup_close tree = open_tree(target, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | AT_RECURSIVE);
+	if (tree < 0)
+		return -errno;
+	if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) < 0)
+		return -errno;
+	return move_mount(tree, target, "");
+}
+
+/* A pair of a devpts instance; the slave comes from the master, never by a path (CVE-2025-52565). */
+int op_open_pty(struct run *run, const struct arg *args)
+{
+	int unlocked = 0;
+	cleanup_close master = openat(args[2].fd, "ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlocked) < 0)
+		return -errno;
+	int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (slave < 0)
+		return -errno;
+	int failed = store_fd(run, &args[1], slave);
+	return failed ? failed : store_fd(run, &args[0], take_fd(&master));
+}

@@ -1,0 +1,236 @@
+/* Steps on the process itself: namespaces, identity, limits. */
+#define _GNU_SOURCE
+#include "stage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/close_range.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define PROC_MAGIC 0x9fa0
+
+int op_unshare(struct run *run, const struct arg *args)
+{
+	(void)run;
+	return unshare((int)args[0].u) < 0 ? -errno : 0;
+}
+
+int op_setns(struct run *run, const struct arg *args)
+{
+	(void)run;
+	return setns(args[0].fd, (int)args[1].u) < 0 ? -errno : 0;
+}
+
+/* A file below /proc/<init>, after making sure that /proc is a procfs. */
+static int open_of_init(struct run *run, const char *name, int flags)
+{
+	char path[128];
+	struct statfs info;
+	cleanup_close proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (proc < 0 || fstatfs(proc, &info) < 0)
+		return -1;
+	if (info.f_type != PROC_MAGIC) {
+		errno = ENOTSUP;
+		return -1;
+	}
+	if ((size_t)snprintf(path, sizeof path, "%d/%s", (int)run->init, name) >= sizeof path) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	return openat(proc, path, flags | O_CLOEXEC);
+}
+
+int op_open_proc(struct run *run, const struct arg *args)
+{
+	return store_fd(run, &args[0], open_of_init(run, args[1].p, O_RDONLY));
+}
+
+int op_write_proc(struct run *run, const struct arg *args)
+{
+	cleanup_close fd = open_of_init(run, args[0].p, O_WRONLY);
+	if (fd < 0)
+		return -errno;
+	ssize_t written = write(fd, args[1].p, args[1].len);
+	if (written < 0)
+		return -errno;
+	return (uint64_t)written == args[1].len ? 0 : -EIO;
+}
+
+int op_setsid(struct run *run, const struct arg *args)
+{
+	(void)run;
+	(void)args;
+	return setsid() < 0 ? -errno : 0;
+}
+
+int op_sethostname(struct run *run, const struct arg *args)
+{
+	(void)run;
+	return sethostname(args[0].p, args[0].len) < 0 ? -errno : 0;
+}
+
+int op_setdomainname(struct run *run, const struct arg *args)
+{
+	(void)run;
+	return setdomainname(args[0].p, args[0].len) < 0 ? -errno : 0;
+}
+
+int op_loopback_up(struct run *run, const struct arg *args)
+{
+	(void)run;
+	(void)args;
+	struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+	cleanup_close fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
+}
+
+int op_set_ids(struct run *run, const struct arg *args)
+{
+	(void)run;
+	uid_t uid = (uid_t)args[0].u;
+	gid_t gid = (gid_t)args[1].u;
+	return setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0 ? -errno : 0;
+}
+
+int op_setgroups(struct run *run, const struct arg *args)
+{
+	(void)run;
+	return setgroups(args[0].len / sizeof(gid_t), (const void *)args[0].p) < 0 ? -errno : 0;
+}
+
+int op_prctl(struct run *run, const struct arg *args)
+{
+	(void)run;
+	return prctl((int)args[0].u, args[1].u, args[2].u, args[3].u, args[4].u) < 0 ? -errno : 0;
+}
+
+int op_rlimit(struct run *run, const struct arg *args)
+{
+	(void)run;
+	struct rlimit limit = {args[1].u, args[2].u};
+	return setrlimit((int)args[0].u, &limit) < 0 ? -errno : 0;
+}
+
+int op_umask(struct run *run, const struct arg *args)
+{
+	(void)run;
+	umask((mode_t)args[0].u);
+	return 0;
+}
+
+/* The kernel says "(unreachable)" for a directory outside the root (CVE-2024-21626). */
+int op_chdir(struct run *run, const struct arg *args)
+{
+	(void)run;
+	char where[4096];
+	if (chdir(args[0].p) < 0)
+		return -errno;
+	if (syscall(SYS_getcwd, where, sizeof where) < 0)
+		return -errno;
+	return where[0] == '/' ? 0 : -EXDEV;
+}
+
+int op_dup(struct run *run, const struct arg *args)
+{
+	(void)run;
+	return dup2(args[0].fd, (int)args[1].u) < 0 ? -errno : 0;
+}
+
+int op_controlling_tty(struct run *run, const struct arg *args)
+{
+	(void)run;
+	return ioctl(args[0].fd, TIOCSCTTY, 0) < 0 ? -errno : 0;
+}
+
+int op_close_fds(struct run *run, const struct arg *args)
+{
+	(void)run;
+	(void)args;
+	return syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) < 0 ? -errno : 0;
+}
+
+/* Between stage and init: a number that names a meeting point, perhaps with a descriptor. */
+static int send_sync(struct run *run, uint32_t value, int fd)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec part = {&value, sizeof value};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+	if (fd >= 0) {
+		message.msg_control = &control;
+		message.msg_controllen = sizeof control.space;
+		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+		header->cmsg_level = SOL_SOCKET;
+		header->cmsg_type = SCM_RIGHTS;
+		header->cmsg_len = CMSG_LEN(sizeof fd);
+		memcpy(CMSG_DATA(header), &fd, sizeof fd);
+	}
+	return sendmsg(run->sync, &message, MSG_NOSIGNAL) == sizeof value ? 0 : -errno;
+}
+
+static int receive_sync(struct run *run, uint32_t expected, int *fd)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	uint32_t value = 0;
+	struct iovec part = {&value, sizeof value};
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.space};
+	ssize_t got;
+	do
+		got = recvmsg(run->sync, &message, MSG_CMSG_CLOEXEC);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return -errno;
+	if (got == 0)
+		return -ECONNRESET; /* the other one has ended */
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	int received = -1;
+	if (header && header->cmsg_type == SCM_RIGHTS)
+		memcpy(&received, CMSG_DATA(header), sizeof received);
+	if (got != sizeof value || value != expected || (fd != NULL) != (received >= 0))
+		return -EPROTO;
+	if (fd)
+		*fd = received;
+	return 0;
+}
+
+#define FD_MESSAGE 0xfdu
+
+int op_notify(struct run *run, const struct arg *args)
+{
+	return send_sync(run, (uint32_t)args[0].u, -1);
+}
+
+int op_wait(struct run *run, const struct arg *args)
+{
+	return receive_sync(run, (uint32_t)args[0].u, NULL);
+}
+
+int op_send_fd(struct run *run, const struct arg *args)
+{
+	return send_sync(run, FD_MESSAGE, args[0].fd);
+}
+
+int op_recv_fd(struct run *run, const struct arg *args)
+{
+	int fd = -1;
+	int failed = receive_sync(run, FD_MESSAGE, &fd);
+	return failed ? failed : store_fd(run, &args[0], fd);
+}

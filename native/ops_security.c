@@ -1,0 +1,87 @@
+/* Steps that take rights away. A failure here always ends the start. */
+#define _GNU_SOURCE
+#include "stage.h"
+
+#include <errno.h>
+#include <linux/bpf.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/keyctl.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int op_bounding(struct run *run, const struct arg *args)
+{
+	(void)run;
+	for (unsigned long capability = 0; capability < 64; capability++) {
+		if (args[0].u >> capability & 1)
+			continue;
+		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) {
+			if (errno == EINVAL) /* past the last one this kernel knows */
+				return 0;
+			return -errno;
+		}
+	}
+	return 0;
+}
+
+int op_capset(struct run *run, const struct arg *args)
+{
+	(void)run;
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct data[2];
+	for (int word = 0; word < 2; word++) {
+		data[word].effective = (uint32_t)(args[0].u >> 32 * word);
+		data[word].permitted = (uint32_t)(args[1].u >> 32 * word);
+		data[word].inheritable = (uint32_t)(args[2].u >> 32 * word);
+	}
+	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
+int op_ambient(struct run *run, const struct arg *args)
+{
+	(void)run;
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+		return -errno;
+	for (unsigned long capability = 0; capability < 64; capability++)
+		if (args[0].u >> capability & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0)
+			return -errno;
+	return 0;
+}
+
+int op_seccomp(struct run *run, const struct arg *args)
+{
+	(void)run;
+	if (args[1].len % sizeof(struct sock_filter) || args[1].len / sizeof(struct sock_filter) > BPF_MAXINSNS)
+		return -EINVAL;
+	struct sock_fprog program = {(unsigned short)(args[1].len / sizeof(struct sock_filter)),
+				     (struct sock_filter *)(uintptr_t)args[1].p};
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, (unsigned)args[0].u, &program) < 0 ? -errno : 0;
+}
+
+int op_new_keyring(struct run *run, const struct arg *args)
+{
+	(void)run;
+	(void)args;
+	return syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 ? -errno : 0;
+}
+
+int op_device_filter(struct run *run, const struct arg *args)
+{
+	(void)run;
+	union bpf_attr load = {
+		.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE,
+		.insn_cnt = (uint32_t)(args[1].len / sizeof(struct bpf_insn)),
+		.insns = (uintptr_t)args[1].p,
+		.license = (uintptr_t) "Apache-2.0",
+	};
+	cleanup_close program = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load);
+	if (program < 0)
+		return -errno;
+	union bpf_attr attach = {.attach_type = BPF_CGROUP_DEVICE, .attach_flags = BPF_F_ALLOW_MULTI};
+	attach.target_fd = (uint32_t)args[0].fd;
+	attach.attach_bpf_fd = (uint32_t)program;
+	return syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof attach) < 0 ? -errno : 0;
+}

@@ -1,0 +1,153 @@
+/*
+ * The contract between TypeScript, which computes what the kernel is asked for, and this program, which asks it.
+ * src/model/step.ts holds the same table; test/unit/plan-contract.test.ts reads both.
+ *
+ * A plan is a header, then three columns of steps: parent (run by the stage or the monitor), child (run by the
+ * container's first process up to its exec), teardown (run by the monitor after the end), then pumps (bytes the
+ * monitor copies). Everything is little endian and padded to 8 bytes.
+ *
+ * A signature has one letter for each argument:
+ *   u  an unsigned 64-bit number
+ *   f  a slot that is read: it holds a file descriptor (or NONE, CWD)
+ *   o  a slot that is written
+ *   s  a text: length without its NUL, the bytes, NUL
+ *   b  bytes: length, the bytes
+ *   v  a list of texts: length, a count, then the texts, each ended by NUL
+ */
+#ifndef TSCRUN_PLAN_H
+#define TSCRUN_PLAN_H
+
+#include <stdint.h>
+
+#define PLAN_MAGIC 0x31525354u /* "TSR1" */
+#define PLAN_MAX_BYTES (16u << 20)
+#define MAX_ARGS 8
+#define MAX_SLOTS 2048
+#define SLOT_NONE 0xffffffffu
+#define SLOT_CWD 0xfffffffeu
+
+/* clang-format off */
+#define TSCRUN_OPS(X)                                                                        \
+	/* files: directory slot, path, ... */                                               \
+	X(1, open, "ofsuuu")        /* flags (x86-64's), mode, resolve: openat2(2) */       \
+	X(2, mkdir, "fsu")          /* mode */                                               \
+	X(3, mknod, "fsuu")         /* mode, device */                                       \
+	X(4, symlink, "sfs")        /* target, directory, path */                            \
+	X(5, chown, "fsuu")         /* uid, gid; an empty path is the slot itself */         \
+	X(6, chmod, "fsu")          /* mode */                                               \
+	X(7, write_file, "fsb")     /* open for writing, one write, close */                 \
+	X(8, close, "f")                                                                     \
+	X(9, fchdir, "f")                                                                    \
+	X(10, target, "ofsuuf")     /* a mount point below a root: kind, mode, like what */  \
+	X(11, pipe, "oo")           /* reading end, writing end */                           \
+	X(12, rmdir, "fs")                                                                   \
+	X(13, create_file, "fsub")  /* mode, content; an existing file is replaced */        \
+	/* mounts */                                                                         \
+	X(20, mount, "sssus")       /* source, target, type, flags, data: mount(2) */        \
+	X(21, umount, "su")         /* flags */                                              \
+	X(22, open_tree, "ofsu")    /* flags */                                              \
+	X(23, mount_setattr, "fuuuuf") /* at_flags, set, clear, propagation, userns */       \
+	X(24, move_mount, "ffs")    /* mount, directory, path (empty: the slot itself) */    \
+	X(25, fsopen, "os")                                                                  \
+	X(26, fsconfig, "fuss")     /* command, key, value */                                \
+	X(27, fsmount, "ofu")       /* attributes */                                         \
+	X(28, pivot_root, "f")                                                               \
+	X(29, mask_path, "fsff")    /* root, path, null device, empty directory */           \
+	X(30, readonly_path, "fs")                                                           \
+	X(31, open_pty, "oof")      /* master, slave, devpts */                              \
+	X(32, chroot, "f")                                                                   \
+	/* processes and namespaces */                                                       \
+	X(40, unshare, "u")                                                                  \
+	X(41, setns, "fu")                                                                   \
+	X(42, clone, "uf")          /* flags, cgroup: the child runs the child column */     \
+	X(43, open_proc, "os")      /* a file of the child's directory in /proc */           \
+	X(44, write_proc, "sb")                                                              \
+	X(45, setsid, "")                                                                    \
+	X(46, sethostname, "s")                                                              \
+	X(47, setdomainname, "s")                                                            \
+	X(48, loopback_up, "")                                                               \
+	X(49, set_ids, "uu")        /* uid, gid: all three of each */                        \
+	X(50, setgroups, "b")       /* 32-bit gids */                                        \
+	X(51, prctl, "uuuuu")                                                                \
+	X(52, rlimit, "uuu")        /* resource, soft, hard */                               \
+	X(53, umask, "u")                                                                    \
+	X(54, chdir, "s")           /* and the result must lie inside the root */            \
+	X(55, dup, "fu")            /* onto this number */                                   \
+	X(56, controlling_tty, "f")                                                          \
+	X(57, close_fds, "")        /* mark all but 0-2 close-on-exec */                     \
+	X(58, reaper, "")           /* stay as process 1, the rest of the column in a child */ \
+	X(59, exec, "svs")          /* command, arguments, search path; environment: set_env */ \
+	X(60, set_env, "v")                                                                  \
+	/* security */                                                                       \
+	X(70, bounding, "u")        /* keep these capabilities */                            \
+	X(71, capset, "uuu")        /* effective, permitted, inheritable */                  \
+	X(72, ambient, "u")                                                                  \
+	X(73, seccomp, "ub")        /* flags, struct sock_filter[] */                        \
+	X(74, new_keyring, "")                                                               \
+	X(75, sysctl, "fsb")        /* procfs, path below sys/, value */                     \
+	/* cgroup */                                                                         \
+	X(80, device_filter, "fb")  /* cgroup, struct bpf_insn[] */                          \
+	X(81, cgroup_remove, "fs")  /* parent, name: kill, wait until empty, rmdir */        \
+	/* between the two processes */                                                      \
+	X(90, notify, "u")                                                                   \
+	X(91, wait, "u")                                                                     \
+	X(92, send_fd, "f")                                                                  \
+	X(93, recv_fd, "o")
+/* clang-format on */
+
+enum column { COLUMN_PARENT, COLUMN_CHILD, COLUMN_TEARDOWN, COLUMNS };
+
+struct plan_header {
+	uint32_t magic;
+	uint32_t flags;     /* PLAN_* below */
+	uint32_t slots;     /* how many there are */
+	uint32_t inherited; /* slots 0..n-1 hold descriptors 5..5+n-1 at the start */
+	uint32_t steps[COLUMNS];
+	uint32_t pumps;
+	uint32_t cgroup_slot; /* where memory.events and cgroup.kill are, or NONE */
+	uint32_t mntns_slot;  /* held open until the exit has been told, or NONE */
+};
+
+#define PLAN_TRACE 1u    /* tell each step as it is done */
+#define PLAN_MONITOR 2u  /* stay and supervise; else end after the parent column */
+
+struct plan_step {
+	uint16_t op;
+	uint16_t tolerate[3]; /* errnos that are no failure, 0: none */
+	uint32_t size;        /* bytes of the arguments that follow */
+	uint32_t pad;
+};
+
+/* Copy from one slot to another. A terminal pump also moves its size and restores the outer side's mode. */
+struct plan_pump {
+	uint32_t from;
+	uint32_t to;
+	uint32_t flags;
+	uint32_t pad;
+};
+#define PUMP_STDIN 1u    /* end of input closes `to` */
+#define PUMP_TERMINAL 2u /* `from` is the outer terminal, `to` the master: raw mode, window size */
+
+/* One datagram on the control socket, both ways. */
+struct message {
+	uint32_t type;
+	uint32_t column;
+	uint32_t step;
+	uint32_t error;
+	uint64_t a;
+	uint64_t b;
+};
+enum {
+	MSG_FAILED = 1,  /* column, step, error */
+	MSG_TRACE = 2,   /* column, step, error, a: nanoseconds of CLOCK_MONOTONIC */
+	MSG_STARTED = 3, /* a: pid, b: start time in clock ticks (field 22 of /proc/PID/stat) */
+	MSG_EXITED = 4,  /* a: wait status, b: 1 if the kernel's OOM killer took part */
+	MSG_SIGNAL = 16, /* a: signal for the container's first process */
+	MSG_RESIZE = 17, /* a: rows, b: columns */
+};
+
+#define CONTROL_FD 3
+#define PLAN_FD 4
+#define FIRST_INHERITED_FD 5
+
+#endif

@@ -1,0 +1,257 @@
+/*
+ * The stage: reads a plan from descriptor 4, runs its parent column and, as monitor, supervises the container.
+ * No policy lives here, and no words for people: a failure is a column, a step and an errno on descriptor 3.
+ */
+#define _GNU_SOURCE
+#include "stage.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+struct op {
+	const char *signature;
+	op_fn run;
+};
+
+#define HIGHEST_OP 128
+static const struct op OPS[HIGHEST_OP] = {
+#define ENTRY(code, name, signature) [code] = {signature, op_##name},
+	TSCRUN_OPS(ENTRY)
+#undef ENTRY
+};
+
+void close_fd(const int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+uint64_t now_ns(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void tell(struct run *run, uint32_t type, uint32_t error, uint64_t a, uint64_t b)
+{
+	struct message message = {type, run->current, run->step, error, a, b};
+	/* Node may be gone: the lifeline is watched elsewhere. */
+	(void)!send(run->control, &message, sizeof message, MSG_NOSIGNAL);
+}
+
+int store_fd(struct run *run, const struct arg *slot, int fd)
+{
+	if (fd < 0)
+		return -errno;
+	if (run->fd[slot->u] >= 0)
+		close(run->fd[slot->u]);
+	run->fd[slot->u] = fd;
+	return 0;
+}
+
+static uint64_t load64(const uint8_t *at)
+{
+	uint64_t value;
+	memcpy(&value, at, sizeof value);
+	return value;
+}
+
+/* Bytes with their length before them, padded to 8; the bounds are checked although we wrote the plan. */
+static int load_bytes(const uint8_t **at, const uint8_t *end, struct arg *arg)
+{
+	if (end - *at < 8)
+		return -EBADMSG;
+	arg->len = load64(*at);
+	*at += 8;
+	if (arg->len > PLAN_MAX_BYTES)
+		return -EBADMSG;
+	uint64_t padded = (arg->len + 8) & ~7ull; /* at least one NUL follows */
+	if ((uint64_t)(end - *at) < padded)
+		return -EBADMSG;
+	arg->p = (const char *)*at;
+	*at += padded;
+	return 0;
+}
+
+static int load_slot(struct run *run, char letter, const uint8_t **at, const uint8_t *end, struct arg *arg)
+{
+	if (end - *at < 8)
+		return -EBADMSG;
+	arg->u = load64(*at);
+	*at += 8;
+	if (letter == 'f' && arg->u == SLOT_NONE)
+		arg->fd = -1;
+	else if (letter == 'f' && arg->u == SLOT_CWD)
+		arg->fd = -100; /* AT_FDCWD */
+	else if (arg->u >= run->plan->slots)
+		return -EBADMSG;
+	else if (letter == 'f' && run->fd[arg->u] < 0)
+		return -EBADF;
+	else
+		arg->fd = run->fd[arg->u];
+	return 0;
+}
+
+static int load_arg(struct run *run, char letter, const uint8_t **at, const uint8_t *end, struct arg *arg)
+{
+	switch (letter) {
+	case 'u':
+		if (end - *at < 8)
+			return -EBADMSG;
+		arg->u = load64(*at);
+		*at += 8;
+		return 0;
+	case 'f':
+	case 'o':
+		return load_slot(run, letter, at, end, arg);
+	case 's': {
+		int failed = load_bytes(at, end, arg);
+		return failed ? failed : arg->p[arg->len] == 0 && strlen(arg->p) == arg->len ? 0 : -EBADMSG;
+	}
+	case 'b':
+		return load_bytes(at, end, arg);
+	default: { /* v: the first 8 bytes count the texts */
+		int failed = load_bytes(at, end, arg);
+		if (failed || arg->len < 8)
+			return failed ? failed : -EBADMSG;
+		uint64_t count = load64((const uint8_t *)arg->p), found = 0;
+		const char *texts = arg->p + 8, *last = arg->p + arg->len;
+		for (const char *c = texts; c < last; c++)
+			found += *c == 0;
+		if (found != count || (last > texts && last[-1] != 0))
+			return -EBADMSG;
+		arg->p = texts;
+		arg->len = count;
+		return 0;
+	}
+	}
+}
+
+static int run_step(struct run *run, const struct plan_step *step, const uint8_t *at, const uint8_t *end)
+{
+	struct arg args[MAX_ARGS];
+	const struct op *op = step->op < HIGHEST_OP ? &OPS[step->op] : NULL;
+	if (!op || !op->run)
+		return -ENOSYS;
+	for (unsigned i = 0; op->signature[i]; i++) {
+		int failed = i < MAX_ARGS ? load_arg(run, op->signature[i], &at, end, &args[i]) : -EBADMSG;
+		if (failed)
+			return failed;
+	}
+	int result = op->run(run, args);
+	for (int i = 0; result < 0 && i < 3 && step->tolerate[i]; i++)
+		if (-result == step->tolerate[i])
+			return 0;
+	return result;
+}
+
+/* Runs a column's steps in order. The first failure ends it and is told; teardown goes on, since the rest still helps. */
+int run_column(struct run *run, enum column column)
+{
+	const uint8_t *at = run->column[column];
+	int worst = 0;
+	run->current = column;
+	for (run->step = 0; run->step < run->plan->steps[column]; run->step++) {
+		struct plan_step step;
+		memcpy(&step, at, sizeof step);
+		const uint8_t *args = at + sizeof step;
+		int result = run_step(run, &step, args, args + step.size);
+		if (run->plan->flags & PLAN_TRACE)
+			tell(run, MSG_TRACE, (uint32_t)-result, now_ns(), 0);
+		if (result < 0) {
+			if (!run->failed)
+				tell(run, MSG_FAILED, (uint32_t)-result, 0, 0);
+			if (column != COLUMN_TEARDOWN)
+				return result;
+			worst = result;
+		}
+		at = args + step.size;
+	}
+	return worst;
+}
+
+/* Finds where each column begins; every size is checked against the end of the plan here, once. */
+static int index_plan(struct run *run, const uint8_t *plan, size_t size)
+{
+	const struct plan_header *header = (const void *)plan;
+	if (size < sizeof *header || header->magic != PLAN_MAGIC || header->slots > MAX_SLOTS || header->inherited > header->slots)
+		return -EBADMSG;
+	const uint8_t *at = plan + ((sizeof *header + 7) & ~(size_t)7), *end = plan + size;
+	for (int column = 0; column < COLUMNS; column++) {
+		run->column[column] = at;
+		for (uint32_t i = 0; i < header->steps[column]; i++) {
+			struct plan_step step;
+			if ((size_t)(end - at) < sizeof step)
+				return -EBADMSG;
+			memcpy(&step, at, sizeof step);
+			at += sizeof step;
+			if (step.size % 8 || (size_t)(end - at) < step.size)
+				return -EBADMSG;
+			at += step.size;
+		}
+	}
+	run->pumps = (const void *)at;
+	if ((size_t)(end - at) / sizeof(struct plan_pump) < header->pumps)
+		return -EBADMSG;
+	run->plan = header;
+	run->end = end;
+	return 0;
+}
+
+static int read_plan(struct run *run)
+{
+	struct stat info;
+	if (fstat(PLAN_FD, &info) < 0)
+		return -errno;
+	if (info.st_size < (off_t)sizeof(struct plan_header) || info.st_size > PLAN_MAX_BYTES)
+		return -EBADMSG;
+	void *plan = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, PLAN_FD, 0);
+	if (plan == MAP_FAILED)
+		return -errno;
+	close(PLAN_FD);
+	for (int i = 0; i < MAX_SLOTS; i++)
+		run->fd[i] = -1;
+	int failed = index_plan(run, plan, (size_t)info.st_size);
+	for (uint32_t i = 0; !failed && i < run->plan->inherited; i++)
+		run->fd[i] = FIRST_INHERITED_FD + (int)i;
+	return failed;
+}
+
+/* Node ignores SIGPIPE and raises limits; a terminal's keys reach this process too, but are meant for the container. */
+static void settle_signals(void)
+{
+	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2};
+	sigset_t none;
+	for (int signal_number = 1; signal_number < NSIG; signal_number++)
+		signal(signal_number, SIG_DFL);
+	for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+		signal(ignored[i], SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+int main(void)
+{
+	static struct run run = {.control = CONTROL_FD, .sync = -1, .init = -1, .init_pidfd = -1};
+	settle_signals();
+	prctl(PR_SET_NAME, "tscrun-monitor");
+	int failed = read_plan(&run);
+	if (failed) {
+		tell(&run, MSG_FAILED, (uint32_t)-failed, 0, 0);
+		return 1;
+	}
+	failed = run_column(&run, COLUMN_PARENT);
+	if (!(run.plan->flags & PLAN_MONITOR))
+		return failed ? 1 : 0;
+	if (failed)
+		run.failed = 1;
+	return supervise(&run);
+}

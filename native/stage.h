@@ -1,0 +1,60 @@
+/* What the files of the stage program share. */
+#ifndef TSCRUN_STAGE_H
+#define TSCRUN_STAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "plan.h"
+
+struct arg {
+	uint64_t u;      /* u: the number; o: the slot's index */
+	int fd;          /* f: the descriptor */
+	const char *p;   /* s b v: where the bytes are */
+	uint64_t len;    /* s b v: how many; for v the count of texts */
+};
+
+struct run {
+	const struct plan_header *plan;
+	const uint8_t *column[COLUMNS]; /* where each column's steps begin */
+	const struct plan_pump *pumps;
+	const uint8_t *end;
+	enum column current;
+	uint32_t step;
+	int fd[MAX_SLOTS];
+	int control;
+	int sync;   /* socket to the other of stage and init; -1 before clone */
+	pid_t init; /* of the container's first process, once cloned */
+	int init_pidfd;
+	char **env; /* set by set_env, used by exec */
+	int failed; /* a failure has been told on the control socket */
+};
+
+/* One function an op; 0 or -errno. */
+typedef int (*op_fn)(struct run *run, const struct arg *args);
+#define DECLARE_OP(code, name, signature) int op_##name(struct run *run, const struct arg *args);
+TSCRUN_OPS(DECLARE_OP)
+#undef DECLARE_OP
+
+int run_column(struct run *run, enum column column);
+int skip_step(struct run *run, const uint8_t **at);
+void tell(struct run *run, uint32_t type, uint32_t error, uint64_t a, uint64_t b);
+void run_init(struct run *run) __attribute__((noreturn));
+int supervise(struct run *run);
+int pump_wait(struct run *run, int *status);
+int store_fd(struct run *run, const struct arg *slot, int fd);
+int cgroup_kill(int cgroup);
+uint64_t now_ns(void);
+
+void close_fd(const int *fd);
+/* A descriptor that closes with its scope; take_fd hands it on. */
+#define cleanup_close __attribute__((cleanup(close_fd))) int
+static inline int take_fd(int *fd)
+{
+	int taken = *fd;
+	*fd = -1;
+	return taken;
+}
+
+#endif

@@ -1,0 +1,45 @@
+import type { CgroupPlacement } from '../model/launch.ts'
+import { O } from '../model/linux.ts'
+import type { Step } from '../model/step.ts'
+
+export interface CgroupSteps {
+  readonly make: readonly Step[]
+  readonly delegate: readonly Step[]
+  readonly remove: readonly Step[]
+}
+
+/** Files that a container must own to divide its cgroup further (cgroup-v2.rst, Delegation); the limits stay ours. */
+const DELEGATED = ['', 'cgroup.procs', 'cgroup.threads', 'cgroup.subtree_control'] as const
+
+/** Makes the cgroup with its limits before anyone is in it, so that the first process is born under them. */
+export function cgroupSteps(
+  placement: CgroupPlacement | undefined,
+  owner: { readonly rootUid: number; readonly rootGid: number; readonly delegate: boolean },
+): CgroupSteps {
+  if (placement === undefined) return { make: [], delegate: [], remove: [] }
+  const { parent, name } = placement
+  const path = `${parent}/${name}`
+  const make: Step[] = [
+    { op: 'open', fd: 'fd:cgroups', dir: 'cwd', path: parent, flags: O.PATH | O.DIRECTORY, mode: 0, resolve: 0 },
+    { op: 'mkdir', dir: 'fd:cgroups', path: name, mode: 0o755, about: `make the cgroup ${path}` },
+    { op: 'open', fd: 'fd:cgroup', dir: 'fd:cgroups', path: name, flags: O.DIRECTORY | O.NOFOLLOW, mode: 0, resolve: 0 },
+  ]
+  for (const write of placement.writes) {
+    make.push({
+      op: 'write_file',
+      dir: 'fd:cgroup',
+      path: write.file,
+      bytes: write.value,
+      about: `write ${JSON.stringify(write.value)} to ${path}/${write.file}`,
+      hint: `the kernel refuses this value of ${write.file}, or the ${write.controller} controller is not enabled here`,
+    })
+  }
+  if (placement.deviceFilter !== undefined) {
+    make.push({ op: 'device_filter', cgroup: 'fd:cgroup', program: placement.deviceFilter, about: 'attach the device filter' })
+  }
+  const delegate: Step[] =
+    owner.delegate && owner.rootUid !== 0
+      ? DELEGATED.map(file => ({ op: 'chown', dir: 'fd:cgroup', path: file, uid: owner.rootUid, gid: owner.rootGid }))
+      : []
+  return { make, delegate, remove: [{ op: 'cgroup_remove', parent: 'fd:cgroups', name, about: `remove the cgroup ${path}` }] }
+}

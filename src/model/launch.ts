@@ -1,0 +1,62 @@
+import type { OciConfig } from './config.ts'
+
+/** How the root filesystem comes to be. */
+export type RootfsSource =
+  | {
+      readonly kind: 'overlay'
+      /** Directory that holds the layers, and their names in it from bottom to top; `.` is the directory itself. */
+      readonly base: string
+      readonly layers: readonly string[]
+      /** Shift the owners of the layers into the container's range (needs a filesystem that can). */
+      readonly idmap: boolean
+      /** Where what the container writes goes: directories beside its config, or memory that ends with it. */
+      readonly upper: 'directory' | 'tmpfs'
+      /** Skip the sync at the end: only for a container whose upper is thrown away. */
+      readonly volatile: boolean
+      /** Mode of the topmost layer's own directory. */
+      readonly mode: number
+    }
+  | { readonly kind: 'directory'; readonly path: string; readonly idmap: boolean }
+
+/** The container's standard streams. */
+export type Stdio =
+  /** A pty of the container's; the monitor copies between it and the caller's descriptors. */
+  | { readonly kind: 'terminal'; readonly interactive: boolean; readonly rows?: number; readonly columns?: number }
+  /** Pipes; the monitor copies between them and the caller's descriptors. Without `interactive`, stdin is /dev/null. */
+  | { readonly kind: 'copied'; readonly interactive: boolean }
+  /** The caller's descriptors themselves (pipes it made): no copying. */
+  | { readonly kind: 'direct'; readonly interactive: boolean }
+
+export interface CgroupWrite {
+  readonly file: string
+  readonly value: string
+  /** Controller the file belongs to, e.g. `memory`; `core` for cgroup.* files. */
+  readonly controller: string
+}
+
+export interface CgroupPlacement {
+  /** Absolute directory below which the container's cgroup is made. */
+  readonly parent: string
+  readonly name: string
+  readonly writes: readonly CgroupWrite[]
+  /** A BPF_PROG_TYPE_CGROUP_DEVICE program. */
+  readonly deviceFilter?: Uint8Array
+}
+
+/** All that a plan is computed from: config.json, and what the engine or an OCI caller decided around it. */
+export interface LaunchSpec {
+  readonly id: string
+  readonly config: OciConfig
+  /** The container's own directory on the host; it exists. */
+  readonly directory: string
+  readonly rootfs: RootfsSource
+  /** Files made in that directory and bound into the container: `/etc/hosts` and its kin. */
+  readonly files: readonly { readonly target: string; readonly name: string; readonly content: string }[]
+  readonly stdio: Stdio
+  readonly cgroup?: CgroupPlacement
+  /** A struct sock_filter[]. */
+  readonly seccomp?: { readonly program: Uint8Array; readonly flags: number }
+  /** A reaper as process 1. */
+  readonly init: boolean
+  readonly kernel: { readonly major: number; readonly minor: number }
+}

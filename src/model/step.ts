@@ -1,0 +1,148 @@
+/**
+ * The vocabulary of a plan: one operation a kernel call, named in order of its arguments.
+ * native/plan.h holds the same table; test/unit/plan-contract.test.ts reads both.
+ *
+ * A field's kind is a letter: u number, f slot that is read, o slot that is written, s text, b bytes, v list of texts.
+ */
+export const OPS = {
+  open: { code: 1, fields: { fd: 'o', dir: 'f', path: 's', flags: 'u', mode: 'u', resolve: 'u' } },
+  mkdir: { code: 2, fields: { dir: 'f', path: 's', mode: 'u' } },
+  mknod: { code: 3, fields: { dir: 'f', path: 's', mode: 'u', device: 'u' } },
+  symlink: { code: 4, fields: { target: 's', dir: 'f', path: 's' } },
+  chown: { code: 5, fields: { dir: 'f', path: 's', uid: 'u', gid: 'u' } },
+  chmod: { code: 6, fields: { dir: 'f', path: 's', mode: 'u' } },
+  write_file: { code: 7, fields: { dir: 'f', path: 's', bytes: 'b' } },
+  close: { code: 8, fields: { fd: 'f' } },
+  fchdir: { code: 9, fields: { dir: 'f' } },
+  target: { code: 10, fields: { fd: 'o', root: 'f', path: 's', kind: 'u', mode: 'u', like: 'f' } },
+  pipe: { code: 11, fields: { read: 'o', write: 'o' } },
+  rmdir: { code: 12, fields: { dir: 'f', path: 's' } },
+  create_file: { code: 13, fields: { dir: 'f', path: 's', mode: 'u', bytes: 'b' } },
+  mount: { code: 20, fields: { source: 's', target: 's', type: 's', flags: 'u', data: 's' } },
+  umount: { code: 21, fields: { target: 's', flags: 'u' } },
+  open_tree: { code: 22, fields: { fd: 'o', dir: 'f', path: 's', flags: 'u' } },
+  mount_setattr: { code: 23, fields: { mount: 'f', at: 'u', set: 'u', clear: 'u', propagation: 'u', userns: 'f' } },
+  move_mount: { code: 24, fields: { mount: 'f', dir: 'f', path: 's' } },
+  fsopen: { code: 25, fields: { fs: 'o', type: 's' } },
+  fsconfig: { code: 26, fields: { fs: 'f', command: 'u', key: 's', value: 's' } },
+  fsmount: { code: 27, fields: { mount: 'o', fs: 'f', attributes: 'u' } },
+  pivot_root: { code: 28, fields: { root: 'f' } },
+  mask_path: { code: 29, fields: { root: 'f', path: 's', null: 'f', empty: 'f' } },
+  readonly_path: { code: 30, fields: { root: 'f', path: 's' } },
+  open_pty: { code: 31, fields: { master: 'o', slave: 'o', devpts: 'f' } },
+  chroot: { code: 32, fields: { root: 'f' } },
+  unshare: { code: 40, fields: { flags: 'u' } },
+  setns: { code: 41, fields: { namespace: 'f', type: 'u' } },
+  clone: { code: 42, fields: { flags: 'u', cgroup: 'f' } },
+  open_proc: { code: 43, fields: { fd: 'o', file: 's' } },
+  write_proc: { code: 44, fields: { file: 's', bytes: 'b' } },
+  setsid: { code: 45, fields: {} },
+  sethostname: { code: 46, fields: { name: 's' } },
+  setdomainname: { code: 47, fields: { name: 's' } },
+  loopback_up: { code: 48, fields: {} },
+  set_ids: { code: 49, fields: { uid: 'u', gid: 'u' } },
+  setgroups: { code: 50, fields: { gids: 'b' } },
+  prctl: { code: 51, fields: { option: 'u', arg2: 'u', arg3: 'u', arg4: 'u', arg5: 'u' } },
+  rlimit: { code: 52, fields: { resource: 'u', soft: 'u', hard: 'u' } },
+  umask: { code: 53, fields: { mask: 'u' } },
+  chdir: { code: 54, fields: { path: 's' } },
+  dup: { code: 55, fields: { fd: 'f', onto: 'u' } },
+  controlling_tty: { code: 56, fields: { fd: 'f' } },
+  close_fds: { code: 57, fields: {} },
+  reaper: { code: 58, fields: {} },
+  exec: { code: 59, fields: { command: 's', args: 'v', path: 's' } },
+  set_env: { code: 60, fields: { env: 'v' } },
+  bounding: { code: 70, fields: { keep: 'u' } },
+  capset: { code: 71, fields: { effective: 'u', permitted: 'u', inheritable: 'u' } },
+  ambient: { code: 72, fields: { raise: 'u' } },
+  seccomp: { code: 73, fields: { flags: 'u', program: 'b' } },
+  new_keyring: { code: 74, fields: {} },
+  sysctl: { code: 75, fields: { proc: 'f', path: 's', value: 'b' } },
+  device_filter: { code: 80, fields: { cgroup: 'f', program: 'b' } },
+  cgroup_remove: { code: 81, fields: { parent: 'f', name: 's' } },
+  notify: { code: 90, fields: { point: 'u' } },
+  wait: { code: 91, fields: { point: 'u' } },
+  send_fd: { code: 92, fields: { fd: 'f' } },
+  recv_fd: { code: 93, fields: { fd: 'o' } },
+} as const satisfies Record<string, { code: number; fields: Readonly<Record<string, FieldKind>> }>
+
+export type FieldKind = 'u' | 'f' | 'o' | 's' | 'b' | 'v'
+export type OpName = keyof typeof OPS
+
+/** A descriptor that exists only at run time, by name. */
+export type FdSlot = `fd:${string}`
+
+interface FieldTypes {
+  readonly u: number | bigint
+  /** `cwd` is AT_FDCWD, `none` no descriptor. */
+  readonly f: FdSlot | 'cwd' | 'none'
+  readonly o: FdSlot
+  readonly s: string
+  readonly b: string | Uint8Array
+  readonly v: readonly string[]
+}
+
+type Arguments<Op extends OpName> = {
+  readonly [Field in keyof (typeof OPS)[Op]['fields']]: (typeof OPS)[Op]['fields'][Field] extends infer Kind extends FieldKind
+    ? FieldTypes[Kind]
+    : never
+}
+
+/** What goes with every step. */
+export interface StepNotes {
+  /** Errnos that are no failure here; `because` must say why. */
+  readonly tolerate?: readonly ErrnoName[]
+  readonly because?: string
+  /** Words for people: what this step is about, where its arguments do not say it (`mount proc on /proc`). */
+  readonly about?: string
+  /** What to do if it fails. */
+  readonly hint?: string
+}
+
+/** Errnos a plan may tolerate, with their numbers (the same on x86-64 and aarch64). */
+export const ERRNO = {
+  EPERM: 1,
+  ENOENT: 2,
+  EACCES: 13,
+  EBUSY: 16,
+  EEXIST: 17,
+  ENOTDIR: 20,
+  EINVAL: 22,
+  EROFS: 30,
+  ENOSYS: 38,
+  ELOOP: 40,
+  EOPNOTSUPP: 95,
+} as const
+export type ErrnoName = keyof typeof ERRNO
+
+export type Step = { readonly [Op in OpName]: { readonly op: Op } & Arguments<Op> & StepNotes }[OpName]
+
+/** The column's name says who runs it; see native/plan.h. */
+export type ColumnName = 'parent' | 'child' | 'teardown'
+export const COLUMN_NAMES = ['parent', 'child', 'teardown'] as const satisfies readonly ColumnName[]
+
+/** Bytes the monitor copies while the container runs. */
+export interface Pump {
+  readonly from: FdSlot
+  readonly to: FdSlot
+  readonly kind: 'stdin' | 'output' | 'terminal-in'
+}
+
+/** Everything the kernel will be asked to make a container, run it and clean up after it. */
+export interface Plan {
+  readonly parent: readonly Step[]
+  readonly child: readonly Step[]
+  readonly teardown: readonly Step[]
+  readonly pumps: readonly Pump[]
+  /** Descriptors handed over by the caller: they fill these slots in this order. */
+  readonly inherited: readonly FdSlot[]
+  /** The slot of the container's cgroup, for the kill and the OOM count. */
+  readonly cgroup?: FdSlot
+  /** The slot of the container's mount namespace, held until its exit has been told. */
+  readonly mountNamespace?: FdSlot
+}
+
+/** Meeting points of the two columns. */
+export const MEETING = { cloned: 1, mapped: 2, mounted: 3, start: 4 } as const
+/** Kinds of `target`; `same` makes what `like` is, directory or file. */
+export const TARGET = { directory: 0, file: 1, plainDirectory: 2, same: 3 } as const

@@ -1,0 +1,43 @@
+import type { IdMapping, NamespaceType, OciConfig, OciNamespace } from '../model/config.ts'
+import { CLONE } from '../model/linux.ts'
+
+export const NAMESPACE_FLAGS = {
+  mount: CLONE.NEWNS,
+  cgroup: CLONE.NEWCGROUP,
+  uts: CLONE.NEWUTS,
+  ipc: CLONE.NEWIPC,
+  user: CLONE.NEWUSER,
+  pid: CLONE.NEWPID,
+  network: CLONE.NEWNET,
+  time: CLONE.NEWTIME,
+} as const satisfies Record<NamespaceType, number>
+
+/** Which namespaces are made, joined, or shared with the host. */
+export interface NamespaceSelection {
+  readonly fresh: ReadonlySet<NamespaceType>
+  readonly joined: readonly (OciNamespace & { readonly path: string })[]
+  /** A user namespace of its own: root in the container is nobody on the host. */
+  readonly ownUser: boolean
+}
+
+export function selectNamespaces(config: OciConfig): NamespaceSelection {
+  const all = config.linux?.namespaces ?? []
+  const fresh = new Set(all.filter(namespace => namespace.path === undefined).map(namespace => namespace.type))
+  const joined = all.filter((namespace): namespace is OciNamespace & { path: string } => namespace.path !== undefined)
+  return { fresh, joined, ownUser: fresh.has('user') }
+}
+
+/** The host's id of a container's id. Undefined where the mapping does not cover it; the same id without a mapping. */
+export function hostId(mappings: readonly IdMapping[] | undefined, containerId: number): number | undefined {
+  if (mappings === undefined || mappings.length === 0) return containerId
+  for (const mapping of mappings) {
+    const offset = containerId - mapping.containerID
+    if (offset >= 0 && offset < mapping.size) return mapping.hostID + offset
+  }
+  return undefined
+}
+
+/** Lines for /proc/PID/uid_map (user_namespaces(7)). */
+export function mapLines(mappings: readonly IdMapping[]): string {
+  return mappings.map(mapping => `${mapping.containerID} ${mapping.hostID} ${mapping.size}\n`).join('')
+}

@@ -1,0 +1,88 @@
+import type { OciConfig } from '../model/config.ts'
+import { CLONE, O } from '../model/linux.ts'
+import { MEETING, type FdSlot, type Step } from '../model/step.ts'
+import { mapLines, NAMESPACE_FLAGS, type NamespaceSelection } from './select.ts'
+
+/** Cgroup and time namespaces are not made by clone: the first would take the stage's cgroup as its root, the second's offsets must be written before anyone is in it. */
+const NOT_BY_CLONE = CLONE.NEWCGROUP | CLONE.NEWTIME
+
+/** The stage enters what the container joins, so that its child is born there although it could not enter itself. */
+export function joinSteps(selection: NamespaceSelection): Step[] {
+  return selection.joined
+    .filter(namespace => namespace.type !== 'user' && namespace.type !== 'mount')
+    .flatMap((namespace): Step[] => {
+      const slot: FdSlot = `fd:join-${namespace.type}`
+      const about = `join the ${namespace.type} namespace ${namespace.path}`
+      return [
+        { op: 'open', fd: slot, dir: 'cwd', path: namespace.path, flags: O.RDONLY, mode: 0, resolve: 0, about },
+        {
+          op: 'setns',
+          namespace: slot,
+          type: NAMESPACE_FLAGS[namespace.type],
+          about,
+          hint: `is ${namespace.path} a ${namespace.type} namespace?`,
+        },
+      ]
+    })
+}
+
+export function cloneStep(selection: NamespaceSelection, cgroup: FdSlot | 'none'): Step {
+  let flags = CLONE.NEWNS as number
+  for (const type of selection.fresh) flags |= NAMESPACE_FLAGS[type]
+  return {
+    op: 'clone',
+    flags: flags & ~NOT_BY_CLONE,
+    cgroup,
+    about: 'make the namespaces and the first process',
+    ...(selection.ownUser ? { hint: 'user namespaces may be switched off here: `tscrun doctor` tells; --userns=host does without' } : {}),
+  }
+}
+
+/** What the stage does for its newborn child, before anything is mounted with its ids. */
+export function mappingSteps(config: OciConfig, selection: NamespaceSelection): Step[] {
+  const steps: Step[] = []
+  if (selection.ownUser) {
+    steps.push(
+      { op: 'write_proc', file: 'uid_map', bytes: mapLines(config.linux?.uidMappings ?? []) },
+      { op: 'write_proc', file: 'gid_map', bytes: mapLines(config.linux?.gidMappings ?? []) },
+      { op: 'open_proc', fd: 'fd:userns', file: 'ns/user' },
+    )
+  }
+  const score = config.process?.oomScoreAdj
+  // Written here: in the child the right to lower it is lost with the user namespace.
+  if (score !== undefined) steps.push({ op: 'write_proc', file: 'oom_score_adj', bytes: String(score) })
+  steps.push({ op: 'open_proc', fd: 'fd:mntns', file: 'ns/mnt' })
+  steps.push({ op: 'notify', point: MEETING.mapped })
+  return steps
+}
+
+/** The first steps of the newborn: its own session, then root in its user namespace. */
+export function birthSteps(config: OciConfig, selection: NamespaceSelection): Step[] {
+  const steps: Step[] = [{ op: 'setsid' }, { op: 'wait', point: MEETING.mapped }]
+  if (selection.fresh.has('time')) steps.push(...timeSteps(config))
+  if (selection.ownUser) steps.push({ op: 'set_ids', uid: 0, gid: 0, about: 'become root of the user namespace' })
+  // Made here, inside the container's cgroup, so that this cgroup is what it sees as `/`.
+  if (selection.fresh.has('cgroup')) steps.push({ op: 'unshare', flags: CLONE.NEWCGROUP, about: 'make the cgroup namespace' })
+  if (selection.fresh.has('network')) steps.push({ op: 'loopback_up', about: 'bring up lo' })
+  if (config.hostname !== undefined && selection.fresh.has('uts')) steps.push({ op: 'sethostname', name: config.hostname })
+  if (config.domainname !== undefined && selection.fresh.has('uts')) {
+    steps.push({ op: 'setdomainname', name: config.domainname })
+  }
+  return steps
+}
+
+/** time_namespaces(7): the offsets are fixed when the first process enters. */
+function timeSteps(config: OciConfig): Step[] {
+  const lines = Object.entries(config.linux?.timeOffsets ?? {})
+    .map(([clock, offset]) => `${clock} ${offset.secs ?? 0} ${offset.nanosecs ?? 0}\n`)
+    .join('')
+  const steps: Step[] = [{ op: 'unshare', flags: CLONE.NEWTIME, about: 'make the time namespace' }]
+  if (lines !== '') {
+    steps.push({ op: 'write_file', dir: 'cwd', path: '/proc/self/timens_offsets', bytes: lines })
+  }
+  steps.push(
+    { op: 'open', fd: 'fd:timens', dir: 'cwd', path: '/proc/self/ns/time_for_children', flags: O.RDONLY, mode: 0, resolve: 0 },
+    { op: 'setns', namespace: 'fd:timens', type: CLONE.NEWTIME, about: 'enter the time namespace' },
+  )
+  return steps
+}

@@ -1,0 +1,122 @@
+import { cgroupSteps } from '../cgroups/steps.ts'
+import type { LaunchSpec } from '../model/launch.ts'
+import { MOUNT_ATTR, O, PR } from '../model/linux.ts'
+import { MEETING, type FdSlot, type Plan, type Step } from '../model/step.ts'
+import { hostId, selectNamespaces } from '../namespaces/select.ts'
+import { birthSteps, cloneStep, joinSteps, mappingSteps } from '../namespaces/steps.ts'
+import { directorySteps, leavePrivateMounts, overlaySteps } from '../overlayfs/steps.ts'
+import { devSteps } from '../rootfs/dev.ts'
+import { fileSteps } from '../rootfs/files.ts'
+import { mountSteps } from '../rootfs/mounts.ts'
+import { protectSteps, removeEmptyDirectory } from '../rootfs/protect.ts'
+import { processSteps, workdirSteps } from './process.ts'
+import { stdioSteps } from './stdio.ts'
+
+/**
+ * The recipe: everything that makes a container, in the order that works. Parent is the stage on the host's side, child
+ * is the container's first process; `notify`/`wait` and `send_fd`/`recv_fd` are where they meet.
+ * Throws TscrunError INVALID_CONFIG for ids outside the mapping.
+ */
+export function compile(spec: LaunchSpec): Plan {
+  const { config } = spec
+  const process = config.process
+  if (process === undefined) throw new RangeError('plan: the config has no process')
+  const selection = selectNamespaces(config)
+  const hostUid = (uid: number): number => hostId(config.linux?.uidMappings, uid) ?? 65534
+  const hostGid = (gid: number): number => hostId(config.linux?.gidMappings, gid) ?? 65534
+  const root = { rootUid: hostUid(0), rootGid: hostGid(0) }
+  const cgroup = cgroupSteps(spec.cgroup, { ...root, delegate: selection.fresh.has('cgroup') })
+  const devMount = config.mounts?.find(mount => mount.destination === '/dev' && mount.type === 'tmpfs')
+  const prepared = new Map<string, FdSlot>(devMount === undefined ? [] : [['/dev', 'fd:dev']])
+  const mounts = mountSteps(config, { ownUser: selection.ownUser, fresh: selection.fresh, prepared })
+  const devptsIndex = config.mounts?.findIndex(mount => mount.type === 'devpts') ?? -1
+  const owner = { uid: process.user.uid, hostUid: hostUid(process.user.uid), hostGid: hostGid(process.user.gid) }
+  const stdio = stdioSteps(spec, owner, devptsIndex < 0 ? undefined : `fd:mount${devptsIndex}`)
+  const files = fileSteps(spec.files, root)
+
+  const parent: Step[] = [
+    { op: 'umask', mask: 0 },
+    { op: 'open', fd: 'fd:directory', dir: 'cwd', path: spec.directory, flags: O.PATH | O.DIRECTORY, mode: 0, resolve: 0 },
+    ...stdio.make,
+    ...cgroup.make,
+    ...joinSteps(selection),
+    // From here on there are two of us.
+    cloneStep(selection, spec.cgroup === undefined ? 'none' : 'fd:cgroup'),
+    ...stdio.release,
+    ...mappingSteps(config, selection),
+    ...cgroup.delegate,
+    // The id-mapped view of the layers needs the child's user namespace, so the tree is made after the clone.
+    ...(spec.rootfs.kind === 'overlay'
+      ? [...overlaySteps(spec.rootfs, { directory: spec.directory, kernel: spec.kernel, ...root }), ...leavePrivateMounts()]
+      : directorySteps(spec.rootfs)),
+    { op: 'send_fd', fd: 'fd:rootfs' },
+    ...(devMount === undefined ? [] : devSteps(config, devMount.options ?? [], { ...root, hostUid, hostGid })),
+    ...(devMount === undefined ? [] : [{ op: 'send_fd', fd: 'fd:dev' } as const]),
+    ...files.parent,
+    ...mounts.parent,
+    ...stdio.receive,
+    { op: 'wait', point: MEETING.mounted },
+  ]
+  const child: Step[] = [
+    ...birthSteps(config, selection),
+    // The container's own processes may not trace us, nor read our descriptors (CVE-2016-9962).
+    { op: 'prctl', option: PR.SET_DUMPABLE, arg2: 0, arg3: 0, arg4: 0, arg5: 0, about: 'become non-dumpable' },
+    { op: 'umask', mask: 0 },
+    { op: 'recv_fd', fd: 'fd:rootfs' },
+    { op: 'move_mount', mount: 'fd:rootfs', dir: 'cwd', path: spec.directory, about: 'place the root filesystem' },
+    ...(devMount === undefined ? [] : [{ op: 'recv_fd', fd: 'fd:dev' } as const]),
+    // The files' mounts come before the user's, which may cover them, but must lie on the root.
+    ...files.receive,
+    ...mounts.child,
+    ...files.place,
+    ...stdio.open,
+    ...workdirSteps(process),
+    ...sysctlSteps(spec),
+    // After the sysctls: /proc/sys becomes read-only here.
+    ...protectSteps(config),
+    ...(devMount === undefined ? [] : removeEmptyDirectory()),
+    ...readonlyRoot(spec),
+    { op: 'pivot_root', root: 'fd:rootfs', about: 'make the root filesystem the root' },
+    { op: 'notify', point: MEETING.mounted },
+    ...stdio.place,
+    ...processSteps(spec, process),
+  ]
+  return {
+    parent,
+    child,
+    teardown: cgroup.remove,
+    pumps: stdio.pumps,
+    inherited: stdio.inherited,
+    ...(spec.cgroup === undefined ? {} : { cgroup: 'fd:cgroup' }),
+    mountNamespace: 'fd:mntns',
+  }
+}
+
+function sysctlSteps(spec: LaunchSpec): Step[] {
+  const entries = Object.entries(spec.config.linux?.sysctl ?? {})
+  const index = spec.config.mounts?.findIndex(mount => mount.type === 'proc') ?? -1
+  return entries.map(([key, value]) => ({
+    op: 'sysctl',
+    proc: `fd:mount${index}`,
+    path: `sys/${key.replaceAll('.', '/')}`,
+    value,
+    about: `set sysctl ${key}`,
+    hint: `the kernel refuses ${JSON.stringify(value)} for ${key}`,
+  }))
+}
+
+function readonlyRoot(spec: LaunchSpec): Step[] {
+  if (spec.config.root?.readonly !== true) return []
+  return [
+    {
+      op: 'mount_setattr',
+      mount: 'fd:rootfs',
+      at: 0,
+      set: MOUNT_ATTR.RDONLY,
+      clear: 0,
+      propagation: 0,
+      userns: 'none',
+      about: 'make the root filesystem read-only',
+    },
+  ]
+}

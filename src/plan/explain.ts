@@ -1,0 +1,94 @@
+import { TscrunError, type ErrorCode } from '../model/errors.ts'
+import type { ColumnName, Plan, Step } from '../model/step.ts'
+import { callOf } from './words.ts'
+
+export interface StepFailure {
+  readonly column: ColumnName
+  readonly index: number
+  /** Symbolic errno. */
+  readonly errno: string
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  EPERM: 'operation not permitted',
+  EACCES: 'permission denied',
+  ENOENT: 'no such file or directory',
+  ENOTDIR: 'not a directory',
+  EEXIST: 'it exists already',
+  EINVAL: 'the kernel takes no such value',
+  EBUSY: 'busy',
+  ENOSPC: 'no space left',
+  EDQUOT: 'the quota is used up',
+  ENOMEM: 'out of memory',
+  EAGAIN: 'a limit on processes is reached',
+  ENOEXEC: 'not an executable format for this processor',
+  ELOOP: 'a symbolic link where none may be',
+  EXDEV: 'outside of the root filesystem',
+  ENODEV: 'this kernel has no such filesystem',
+  EROFS: 'read-only filesystem',
+  EOVERFLOW: 'an id outside of the mapped range',
+  ECONNRESET: 'the first process ended early',
+}
+
+/** Words a failed step for people: call, subject, reason, hint. */
+export function explainFailure(plan: Plan, failure: StepFailure, workdir?: string): TscrunError {
+  const step = plan[failure.column][failure.index]
+  if (step === undefined) return new TscrunError('KERNEL_REFUSED', `start: ${failure.errno} before the first step`, { errno: failure.errno })
+  if (step.op === 'exec') return explainExec(step, failure.errno, workdir)
+  const reason = REASONS[failure.errno] ?? 'failed'
+  const subject = subjectOf(step)
+  const code: ErrorCode = failure.errno === 'ENOSPC' || failure.errno === 'EDQUOT' ? 'NO_SPACE' : 'KERNEL_REFUSED'
+  return new TscrunError(code, `${callOf(step)}: ${step.about ?? subject}: ${reason} (${failure.errno})`, {
+    syscall: callOf(step),
+    errno: failure.errno,
+    subject,
+    ...(step.hint === undefined ? {} : { hint: step.hint }),
+  })
+}
+
+/** 127 for what is not there, 126 for what cannot be run (docker-run(1), Exit Status). */
+function explainExec(step: Step & { op: 'exec' }, errno: string, workdir: string | undefined): TscrunError {
+  const details = { syscall: 'execve', errno, subject: step.command }
+  const shown = JSON.stringify(step.command)
+  if (errno === 'ENOENT' || errno === 'ENOTDIR') {
+    if (!step.command.includes('/')) {
+      return new TscrunError('COMMAND_NOT_FOUND', `exec ${shown}: executable file not found in $PATH (${step.path})`, {
+        ...details,
+        hint: 'is it in the image, and is the first word after the image the command?',
+      })
+    }
+    const where = step.command.startsWith('/') || workdir === undefined ? '' : ` in ${workdir}`
+    return new TscrunError('COMMAND_NOT_FOUND', `exec ${shown}: no such file or directory${where}`, {
+      ...details,
+      hint: 'the file, or the interpreter or loader that it names, is not in the image',
+    })
+  }
+  const hint =
+    errno === 'ENOEXEC'
+      ? 'built for another processor, or a script without #! line'
+      : 'is it a file with the execute bit, on a mount without noexec?'
+  return new TscrunError('COMMAND_NOT_EXECUTABLE', `exec ${shown}: ${REASONS[errno] ?? 'cannot be run'} (${errno})`, { ...details, hint })
+}
+
+function subjectOf(step: Step): string {
+  switch (step.op) {
+    case 'mount':
+      return `${step.type || 'a mount'} on ${step.target}`
+    case 'write_proc':
+      return `/proc/<first process>/${step.file}`
+    case 'open':
+    case 'mkdir':
+    case 'mknod':
+    case 'chown':
+    case 'write_file':
+    case 'open_tree':
+    case 'mask_path':
+    case 'readonly_path':
+    case 'target':
+      return step.path || step.op
+    case 'fsconfig':
+      return step.key === '' ? 'create the filesystem' : `${step.key}=${step.value}`
+    default:
+      return step.op.replaceAll('_', ' ')
+  }
+}

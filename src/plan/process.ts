@@ -1,0 +1,109 @@
+import type { OciProcess } from '../model/config.ts'
+import type { LaunchSpec } from '../model/launch.ts'
+import { PR } from '../model/linux.ts'
+import { TARGET, type Step } from '../model/step.ts'
+import { capabilityMask } from '../security/capabilities.ts'
+import { rlimitNumber, rlimitValue } from '../security/rlimits.ts'
+import { takeTerminal } from './stdio.ts'
+
+/** The directory the command starts in is made if it is missing, below the root's descriptor (CVE-2026-55686). */
+export function workdirSteps(process: OciProcess): Step[] {
+  if (process.cwd === '/') return []
+  return [
+    {
+      op: 'target',
+      fd: 'fd:cwd',
+      root: 'fd:rootfs',
+      path: process.cwd,
+      kind: TARGET.directory,
+      mode: 0o755,
+      like: 'none',
+      tolerate: ['EROFS'],
+      because: 'a read-only root has it or chdir says so',
+      about: `prepare the working directory ${process.cwd}`,
+    },
+  ]
+}
+
+/**
+ * From root of the container to the user's command: each step gives something up, and the order is what makes the next
+ * one still possible.
+ */
+export function processSteps(spec: LaunchSpec, process: OciProcess): Step[] {
+  const steps: Step[] = []
+  for (const limit of process.rlimits ?? []) {
+    steps.push({
+      op: 'rlimit',
+      resource: rlimitNumber(limit.type),
+      soft: rlimitValue(limit.type, limit.soft),
+      hard: rlimitValue(limit.type, limit.hard),
+      about: `set ${limit.type}`,
+      hint: 'a hard limit can only be lowered without CAP_SYS_RESOURCE',
+    })
+  }
+  // A session keyring of its own: the host's keys are not reachable by inheritance (keyctl_join_session_keyring(3)).
+  steps.push({ op: 'new_keyring', tolerate: ['ENOSYS', 'EPERM'], because: 'no keyrings here, so none to inherit' })
+  steps.push({ op: 'chdir', path: process.cwd, about: `enter the working directory ${process.cwd}` })
+  steps.push({ op: 'close_fds' })
+  // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go; with it, the filter is loaded last.
+  const late = process.noNewPrivileges === true
+  if (!late) steps.push(...seccompSteps(spec))
+  steps.push(...identitySteps(process))
+  if (late) steps.push({ op: 'prctl', option: PR.SET_NO_NEW_PRIVS, arg2: 1, arg3: 0, arg4: 0, arg5: 0, about: 'set no_new_privs' })
+  if (late) steps.push(...seccompSteps(spec))
+  if (spec.init) {
+    steps.push({ op: 'reaper', about: 'stay as process 1 (--init)' })
+    if (spec.stdio.kind === 'terminal') steps.push(takeTerminal())
+  }
+  steps.push({ op: 'set_env', env: process.env ?? [] })
+  steps.push({ op: 'exec', command: process.args[0] ?? '', args: process.args, path: searchPath(process.env ?? []) })
+  return steps
+}
+
+/** Groups before gid before uid (each needs the rights the next one drops); capabilities around them. */
+function identitySteps(process: OciProcess): Step[] {
+  const { uid, gid, additionalGids = [], umask = 0o022 } = process.user
+  const caps = process.capabilities ?? {}
+  const mask = (names: readonly string[] | undefined): bigint => capabilityMask(names ?? [])
+  // The primary group is always among the supplementary ones (CVE-2022-2989: negative group permissions).
+  const gids = [...new Set([gid, ...additionalGids])]
+  const steps: Step[] = [
+    { op: 'umask', mask: umask },
+    { op: 'bounding', keep: mask(caps.bounding) },
+    { op: 'setgroups', gids: groupBytes(gids) },
+    { op: 'prctl', option: PR.SET_KEEPCAPS, arg2: 1, arg3: 0, arg4: 0, arg5: 0, about: 'keep capabilities over the change of user' },
+    { op: 'set_ids', uid, gid, about: `become user ${uid}:${gid}`, hint: 'is this id inside the range of the user namespace?' },
+    { op: 'capset', effective: mask(caps.effective), permitted: mask(caps.permitted), inheritable: mask(caps.inheritable) },
+    { op: 'ambient', raise: mask(caps.ambient) },
+    { op: 'prctl', option: PR.SET_KEEPCAPS, arg2: 0, arg3: 0, arg4: 0, arg5: 0, about: 'no longer keep capabilities' },
+    // A change of ids cleared it: the container dies with whoever supervises it.
+    { op: 'prctl', option: PR.SET_PDEATHSIG, arg2: 9, arg3: 0, arg4: 0, arg5: 0, about: 'die with the monitor' },
+  ]
+  return steps
+}
+
+function seccompSteps(spec: LaunchSpec): Step[] {
+  if (spec.seccomp === undefined) return []
+  return [
+    {
+      op: 'seccomp',
+      flags: spec.seccomp.flags,
+      program: spec.seccomp.program,
+      about: 'load the seccomp filter',
+      hint: 'this kernel may lack seccomp: `tscrun doctor` tells; --security-opt seccomp=unconfined does without',
+    },
+  ]
+}
+
+function groupBytes(gids: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(gids.length * 4)
+  gids.forEach((gid, index) => bytes.writeUInt32LE(gid, index * 4))
+  return bytes
+}
+
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+function searchPath(env: readonly string[]): string {
+  const entry = env.findLast(item => item.startsWith('PATH='))
+  return entry === undefined ? DEFAULT_PATH : entry.slice('PATH='.length)
+}

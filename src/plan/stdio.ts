@@ -1,0 +1,117 @@
+import type { LaunchSpec } from '../model/launch.ts'
+import { AT, O, OPEN_TREE_CLONE } from '../model/linux.ts'
+import { TARGET, type FdSlot, type Pump, type Step } from '../model/step.ts'
+
+/** What each side does for the standard streams, in the order of the recipe. */
+export interface StdioSteps {
+  /** Slots filled by the caller's descriptors. */
+  readonly inherited: readonly FdSlot[]
+  /** Stage, before the clone. */
+  readonly make: readonly Step[]
+  /** Stage, after the clone: the container's ends must not stay open here, or their end is never seen. */
+  readonly release: readonly Step[]
+  /** Child, once /dev is in place. */
+  readonly open: readonly Step[]
+  /** Stage, when the child has opened them. */
+  readonly receive: readonly Step[]
+  /** Child, at the end: onto 0, 1 and 2. */
+  readonly place: readonly Step[]
+  readonly pumps: readonly Pump[]
+}
+
+export interface StdioOwner {
+  /** Host ids of the container's user, who must be able to reopen /dev/stdout. */
+  readonly hostUid: number
+  readonly hostGid: number
+  /** The same, as the container sees them. */
+  readonly uid: number
+}
+
+const STREAMS = ['fd:stdin', 'fd:stdout', 'fd:stderr'] as const
+
+export function stdioSteps(spec: LaunchSpec, owner: StdioOwner, devptsSlot: FdSlot | undefined): StdioSteps {
+  const place = STREAMS.map((fd, onto): Step => ({ op: 'dup', fd, onto }))
+  switch (spec.stdio.kind) {
+    case 'terminal':
+      return terminal(spec.stdio.interactive, owner, devptsSlot, spec.init)
+    case 'copied':
+      return { ...copied(spec.stdio.interactive, owner), receive: [], place }
+    case 'direct': {
+      const inherited = spec.stdio.interactive ? [...STREAMS] : STREAMS.slice(1)
+      return {
+        inherited,
+        make: inherited.map(fd => chown(fd, owner)),
+        release: inherited.map((fd): Step => ({ op: 'close', fd })),
+        open: spec.stdio.interactive ? [] : [nullInput()],
+        receive: [],
+        place,
+        pumps: [],
+      }
+    }
+    default:
+      return spec.stdio satisfies never
+  }
+}
+
+function copied(interactive: boolean, owner: StdioOwner): Omit<StdioSteps, 'receive' | 'place'> {
+  const make: Step[] = [
+    { op: 'pipe', read: 'fd:from-stdout', write: 'fd:stdout' },
+    { op: 'pipe', read: 'fd:from-stderr', write: 'fd:stderr' },
+    chown('fd:stdout', owner),
+    chown('fd:stderr', owner),
+  ]
+  const release: Step[] = [
+    { op: 'close', fd: 'fd:stdout' },
+    { op: 'close', fd: 'fd:stderr' },
+  ]
+  const pumps: Pump[] = [
+    { from: 'fd:from-stdout', to: 'fd:out', kind: 'output' },
+    { from: 'fd:from-stderr', to: 'fd:err', kind: 'output' },
+  ]
+  if (interactive) {
+    make.push({ op: 'pipe', read: 'fd:stdin', write: 'fd:to-stdin' }, chown('fd:stdin', owner))
+    release.push({ op: 'close', fd: 'fd:stdin' })
+    pumps.push({ from: 'fd:in', to: 'fd:to-stdin', kind: 'stdin' })
+  }
+  return { inherited: ['fd:in', 'fd:out', 'fd:err'], make, release, open: interactive ? [] : [nullInput()], pumps }
+}
+
+function terminal(interactive: boolean, owner: StdioOwner, devpts: FdSlot | undefined, init: boolean): StdioSteps {
+  if (devpts === undefined) throw new RangeError('plan: a terminal needs a devpts mount')
+  const pumps: Pump[] = [{ from: 'fd:master', to: 'fd:out', kind: 'output' }]
+  if (interactive) pumps.unshift({ from: 'fd:in', to: 'fd:master', kind: 'terminal-in' })
+  const place: Step[] = [0, 1, 2].map(onto => ({ op: 'dup', fd: 'fd:slave', onto }))
+  // With a reaper the command is in a session of its own, which takes the terminal after the fork.
+  if (!init) place.push(takeTerminal())
+  return {
+    inherited: ['fd:in', 'fd:out', 'fd:err'],
+    make: [],
+    release: [],
+    open: [
+      { op: 'open_pty', master: 'fd:master', slave: 'fd:slave', devpts },
+      { op: 'chown', dir: 'fd:slave', path: '', uid: owner.uid, gid: 5, tolerate: ['EINVAL'], because: 'group tty (5) is outside the range' },
+      { op: 'open_tree', fd: 'fd:console', dir: 'fd:slave', path: '', flags: OPEN_TREE_CLONE | AT.EMPTY_PATH },
+      { op: 'target', fd: 'fd:console-target', root: 'fd:dev', path: 'console', kind: TARGET.file, mode: 0o600, like: 'none' },
+      { op: 'move_mount', mount: 'fd:console', dir: 'fd:console-target', path: '', about: 'place /dev/console' },
+      { op: 'send_fd', fd: 'fd:master' },
+      { op: 'close', fd: 'fd:master' },
+    ],
+    receive: [{ op: 'recv_fd', fd: 'fd:master' }],
+    place,
+    pumps,
+  }
+}
+
+/** The terminal becomes the controlling one of the session (tty_ioctl(4), TIOCSCTTY). */
+export function takeTerminal(): Step {
+  return { op: 'controlling_tty', fd: 'fd:slave' }
+}
+
+/** Pipes and files of the caller belong to root on the host: the container's user could not reopen /dev/stdout. */
+function chown(fd: FdSlot, owner: StdioOwner): Step {
+  return { op: 'chown', dir: fd, path: '', uid: owner.hostUid, gid: owner.hostGid }
+}
+
+function nullInput(): Step {
+  return { op: 'open', fd: 'fd:stdin', dir: 'fd:dev', path: 'null', flags: O.RDONLY | O.NOFOLLOW, mode: 0, resolve: 0 }
+}

@@ -1,0 +1,80 @@
+import { OPS, type Step } from '../model/step.ts'
+
+/** The kernel call behind an op, where its name differs. */
+const CALLS: Partial<Record<Step['op'], string>> = {
+  open: 'openat2',
+  mkdir: 'mkdirat',
+  mknod: 'mknodat',
+  symlink: 'symlinkat',
+  chown: 'fchownat',
+  chmod: 'fchmodat',
+  write_file: 'write',
+  write_proc: 'write',
+  create_file: 'write',
+  open_proc: 'openat',
+  target: 'openat2',
+  pipe: 'pipe2',
+  rmdir: 'unlinkat',
+  umount: 'umount2',
+  mask_path: 'move_mount',
+  readonly_path: 'move_mount',
+  open_pty: 'ioctl',
+  clone: 'clone3',
+  loopback_up: 'ioctl SIOCSIFFLAGS',
+  set_ids: 'setresuid',
+  dup: 'dup2',
+  controlling_tty: 'ioctl TIOCSCTTY',
+  close_fds: 'close_range',
+  reaper: 'fork',
+  exec: 'execve',
+  bounding: 'prctl PR_CAPBSET_DROP',
+  ambient: 'prctl PR_CAP_AMBIENT',
+  new_keyring: 'keyctl',
+  sysctl: 'write',
+  rlimit: 'setrlimit',
+  device_filter: 'bpf',
+  cgroup_remove: 'rmdir',
+  notify: 'sendmsg',
+  wait: 'recvmsg',
+  send_fd: 'sendmsg',
+  recv_fd: 'recvmsg',
+}
+
+/** `mkdirat`: what the man pages call it. */
+export function callOf(step: Step): string {
+  return CALLS[step.op] ?? step.op
+}
+
+const MEETINGS = ['', 'cloned', 'mapped', 'mounted', 'start']
+const OCTAL = new Set(['mode', 'mask'])
+const HEX = new Set(['flags', 'set', 'clear', 'attributes', 'propagation', 'at', 'resolve', 'effective', 'permitted', 'inheritable', 'keep', 'raise', 'type'])
+
+/** A step on one line: op, arguments by name, tolerated errnos with the reason. */
+export function describeStep(step: Step): string {
+  const values = step as unknown as Readonly<Record<string, unknown>>
+  const words: string[] = [step.op]
+  for (const [field, kind] of Object.entries(OPS[step.op].fields)) {
+    const value = values[field]
+    if (kind === 'u' && value === 0 && !['uid', 'gid', 'onto', 'soft', 'hard'].includes(field)) continue
+    if (value === '' || value === 'none') continue
+    words.push(`${field}=${describeValue(field, value)}`)
+  }
+  if (step.tolerate !== undefined) words.push(`# ${step.tolerate.join(', ')} is fine: ${step.because ?? ''}`)
+  return words.join(' ')
+}
+
+function describeValue(field: string, value: unknown): string {
+  if (field === 'point') return MEETINGS[Number(value)] ?? String(value)
+  if (typeof value === 'number' || typeof value === 'bigint') {
+    if (OCTAL.has(field)) return `0${value.toString(8)}`
+    return HEX.has(field) ? `0x${value.toString(16)}` : String(value)
+  }
+  if (value instanceof Uint8Array) return `<${value.length} bytes>`
+  if (Array.isArray(value)) return `[${value.map(item => quote(String(item))).join(' ')}]`
+  const text = String(value)
+  return text.startsWith('fd:') || text === 'cwd' ? text : quote(text)
+}
+
+function quote(text: string): string {
+  return /^[A-Za-z0-9_./:=,@%+-]+$/.test(text) ? text : JSON.stringify(text)
+}

@@ -1,0 +1,190 @@
+import { constants } from 'node:os'
+import { TscrunError } from '../model/errors.ts'
+import { COLUMN_NAMES, type ColumnName, type Plan } from '../model/step.ts'
+import { encodePlan } from '../plan/encode.ts'
+import { explainFailure } from '../plan/explain.ts'
+import { errnoName } from '../syscall/errno.ts'
+import { closeFd, memoryFile, reapChild, receiveMessage, sendMessage, socketPair, spawnStage, watchReadable } from '../syscall/process.ts'
+
+export interface LaunchOptions {
+  /** Shown by ps(1) for the monitor. */
+  readonly title: string
+  /** Descriptors for the plan's inherited slots, in their order; the caller keeps its own copies. */
+  readonly fds: readonly number[]
+  /** For the words of a failed exec. */
+  readonly workdir?: string
+  /** Each step as it is done; times in nanoseconds of CLOCK_MONOTONIC. */
+  readonly onStep?: (event: StepEvent) => void
+}
+
+export interface StepEvent {
+  readonly column: ColumnName
+  readonly index: number
+  readonly atNs: bigint
+}
+
+/** How the container's first process ended. */
+export interface ContainerExit {
+  /** 0-255; 128 + n where signal n ended it. */
+  readonly exitCode: number
+  /** `SIGKILL`; undefined where it exited by itself. */
+  readonly signal: string | undefined
+  readonly oomKilled: boolean
+}
+
+export interface StartedProcess {
+  readonly pid: number
+  /** Clock ticks since boot: with the pid it names a process for ever (proc_pid_stat(5), field 22). */
+  readonly startTime: number
+}
+
+/** A container under its monitor. */
+export interface Launched {
+  /** The user's command runs. Rejects with TscrunError where a step failed; then nothing is left of it. */
+  readonly started: Promise<StartedProcess>
+  /** Resolves as soon as the first process has ended; rejects as `started` does, or MONITOR_DIED. */
+  readonly exited: Promise<ContainerExit>
+  /** Resolves when the monitor has removed cgroup and mounts and has ended itself. Never rejects. */
+  readonly released: Promise<void>
+  /** False when there is nobody to signal any more. */
+  signal(signal: number): boolean
+  resize(rows: number, columns: number): void
+}
+
+/** struct message of native/plan.h. */
+const MESSAGE_BYTES = 32
+const MESSAGE = { failed: 1, trace: 2, started: 3, exited: 4, signal: 16, resize: 17 } as const
+
+/**
+ * Runs a plan: one stage process, which becomes the monitor. This side holds the lifeline: when this process or thread
+ * ends, however it ends, the monitor kills the container.
+ */
+export function launch(plan: Plan, options: LaunchOptions): Launched {
+  const started = deferred<StartedProcess>()
+  const exited = deferred<ContainerExit>()
+  const released = deferred<void>()
+  const bytes = encodePlan(plan, { monitor: true, trace: options.onStep !== undefined })
+  const planFd = memoryFile('tscrun-plan', bytes, false)
+  const [control, theirs] = socketPair()
+  const monitor = spawn()
+  const buffer = Buffer.alloc(MESSAGE_BYTES)
+  let failure: TscrunError | undefined
+  let exit: ContainerExit | undefined
+
+  const onControl = (): void => {
+    for (;;) {
+      const message = receiveMessage(control, buffer)
+      if (message === undefined) return
+      if (message.length < MESSAGE_BYTES) return controlWatch.stop()
+      handle(message)
+    }
+  }
+  const controlWatch = watchReadable(control, onControl)
+  const pidWatch = watchReadable(monitor.pidfd, onMonitorEnd)
+  return {
+    started: started.promise,
+    exited: exited.promise,
+    released: released.promise,
+    signal: signal => exit === undefined && send(MESSAGE.signal, signal, 0),
+    resize: (rows, columns) => void send(MESSAGE.resize, rows, columns),
+  }
+
+  function spawn(): ReturnType<typeof spawnStage> {
+    try {
+      return spawnStage([theirs, planFd, ...options.fds], options.title)
+    } catch (error) {
+      closeFd(control)
+      throw error
+    } finally {
+      closeFd(theirs)
+      closeFd(planFd)
+    }
+  }
+
+  function handle(message: Buffer): void {
+    const column = COLUMN_NAMES[message.readUInt32LE(4)] ?? 'parent'
+    const index = message.readUInt32LE(8)
+    switch (message.readUInt32LE(0)) {
+      case MESSAGE.trace:
+        options.onStep?.({ column, index, atNs: message.readBigUInt64LE(16) })
+        return
+      case MESSAGE.failed:
+        // The first one counts: the other side then only reports that its partner has gone.
+        failure ??= explainFailure(plan, { column, index, errno: errnoName(message.readUInt32LE(12)) }, options.workdir)
+        return
+      case MESSAGE.started:
+        if (failure === undefined) {
+          started.resolve({ pid: Number(message.readBigUInt64LE(16)), startTime: Number(message.readBigUInt64LE(24)) })
+        }
+        return
+      case MESSAGE.exited:
+        exit = decodeExit(Number(message.readBigUInt64LE(16)), message.readBigUInt64LE(24) !== 0n)
+        if (failure === undefined) exited.resolve(exit)
+    }
+  }
+
+  /** The pidfd is readable: the monitor has ended, and all it had to say lies in the socket. */
+  function onMonitorEnd(): void {
+    if (!reapChild(monitor.pid)) return
+    onControl()
+    for (const watch of [controlWatch, pidWatch]) watch.close()
+    closeFd(control)
+    closeFd(monitor.pidfd)
+    if (exit === undefined || failure !== undefined) {
+      const error = failure === undefined || exit === undefined ? monitorDied() : describeWithOom(failure, exit)
+      started.reject(error)
+      exited.reject(error)
+    }
+    released.resolve()
+  }
+
+  function send(type: number, a: number, b: number): boolean {
+    if (exit !== undefined) return false
+    const message = Buffer.alloc(MESSAGE_BYTES)
+    message.writeUInt32LE(type, 0)
+    message.writeBigUInt64LE(BigInt(a), 16)
+    message.writeBigUInt64LE(BigInt(b), 24)
+    return sendMessage(control, message)
+  }
+}
+
+/** A first process that the OOM killer took before it ran the command says nothing itself. */
+function describeWithOom(failure: TscrunError, exit: ContainerExit): TscrunError {
+  if (!exit.oomKilled) return failure
+  return new TscrunError('KERNEL_REFUSED', 'start: out of memory: the first process was killed before it could run the command', {
+    hint: 'raise --memory',
+    cause: failure,
+  })
+}
+
+function monitorDied(): TscrunError {
+  return new TscrunError('MONITOR_DIED', 'the monitor of the container was killed from outside', {
+    hint: 'the container is gone with it; the next command removes what is left',
+  })
+}
+
+const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]))
+
+/** wait(2)'s status word. */
+function decodeExit(status: number, oomKilled: boolean): ContainerExit {
+  const signal = status & 0x7f
+  if (signal === 0) return { exitCode: (status >> 8) & 0xff, signal: undefined, oomKilled }
+  return { exitCode: 128 + signal, signal: SIGNAL_NAMES.get(signal) ?? `SIG${signal}`, oomKilled }
+}
+
+interface Deferred<T> {
+  readonly promise: Promise<T>
+  resolve(value: T): void
+  reject(error: Error): void
+}
+
+/** A promise settled from outside; a rejection that nobody waits for is no crash. */
+function deferred<T>(): Deferred<T> {
+  let [resolve, reject] = [(_: T): void => undefined, (_: Error): void => undefined]
+  const promise = new Promise<T>((onResolve, onReject) => {
+    resolve = onResolve
+    reject = onReject
+  })
+  promise.catch(() => undefined)
+  return { promise, resolve: value => resolve(value), reject: error => reject(error) }
+}

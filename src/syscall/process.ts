@@ -1,0 +1,102 @@
+import { constants } from 'node:os'
+import { readFileSync } from 'node:fs'
+import { cString, syscall, trySyscall } from './call.ts'
+import { SyscallError } from './errno.ts'
+import { loadKoffi, loadLibrary, nativeFile, type PollHandle } from './ffi.ts'
+
+const MFD_CLOEXEC = 1
+const MFD_ALLOW_SEALING = 2
+const F_ADD_SEALS = 1033
+/** F_SEAL_SEAL, SHRINK, GROW, WRITE. */
+const ALL_SEALS = 15
+const AF_UNIX = 1
+const SOCK_SEQPACKET = 5
+const SOCK_CLOEXEC = 0o2000000
+const SOCK_NONBLOCK = 0o4000
+const WALL = 0x40000000
+const WNOHANG = 1
+
+/** Bytes in a file without a name. `sealed`: nobody can change them again, also not through /proc (CVE-2019-5736). */
+export function memoryFile(name: string, bytes: Uint8Array, sealed: boolean): number {
+  const fd = syscall('memfd_create', [cString(name), MFD_CLOEXEC | (sealed ? MFD_ALLOW_SEALING : 0)], name)
+  for (let done = 0; done < bytes.length; ) done += syscall('write', [fd, bytes.subarray(done), bytes.length - done], name)
+  if (sealed) syscall('fcntl', [fd, F_ADD_SEALS, ALL_SEALS], name)
+  return fd
+}
+
+let stage: number | undefined
+
+/** The stage program as a sealed memory file, made once. */
+function stageProgram(): number {
+  stage ??= memoryFile('tscrun', readFileSync(nativeFile('stage')), true)
+  return stage
+}
+
+export interface SpawnedStage {
+  readonly pid: number
+  readonly pidfd: number
+}
+
+type SpawnCall = (program: number, fds: bigint, count: number, name: bigint, pidfd: bigint) => number | bigint
+let spawnCall: SpawnCall | undefined
+
+/**
+ * Starts the stage with `fds` as 3, 4, ...; the caller keeps its own copies. Blocks this thread until the exec, about
+ * 0.2 ms (vfork). The child is no child of libuv's: wait for it by its pidfd.
+ */
+export function spawnStage(fds: readonly number[], name: string): SpawnedStage {
+  spawnCall ??= loadLibrary().func('ts_spawn', 'int64', Array.from({ length: 5 }, () => 'int64')) as unknown as SpawnCall
+  const address = loadKoffi().address
+  const table = Buffer.alloc(4 * fds.length)
+  fds.forEach((fd, index) => table.writeInt32LE(fd, 4 * index))
+  const pidfd = Buffer.alloc(4)
+  const title = cString(name)
+  const pid = Number(spawnCall(stageProgram(), address(table), fds.length, address(title), address(pidfd)))
+  if (pid < 0) throw new SyscallError('clone3', -pid, 'the stage')
+  return { pid, pidfd: pidfd.readInt32LE() }
+}
+
+/** A pair of connected datagram sockets that keep message borders; both ends are close-on-exec, the first non-blocking. */
+export function socketPair(): [ours: number, theirs: number] {
+  const pair = Buffer.alloc(8)
+  syscall('socketpair', [AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair])
+  const ours = pair.readInt32LE(0)
+  syscall('fcntl', [ours, 4 /* F_SETFL */, SOCK_NONBLOCK])
+  return [ours, pair.readInt32LE(4)]
+}
+
+/** One message, `undefined` if none is there, an empty one at the end of the connection. */
+export function receiveMessage(fd: number, into: Buffer): Buffer | undefined {
+  const got = trySyscall('read', [fd, into, into.length])
+  if (got === -constants.errno.EAGAIN || got === -constants.errno.EINTR) return undefined
+  if (got === -constants.errno.ECONNRESET) return into.subarray(0, 0)
+  if (got < 0) throw new SyscallError('read', -got, 'the control socket')
+  return into.subarray(0, got)
+}
+
+/** False when the other side is gone. */
+export function sendMessage(fd: number, message: Uint8Array): boolean {
+  return trySyscall('write', [fd, message, message.length]) === message.length
+}
+
+/** Collects an ended child. False while it still runs. */
+export function reapChild(pid: number): boolean {
+  return trySyscall('wait4', [pid, 0, WALL | WNOHANG, 0]) !== 0
+}
+
+/** Calls back whenever the descriptor is readable, from Node's event loop, until stopped. */
+export function watchReadable(fd: number, onReadable: () => void): PollHandle {
+  return loadKoffi().node.poll(fd, { readable: true, disconnect: true }, onReadable)
+}
+
+export function closeFd(fd: number): void {
+  syscall('close', [fd])
+}
+
+/** Signals a process that a pidfd names; false if it has ended. */
+export function signalPidfd(pidfd: number, signal: number): boolean {
+  const result = trySyscall('pidfd_send_signal', [pidfd, signal, 0, 0])
+  if (result === -constants.errno.ESRCH) return false
+  if (result < 0) throw new SyscallError('pidfd_send_signal', -result)
+  return true
+}
