@@ -1,0 +1,37 @@
+import type { Command } from '../command.ts'
+import { forEachOperand } from '../each.ts'
+import { PULL_FLAGS } from '../flags/store.ts'
+import { print } from '../output/print.ts'
+import { parsePlatformFlag } from '../parse/words.ts'
+import { createReporter } from '../reporter.ts'
+import { withSignals } from '../signals.ts'
+
+export const pullCommand: Command = {
+  name: 'pull',
+  usage: 'IMAGE [IMAGE...]',
+  description: 'Download images from their registries',
+  flags: PULL_FLAGS,
+  operands: { min: 1, max: Number.POSITIVE_INFINITY, noun: 'image' },
+  async run({ flags, operands, globals, engine }) {
+    const platform = flags.text('platform')
+    const options = {
+      ...(platform === undefined || platform === '' ? {} : { platform: parsePlatformFlag(platform) }),
+      tlsVerify: flags.bool('tls-verify', true),
+    }
+    const opened = await engine()
+    return withSignals(({ aborted }) => {
+      const pullOne = async (name: string): Promise<void> => {
+        aborted.throwIfAborted()
+        const { onWarning, onProgress, finish } = createReporter(globals, flags.bool('quiet'))
+        try {
+          const { reference } = await opened.pull(name, { ...options, onWarning, onProgress, signal: aborted })
+          await finish()
+          print(`${reference}\n`)
+        } finally {
+          await finish()
+        }
+      }
+      return forEachOperand(operands, pullOne, globals.debug)
+    })
+  },
+}

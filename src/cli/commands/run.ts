@@ -1,0 +1,70 @@
+import { readFileSync } from 'node:fs'
+import type { RunningContainer } from '../../engine/api.ts'
+import { errnoOf, TscrunError } from '../../model/errors.ts'
+import type { Command } from '../command.ts'
+import { RUN_FLAGS } from '../flags/run.ts'
+import { print } from '../output/print.ts'
+import { parseRun } from '../parse/run.ts'
+import { createReporter } from '../reporter.ts'
+import { type Signals, withSignals } from '../signals.ts'
+
+export const runCommand: Command = {
+  name: 'run',
+  usage: 'IMAGE [COMMAND] [ARG...]',
+  description: 'Create and run a new container from an image or, with --rootfs, from a root directory',
+  flags: RUN_FLAGS,
+  operands: { min: 1, max: Number.POSITIVE_INFINITY, noun: 'image' },
+  passThrough: true,
+  async run({ flags, operands, globals, engine }) {
+    const caller = { env: process.env, cwd: process.cwd(), readFile: readUserFile }
+    const { image, args, options, notes } = parseRun(flags, operands, caller)
+    const reporter = createReporter(globals, flags.bool('quiet'))
+    for (const note of notes) reporter.onWarning(note)
+    const opened = await engine()
+    if (flags.bool('dry-run')) {
+      print(await opened.dryRun(image, args, options))
+      return 0
+    }
+    if (options.tty === true) await requireTerminal(options.interactive === true)
+    const { onWarning, onProgress, finish } = reporter
+    const cidfile = flags.text('cidfile')
+    try {
+      return await withSignals((signals) =>
+        opened.runForeground(image, args, {
+          ...options,
+          ...(cidfile === undefined || cidfile === '' ? {} : { cidfile }),
+          onWarning,
+          onProgress,
+          signal: signals.aborted,
+          onStarted: (running) => forwardSignals(signals, running),
+        }),
+      )
+    } finally {
+      await finish()
+    }
+  },
+}
+
+function forwardSignals(signals: Signals, running: RunningContainer): void {
+  signals.takeOver((signal) => running.kill(signal))
+}
+
+/** docker's rule for `-it`; and a terminal that neither end of is one would only garble what is piped. */
+async function requireTerminal(interactive: boolean): Promise<void> {
+  const { isatty } = await import('node:tty')
+  if (isatty(0) || (!interactive && isatty(1))) return
+  throw new TscrunError('USAGE', `--tty: standard ${interactive ? 'input' : 'output'} is not a terminal`, {
+    subject: '--tty',
+    hint: interactive ? 'leave -t out to pipe input, or run it in a terminal' : 'leave -t out to pipe output',
+  })
+}
+
+function readUserFile(path: string): Uint8Array {
+  try {
+    return readFileSync(path)
+  } catch (error) {
+    const errno = errnoOf(error)
+    if (errno === undefined || !(error instanceof Error)) throw error
+    throw new TscrunError('USAGE', `open ${path}: ${errno}`, { syscall: 'open', errno, subject: path, cause: error })
+  }
+}

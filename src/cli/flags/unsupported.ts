@@ -1,0 +1,107 @@
+/**
+ * What docker and podman have and tscrun does not, so that a habit is answered by one clear line instead of a guess
+ * at a typo. Loaded only after an unknown flag or command was met.
+ */
+export interface Unsupported {
+  /** Flag or command names, separated by blanks; `p/publish` is a flag with its letter. */
+  readonly names: string
+  readonly hint?: string
+}
+
+const RUN: readonly Unsupported[] = [
+  { names: 'p/publish P/publish-all expose', hint: 'with --network host its ports are the ports of the host' },
+  { names: 'restart', hint: 'a systemd unit with Restart= around tscrun run does it' },
+  {
+    names: 'ip ip6 link link-local-ip mac-address network-alias no-hosts publish-rule',
+    hint: '--network none, host or ns:PATH',
+  },
+  { names: 'a/attach sig-proxy detach-keys', hint: 'run attaches to all of its standard streams' },
+  { names: 'volumes-from volume-driver image-volume', hint: 'name host directories with -v' },
+  { names: 'log-driver log-opt', hint: 'redirect the output of tscrun run' },
+  { names: 'gpus', hint: 'name the device files with --device' },
+  { names: 'arch os variant', hint: 'use --platform OS/ARCH[/VARIANT]' },
+  { names: 'uidmap gidmap subuidname subgidname hostuser', hint: '--userns auto picks a range of its own' },
+  {
+    names: 'kernel-memory memory-swappiness oom-kill-disable cpu-rt-period cpu-rt-runtime',
+    hint: 'cgroup v2 has no such file',
+  },
+  { names: 'cgroup-parent cgroups blkio-weight-device rdt-class', hint: 'see --cgroup-conf' },
+  { names: 'authfile creds cert-dir decryption-key retry retry-delay' },
+  { names: 'env-host env-merge unsetenv unsetenv-all http-proxy', hint: 'name variables with -e' },
+  {
+    names:
+      'health-cmd health-interval health-retries health-start-interval health-start-period health-timeout' +
+      ' health-on-failure health-log-destination health-max-log-count health-max-log-size health-startup-cmd' +
+      ' health-startup-interval health-startup-retries health-startup-success health-startup-timeout no-healthcheck',
+  },
+  {
+    names:
+      'pod pod-id-file preserve-fds preserve-fd pidfile conmon-pidfile sdnotify systemd stop-timeout requires replace rmi',
+  },
+  { names: 'read-only-tmpfs', hint: 'mount one with --tmpfs' },
+  { names: 'domainname', hint: 'use --sysctl kernel.domainname=NAME' },
+  {
+    names:
+      'chrootdirs group-entry passwd passwd-entry personality seccomp-policy secret tz use-api-socket init-path init-ctr',
+  },
+  {
+    names:
+      'runtime isolation storage-opt userland-proxy disable-content-trust cpu-count cpu-percent io-maxbandwidth io-maxiops',
+  },
+]
+
+const OTHERS: Readonly<Record<string, readonly Unsupported[]>> = {
+  pull: [
+    { names: 'a/all-tags disable-content-trust policy' },
+    { names: 'arch os variant', hint: 'use --platform OS/ARCH[/VARIANT]' },
+    { names: 'authfile creds cert-dir decryption-key retry retry-delay' },
+  ],
+  images: [{ names: 'f/filter n/noheading sort history tree', hint: 'see --format' }],
+  rmi: [{ names: 'a/all i/ignore no-prune platform', hint: 'tscrun rmi $(tscrun images -q)' }],
+  ps: [
+    {
+      names: 'n/last l/latest s/size sort noheading ns p/pod sync w/watch external',
+      hint: 'see --filter and --format',
+    },
+  ],
+  rm: [
+    {
+      names: 'a/all cidfile depend filter i/ignore l/latest t/time v/volumes link',
+      hint: 'tscrun rm $(tscrun ps -aq)',
+    },
+  ],
+  inspect: [{ names: 's/size l/latest' }],
+  '': [
+    {
+      names: 'H/host c/context config tls tlscacert tlscert tlskey tlsverify url connection identity ssh',
+      hint: 'there is no daemon to connect to',
+    },
+    {
+      names:
+        'storage-driver storage-opt tmpdir cgroup-manager conmon runtime runtime-flag network-cmd-path events-backend hooks-dir syslog transient-store volumepath imagestore module noout out',
+    },
+  ],
+}
+
+const COMMANDS =
+  'attach auto-update build builder buildx checkpoint cleanup clone commit compose config context cp create diff events' +
+  ' exec export farm generate healthcheck history import init kill kube load login logout logs machine manifest mount network' +
+  ' node pause play plugin pod port prune push quadlet rename restart restore save scp search secret service sign stack start' +
+  ' stats stop swarm system tag top tree trust umount unmount unpause unshare untag update volume volumes wait exists'
+
+/** The entry for a flag of `command` (`''` for flags before it), by long name or single letter. */
+export function unsupportedFlag(command: string, name: string): { name: string; hint?: string } | undefined {
+  const tables = command === 'run' ? RUN : (OTHERS[command] ?? [])
+  for (const { names, hint } of tables) {
+    for (const entry of names.split(' ')) {
+      const [letter, long] = entry.includes('/') ? [entry[0], entry.slice(2)] : [undefined, entry]
+      if (name === long || name === letter) return { name: long, ...(hint === undefined ? {} : { hint }) }
+    }
+  }
+  return undefined
+}
+
+/** Whether docker or podman have a command of this name. */
+export function isUnsupportedCommand(name: string): boolean {
+  return COMMANDS.split(' ').includes(name)
+}

@@ -1,0 +1,11 @@
+import { dispatch } from './dispatch.ts'
+import { reportError } from './errors.ts'
+import { printError } from './output/print.ts'
+
+// The program: its process ends with the answer, whatever sockets and timers a library keeps open.
+process.on('uncaughtException', (error) => {
+  const { text, exitCode } = reportError(error, process.argv.includes('--debug'))
+  printError(text)
+  process.exit(exitCode)
+})
+void dispatch(process.argv.slice(2)).then((exitCode) => process.exit(exitCode))

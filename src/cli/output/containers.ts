@@ -1,0 +1,63 @@
+import type { ContainerSummary } from '../../engine/api.ts'
+import { formatAgo, formatMoment, formatSpan } from './relative-time.ts'
+import { type RowOptions, shortName } from './images.ts'
+
+/** Headings by template field, as docker has them. */
+export const CONTAINER_HEADINGS = {
+  ID: 'CONTAINER ID',
+  Image: 'IMAGE',
+  Command: 'COMMAND',
+  RunningFor: 'CREATED',
+  CreatedAt: 'CREATED AT',
+  Status: 'STATUS',
+  State: 'STATE',
+  Names: 'NAMES',
+  Labels: 'LABELS',
+  Mounts: 'MOUNTS',
+  Networks: 'NETWORKS',
+} as const
+
+export type ContainerRow = Readonly<Record<keyof typeof CONTAINER_HEADINGS, string>>
+
+/** docker's width of the command column. */
+const COMMAND_WIDTH = 20
+
+export function containerRow(container: ContainerSummary, options: RowOptions): ContainerRow {
+  const short = (text: string, width: number): string =>
+    options.noTrunc || [...text].length <= width ? text : `${[...text].slice(0, width - 1).join('')}…`
+  return {
+    ID: options.noTrunc ? container.id : container.id.slice(0, 12),
+    Image: shortName(container.image),
+    // A quoted JSON string cannot carry a control character to the terminal.
+    Command: JSON.stringify(short(container.command.join(' '), COMMAND_WIDTH)),
+    RunningFor: formatAgo(container.createdMs, options.nowMs),
+    CreatedAt: formatMoment(container.createdMs),
+    Status: statusText(container, options.nowMs),
+    State: container.status === 'stopped' ? 'exited' : container.status,
+    Names: container.name,
+    Labels: Object.entries(container.labels)
+      .map(([key, value]) => `${key}=${value}`)
+      .join(','),
+    Mounts: container.mounts.map((mount) => short(mount, 15)).join(','),
+    Networks: container.network,
+  }
+}
+
+/** `Up 3 minutes`, `Exited (0) 2 hours ago`. */
+export function statusText(container: ContainerSummary, nowMs: number): string {
+  const up = `Up ${formatSpan(nowMs - (container.startedMs ?? container.createdMs))}`
+  switch (container.status) {
+    case 'created':
+      return 'Created'
+    case 'running':
+      return up
+    case 'paused':
+      return `${up} (Paused)`
+    case 'stopped': {
+      const ended = container.finishedMs === undefined ? '' : ` ${formatAgo(container.finishedMs, nowMs)}`
+      return `Exited (${container.exitCode ?? '?'})${ended}`
+    }
+    default:
+      return container.status satisfies never
+  }
+}

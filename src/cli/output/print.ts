@@ -1,0 +1,38 @@
+import { writeSync } from 'node:fs'
+import { errnoOf } from '../../model/errors.ts'
+import { BROKEN_PIPE } from '../errors.ts'
+
+/** How long to wait for the reader of a full non-blocking pipe before the next try, in milliseconds. */
+const FULL_PIPE_WAIT_MS = 2
+
+/**
+ * Writes to standard output, all of it, before it returns: process.stdout costs a millisecond to set up and may
+ * lose its tail at exit. Throws BROKEN_PIPE where the reader has gone.
+ */
+export function print(text: string): void {
+  writeAll(1, text)
+}
+
+/** The same to standard error, where a vanished reader is no reason to stop. */
+export function printError(text: string): void {
+  try {
+    writeAll(2, text)
+  } catch (error) {
+    if (error !== BROKEN_PIPE) throw error
+  }
+}
+
+function writeAll(fd: number, text: string): void {
+  const bytes = Buffer.from(text)
+  let done = 0
+  while (done < bytes.length) {
+    try {
+      done += writeSync(fd, bytes, done)
+    } catch (error) {
+      const errno = errnoOf(error)
+      if (errno === 'EPIPE') throw BROKEN_PIPE
+      if (errno !== 'EAGAIN') throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, FULL_PIPE_WAIT_MS)
+    }
+  }
+}

@@ -1,0 +1,150 @@
+import type { LayerPhase, PullEvent } from '../../engine/api.ts'
+import { formatSize } from './images.ts'
+
+/** Redraws at most so often; a terminal shows no more than that. */
+const REDRAW_MS = 80
+
+/** Where progress goes, and what it may do there. */
+export interface ProgressTarget {
+  readonly write: (text: string) => void
+  /** Rows are redrawn in place on a terminal; elsewhere one plain line an event. */
+  readonly terminal: boolean
+  /** Size of the terminal, asked before each redraw. */
+  readonly size: () => { readonly columns: number; readonly rows: number }
+  /** Milliseconds, monotonic. */
+  readonly now: () => number
+}
+
+export interface ProgressView {
+  show(event: PullEvent): void
+  /** Leaves the last state on the screen and the cursor below it; call it also after a failure. */
+  finish(): void
+}
+
+interface Layer {
+  readonly id: string
+  phase: LayerPhase
+  current: number
+  size: number
+  note: string
+}
+
+/** Shows a pull: one row per layer on a terminal, a line per change of a layer elsewhere. */
+export function createProgress(target: ProgressTarget): ProgressView {
+  return target.terminal ? createRows(target) : createLines(target)
+}
+
+function createLines({ write }: ProgressTarget): ProgressView {
+  return {
+    show(event) {
+      switch (event.type) {
+        case 'resolved':
+          write(`Pulling ${event.reference}\n`)
+          break
+        case 'layer':
+          if (event.phase === 'downloading') write(`${shortId(event.id)}: downloading ${formatSize(event.size)}\n`)
+          else if (event.phase === 'complete') write(`${shortId(event.id)}: complete\n`)
+          else if (event.phase === 'exists') write(`${shortId(event.id)}: already there\n`)
+          break
+        case 'retry':
+          write(`${shortId(event.id)}: trying again: ${event.reason}\n`)
+          break
+        case 'done':
+          write(`${doneLine(event)}\n`)
+          break
+        case 'bytes':
+          break
+        default:
+          event satisfies never
+      }
+    },
+    finish() {},
+  }
+}
+
+function createRows(target: ProgressTarget): ProgressView {
+  const layers = new Map<string, Layer>()
+  let drawn = 0
+  let lastDraw = Number.NEGATIVE_INFINITY
+  let stale = false
+  const draw = (): void => {
+    const rows = renderRows([...layers.values()], target.size())
+    const up = drawn > 0 ? `\u001b[${drawn}A` : ''
+    // Each row is erased before it is written, so that a shorter one leaves nothing behind.
+    target.write(up + rows.map((row) => `\r\u001b[2K${row}\n`).join(''))
+    drawn = rows.length
+    lastDraw = target.now()
+    stale = false
+  }
+  return {
+    show(event) {
+      if (event.type === 'resolved') target.write(`Pulling ${event.reference}\n`)
+      else if (event.type === 'done') {
+        if (stale) draw()
+        target.write(`${doneLine(event)}\n`)
+        drawn = 0
+        layers.clear()
+      } else {
+        updateLayer(layers, event)
+        stale = true
+        if (event.type !== 'bytes' || target.now() - lastDraw >= REDRAW_MS) draw()
+      }
+    },
+    finish() {
+      if (stale) draw()
+    },
+  }
+}
+
+function updateLayer(layers: Map<string, Layer>, event: Extract<PullEvent, { id: string }>): void {
+  const layer = layers.get(event.id) ?? { id: event.id, phase: 'waiting', current: 0, size: 0, note: '' }
+  layers.set(event.id, layer)
+  if (event.type === 'layer') Object.assign(layer, { phase: event.phase, size: event.size, note: '' })
+  else if (event.type === 'bytes') Object.assign(layer, { current: event.current, size: event.size, note: '' })
+  else layer.note = `trying again: ${event.reason}`
+}
+
+const WORDS: Readonly<Record<LayerPhase, string>> = {
+  waiting: 'Waiting',
+  downloading: 'Downloading',
+  extracting: 'Extracting',
+  complete: 'Pull complete',
+  exists: 'Already exists',
+}
+
+/**
+ * The rows to draw, none wider than the terminal (a wrapped row would break the way back up). Where there are more
+ * layers than lines, finished ones are counted in one row.
+ */
+export function renderRows(
+  layers: readonly Layer[],
+  size: { readonly columns: number; readonly rows: number },
+): string[] {
+  const room = Math.max(2, size.rows - 2)
+  const finished = layers.filter(({ phase }) => phase === 'complete' || phase === 'exists')
+  const tooMany = layers.length > room
+  const shown = tooMany ? layers.filter((layer) => !finished.includes(layer)).slice(0, room - 1) : layers
+  const rows = shown.map((layer) => renderLayer(layer, size.columns))
+  if (tooMany) rows.unshift(`${finished.length} of ${layers.length} layers complete`)
+  return rows.map((row) => [...row].slice(0, Math.max(1, size.columns - 1)).join(''))
+}
+
+function renderLayer(layer: Layer, columns: number): string {
+  const head = `${shortId(layer.id)}: ${WORDS[layer.phase]}`
+  if (layer.note !== '') return `${head} (${layer.note})`
+  if (layer.phase !== 'downloading' || layer.size <= 0) return head
+  const numbers = `${formatSize(layer.current)}/${formatSize(layer.size)}`
+  const width = Math.min(50, columns - head.length - numbers.length - 6)
+  if (width < 5) return `${head} ${numbers}`
+  const filled = Math.min(width, Math.floor((layer.current / layer.size) * width))
+  const bar = filled === width ? '='.repeat(width) : `${'='.repeat(filled)}>`.padEnd(width)
+  return `${head} [${bar}] ${numbers}`
+}
+
+function doneLine(event: Extract<PullEvent, { type: 'done' }>): string {
+  return `Digest: ${event.digest}\nStatus: ${event.fresh ? 'pulled' : 'up to date'}: ${event.reference}`
+}
+
+function shortId(digest: string): string {
+  return digest.replace(/^sha256:/, '').slice(0, 12)
+}

@@ -1,0 +1,78 @@
+import type { NamespaceOption, NamespaceOptions, NetworkOption } from '../../engine/options.ts'
+import type { FlagValues } from '../command.ts'
+import { badFlag, notYet } from '../errors.ts'
+import { parseInteger } from './numbers.ts'
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
+/** The six namespace flags other than the network's. Throws USAGE. */
+export function parseNamespaces(flags: FlagValues): NamespaceOptions {
+  const namespaces: Mutable<NamespaceOptions> = {}
+  for (const [flag, key] of [
+    ['pid', 'pid'],
+    ['ipc', 'ipc'],
+    ['uts', 'uts'],
+    ['cgroupns', 'cgroup'],
+  ] as const) {
+    const text = flags.text(flag)
+    if (text) namespaces[key] = parseNamespace(flag, text)
+  }
+  const user = flags.text('userns')
+  if (user) namespaces.user = parseUserNamespace(user)
+  const time = flags.text('timens')
+  if (time !== undefined && time !== 'host') namespaces.time = parseTimeOffsets(time)
+  return namespaces
+}
+
+function parseNamespace(flag: string, text: string): NamespaceOption {
+  if (text === 'host') return 'host'
+  if (text === 'private' || text === 'new') return 'new'
+  // docker's word for a private one that others may join.
+  if (flag === 'ipc' && text === 'shareable') return 'new'
+  if (text.startsWith('container:') || (flag === 'ipc' && text === 'none') || text === 'pod') throw notYet(flag, text)
+  return namespacePath(flag, text) ?? unknownMode(flag, text, 'private, host or ns:PATH')
+}
+
+function parseUserNamespace(text: string): 'auto' | 'host' | { readonly path: string } {
+  // Every private user namespace has a range of its own here.
+  if (text === 'auto' || text === 'private') return 'auto'
+  if (text === 'host') return 'host'
+  if (/^(?:auto:|keep-id|nomap|container:)/.test(text)) throw notYet('userns', text, 'auto, host or ns:PATH')
+  return namespacePath('userns', text) ?? unknownMode('userns', text, 'auto, host or ns:PATH')
+}
+
+/** `boottime=3600,monotonic=-5` (time_namespaces(7)), seconds; `private` is no offsets. Throws USAGE. */
+export function parseTimeOffsets(text: string): NonNullable<NamespaceOptions['time']> {
+  const offsets: { boottime?: number; monotonic?: number } = {}
+  if (text === 'private') return offsets
+  for (const part of text.split(',')) {
+    const [key, value] = part.split('=')
+    if ((key !== 'boottime' && key !== 'monotonic') || value === undefined) {
+      throw badFlag('timens', text, 'not private, host or offsets', 'e.g. boottime=3600,monotonic=3600')
+    }
+    // The kernel keeps clocks below KTIME_SEC_MAX / 2, about 146 years.
+    offsets[key] = parseInteger('timens', value, { min: -4_600_000_000, max: 4_600_000_000 })
+  }
+  return offsets
+}
+
+/** Undefined for an empty value: whatever the default is. Throws USAGE. */
+export function parseNetwork(text: string): NetworkOption | undefined {
+  if (text === '') return undefined
+  if (text === 'none' || text === 'host') return text
+  const path = namespacePath('network', text)
+  if (path !== undefined) return path
+  throw notYet('network', text, 'none, host or ns:PATH')
+}
+
+function namespacePath(flag: string, text: string): { readonly path: string } | undefined {
+  if (!text.startsWith('ns:')) return undefined
+  const path = text.slice(3)
+  if (!path.startsWith('/'))
+    throw badFlag(flag, text, 'the path of a namespace begins with /', 'e.g. ns:/proc/1234/ns/net')
+  return { path }
+}
+
+function unknownMode(flag: string, text: string, wanted: string): never {
+  throw badFlag(flag, text, 'unknown mode', wanted)
+}

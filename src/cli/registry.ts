@@ -1,0 +1,108 @@
+import type { Command } from './command.ts'
+
+/** A command as the list of commands knows it; its module is loaded when it is chosen. */
+export interface Entry {
+  readonly name: string
+  readonly summary: string
+  readonly group: 'Common Commands' | 'Management Commands' | 'Commands'
+  readonly load: () => Promise<Command>
+}
+
+export const ENTRIES: readonly Entry[] = [
+  {
+    name: 'run',
+    summary: 'Create and run a new container from an image or a root directory',
+    group: 'Common Commands',
+    load: async () => (await import('./commands/run.ts')).runCommand,
+  },
+  {
+    name: 'ps',
+    summary: 'List containers',
+    group: 'Common Commands',
+    load: async () => (await import('./commands/ps.ts')).psCommand,
+  },
+  {
+    name: 'pull',
+    summary: 'Download an image from a registry',
+    group: 'Common Commands',
+    load: async () => (await import('./commands/pull.ts')).pullCommand,
+  },
+  {
+    name: 'images',
+    summary: 'List images',
+    group: 'Common Commands',
+    load: async () => (await import('./commands/images.ts')).imagesCommand,
+  },
+  {
+    name: 'version',
+    summary: 'Show the version',
+    group: 'Common Commands',
+    load: async () => (await import('./commands/version.ts')).versionCommand,
+  },
+  {
+    name: 'info',
+    summary: 'Show the settings in effect and where they come from',
+    group: 'Common Commands',
+    load: async () => (await import('./commands/info.ts')).infoCommand,
+  },
+  {
+    name: 'doctor',
+    summary: 'Check what this host can do and how to mend what it cannot',
+    group: 'Commands',
+    load: async () => (await import('./commands/doctor.ts')).doctorCommand,
+  },
+  {
+    name: 'inspect',
+    summary: 'Show what is known about containers and images',
+    group: 'Commands',
+    load: async () => (await import('./commands/inspect.ts')).inspectCommand,
+  },
+  {
+    name: 'rm',
+    summary: 'Remove containers',
+    group: 'Commands',
+    load: async () => (await import('./commands/rm.ts')).rmCommand,
+  },
+  {
+    name: 'rmi',
+    summary: 'Remove images',
+    group: 'Commands',
+    load: async () => (await import('./commands/rmi.ts')).rmiCommand,
+  },
+]
+
+/** A second way to write a command, as docker has it: `image ls` is `images`. */
+export interface Group {
+  readonly name: string
+  readonly summary: string
+  /** Word after the group's name -> the command and the words that go before the user's. */
+  readonly members: Readonly<Record<string, readonly [command: string, ...words: string[]]>>
+}
+
+export const GROUPS: readonly Group[] = [
+  {
+    name: 'container',
+    summary: 'Manage containers',
+    members: {
+      inspect: ['inspect', '--type=container'],
+      ls: ['ps'],
+      list: ['ps'],
+      ps: ['ps'],
+      rm: ['rm'],
+      remove: ['rm'],
+      run: ['run'],
+    },
+  },
+  {
+    name: 'image',
+    summary: 'Manage images',
+    members: {
+      inspect: ['inspect', '--type=image'],
+      ls: ['images'],
+      list: ['images'],
+      pull: ['pull'],
+      rm: ['rmi'],
+      remove: ['rmi'],
+    },
+  },
+]

@@ -1,0 +1,146 @@
+import type { RunOptions } from './options.ts'
+
+/**
+ * The engine as its faces (command line, library) see it. It prints nothing, never exits and reads no argv:
+ * what a person should know while it works arrives through the callbacks of `Listener`.
+ *
+ * Words: an *image summary* is one name in the store (an image without a name is one summary too);
+ * a *container* is what `run` made, running or not.
+ */
+export interface Engine {
+  /**
+   * Runs a container on the caller's own descriptors 0, 1 and 2; resolves to its exit code (128+n by signal n). With
+   * `tty` it follows the size of the caller's terminal and restores the terminal's mode whatever happens.
+   */
+  runForeground(image: string | undefined, args: readonly string[], options: ForegroundOptions): Promise<number>
+  /** The two-column plan such a run would execute, as text; touches nothing. */
+  dryRun(image: string | undefined, args: readonly string[], options: RunOptions): Promise<string>
+  /** Resolves when every blob has been verified and unpacked. */
+  pull(reference: string, options: PullOptions): Promise<PulledImage>
+  images(): Promise<readonly ImageSummary[]>
+  removeImage(reference: string, options: { readonly force: boolean }): Promise<RemovedImage>
+  ps(options: { readonly all: boolean; readonly filter?: ContainerFilter }): Promise<readonly ContainerSummary[]>
+  /** Takes an id, a unique beginning of one, or a name; resolves to the whole id. */
+  remove(idOrName: string, options: { readonly force: boolean }): Promise<string>
+  /** What is known about one container or image, under docker's key names (`Id`, `State.Status`, `Config.Env`). */
+  inspect(idOrName: string, type?: 'container' | 'image'): Promise<Readonly<Record<string, unknown>>>
+  info(): Promise<Readonly<Record<string, unknown>>>
+  doctor(): Promise<readonly DoctorCheck[]>
+}
+
+/** Where the state of an engine lies, and who listens; all optional. */
+export interface EngineOptions {
+  readonly root?: string
+  readonly runRoot?: string
+  /** The steps as they run, with their times: one line each, without a newline. */
+  readonly onDebug?: (line: string) => void
+}
+
+export interface Listener {
+  /** One line about something tolerated, e.g. that ids cannot be shifted on this file system. */
+  readonly onWarning?: (line: string) => void
+  readonly onProgress?: (event: PullEvent) => void
+  readonly signal?: AbortSignal
+}
+
+export interface PullOptions extends Listener {
+  readonly platform?: string
+  readonly tlsVerify?: boolean
+}
+
+export interface ForegroundOptions extends RunOptions, Listener {
+  /** A file that must not exist yet; it gets the container's id before the container starts. */
+  readonly cidfile?: string
+  /** Called once, when signals have somebody to go to. */
+  readonly onStarted?: (running: RunningContainer) => void
+}
+
+/** What the caller may do to a foreground container. */
+export interface RunningContainer {
+  readonly id: string
+  /** Sends a signal (`SIGTERM`) to the container process. */
+  kill(signal: string): void
+}
+
+/**
+ * What happens during a pull, in order: one `resolved`, then events of several layers mixed, then `done`.
+ * `id` is a blob's digest; sizes are compressed bytes.
+ */
+export type PullEvent =
+  | { readonly type: 'resolved'; readonly reference: string; readonly digest: string }
+  | { readonly type: 'layer'; readonly id: string; readonly size: number; readonly phase: LayerPhase }
+  | { readonly type: 'bytes'; readonly id: string; readonly current: number; readonly size: number }
+  | { readonly type: 'retry'; readonly id: string; readonly reason: string }
+  | { readonly type: 'done'; readonly reference: string; readonly digest: string; readonly fresh: boolean }
+
+export type LayerPhase = 'waiting' | 'downloading' | 'extracting' | 'complete' | 'exists'
+
+export interface PulledImage {
+  /** The config digest: docker's image id. */
+  readonly id: string
+  /** The complete name: `docker.io/library/alpine:3`. */
+  readonly reference: string
+  /** The manifest's digest. */
+  readonly digest: string
+}
+
+export interface ImageSummary {
+  /** The config digest, `sha256:...`. */
+  readonly id: string
+  /** Complete names such as `docker.io/library/alpine`; absent where the image has no name. */
+  readonly repository?: string
+  readonly tag?: string
+  /** The manifest's digest. */
+  readonly digest: string
+  /** Milliseconds since 1970, from the image's config. */
+  readonly createdMs?: number
+  /** Bytes of the unpacked layers. */
+  readonly size: number
+}
+
+export interface RemovedImage {
+  /** Complete names that are gone. */
+  readonly untagged: readonly string[]
+  /** Digests that are gone from the store. */
+  readonly deleted: readonly string[]
+}
+
+export type ContainerStatus = 'created' | 'running' | 'paused' | 'stopped'
+
+export interface ContainerSummary {
+  readonly id: string
+  readonly name: string
+  /** As the user named it, or the path given with `--rootfs`. */
+  readonly image: string
+  readonly command: readonly string[]
+  readonly status: ContainerStatus
+  /** Milliseconds since 1970. */
+  readonly createdMs: number
+  readonly startedMs?: number
+  readonly finishedMs?: number
+  readonly exitCode?: number
+  readonly labels: Readonly<Record<string, string>>
+  /** Sources of the volumes. */
+  readonly mounts: readonly string[]
+  readonly network: string
+}
+
+/** Each list is "any of"; all lists must hold. Names match as parts, ids as beginnings, as docker does it. */
+export interface ContainerFilter {
+  readonly id?: readonly string[]
+  readonly name?: readonly string[]
+  /** `key` or `key=value`. */
+  readonly label?: readonly string[]
+  readonly status?: readonly ContainerStatus[]
+  readonly ancestor?: readonly string[]
+  readonly exited?: readonly number[]
+  readonly volume?: readonly string[]
+}
+
+/** One fact about this host: `remedy` says what to do, exactly, where the result is not `ok`. */
+export interface DoctorCheck {
+  readonly name: string
+  readonly result: 'ok' | 'warn' | 'fail'
+  readonly detail: string
+  readonly remedy?: string
+}
