@@ -93,6 +93,11 @@ if [ -n "$tests" ]; then
     as_owner /bin/sh scripts/unpack-package.sh "$package" "test/.cache/packages/$package" ||
       fail "missing for the tests: $package; apt-get could not fetch it"
   done
+  if [ "$(uname -m)" = x86_64 ] && ! [ -e test/.cache/guest-kernel/vmlinuz ]; then
+    say "unpacking for the tests: a kernel for the guest"
+    as_owner /bin/sh test/guest/kernel.sh test/.cache/guest-kernel ||
+      fail 'missing for the tests: a kernel for the guest; apt-get could not fetch it'
+  fi
 fi
 
 # ---- npm packages -----------------------------------------------------------------------------------------------

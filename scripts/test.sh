@@ -18,7 +18,7 @@ results=$(mktemp -d)
 # A cgroup of our own: whatever a test leaves behind can be found and ended.
 cgroup=
 for mount in /sys/fs/cgroup /sys/fs/cgroup/unified; do
-  [ "$(id -u)" = 0 ] && [ -w "$mount/cgroup.procs" ] && [ -e "$mount/cgroup.controllers" ] || continue
+  if [ "$(id -u)" != 0 ] || ! [ -w "$mount/cgroup.procs" ] || ! [ -e "$mount/cgroup.controllers" ]; then continue; fi
   home=$mount$(sed -n 's/^0:://p' /proc/self/cgroup)
   cgroup=$mount/tscrun-test-$$
   mkdir "$cgroup"
