@@ -1,0 +1,82 @@
+import * as zlib from 'node:zlib'
+import { TscrunError } from '../../model/errors.ts'
+import { badTar } from './tar-numbers.ts'
+import { openLibzstd } from './zstd.ts'
+
+/** Turns the bytes of a blob into those of its tar, which go to a callback. */
+export interface Decompressor {
+  /** Resolves once `chunk` may be used for something else. */
+  write(chunk: Buffer): Promise<void>
+  end(): Promise<void>
+}
+
+export type Compression = 'gzip' | 'zstd' | 'none'
+
+/** Tells the compression by the first bytes; the media type is only a label. Throws INVALID_IMAGE for others. */
+export function compressionOf(start: Buffer): Compression {
+  const begins = (...bytes: number[]): boolean => bytes.every((byte, i) => start[i] === byte)
+  if (begins(0x1f, 0x8b)) return 'gzip'
+  // A frame, or a skippable frame in front of it (RFC 8878).
+  if (begins(0x28, 0xb5, 0x2f, 0xfd)) return 'zstd'
+  if (start.length >= 4 && ((start[0] ?? 0) & 0xf0) === 0x50 && start.readUIntLE(1, 3) === 0x184d2a) return 'zstd'
+  if (begins(0xfd, 0x37, 0x7a, 0x58, 0x5a)) throw badTar('it is compressed with xz, which is not supported')
+  if (begins(0x42, 0x5a, 0x68)) throw badTar('it is compressed with bzip2, which is not supported')
+  return 'none'
+}
+
+/** Must be called before the process is confined: libzstd is loaded here, or not at all. */
+export function createDecompressor(compression: Compression, onData: (chunk: Buffer) => void): Decompressor {
+  switch (compression) {
+    case 'none':
+      return { write: async (chunk) => onData(chunk), end: async () => undefined }
+    case 'gzip':
+      return throughStream(zlib.createGunzip({ chunkSize: 1 << 18 }), onData, 'gzip')
+    case 'zstd': {
+      // Node has it from 22.15 on.
+      const create = (zlib as { createZstdDecompress?: (options: object) => zlib.Gunzip }).createZstdDecompress
+      if (create !== undefined) return throughStream(create({ chunkSize: 1 << 18 }), onData, 'zstd')
+      const stream = openLibzstd(onData)
+      if (stream !== undefined) return { write: async (chunk) => stream.write(chunk), end: async () => stream.end() }
+      throw new TscrunError(
+        'HOST_UNSUPPORTED',
+        'unpack layer: it is compressed with zstd and libzstd.so.1 is missing',
+        {
+          hint: 'install libzstd1, or use Node 22.15 or newer',
+        },
+      )
+    }
+    default:
+      return compression satisfies never
+  }
+}
+
+function throughStream(stream: zlib.Gunzip, onData: (chunk: Buffer) => void, what: string): Decompressor {
+  let failure: unknown
+  stream.on('data', (chunk: Buffer) => {
+    try {
+      onData(chunk)
+    } catch (error) {
+      stream.destroy(error as Error)
+    }
+  })
+  const ended = new Promise<void>((resolve, reject) => {
+    stream.on('end', resolve)
+    stream.on('error', (error: Error & { code?: string }) => {
+      failure = error.code?.startsWith('Z_') ? badTar(`its ${what} compression is damaged or cut off`) : error
+      reject(failure as Error)
+    })
+  })
+  // Read again where it matters, in end(); until then a failure is no unhandled rejection.
+  ended.catch(() => undefined)
+  return {
+    write: (chunk) =>
+      new Promise((resolve, reject) => {
+        if (failure !== undefined) return reject(failure as Error)
+        stream.write(chunk, (error) => (error == null ? resolve() : ended.catch(reject)))
+      }),
+    end: () => {
+      stream.end()
+      return ended
+    },
+  }
+}

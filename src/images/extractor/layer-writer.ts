@@ -1,0 +1,246 @@
+import * as fs from 'node:fs'
+import { TscrunError, errnoOf } from '../../model/errors.ts'
+import { makeNode, setTimesOfFile, setTimesOfName, setXattr, trySetXattr } from './kernel.ts'
+import { baseOf, cleanName, inDirectory, parentOf, show } from './names.ts'
+import type { TarEntry, TarHandler } from './tar.ts'
+import { badTar } from './tar-numbers.ts'
+import { createTree, isWhiteout, lstat, type OverlayPrefix } from './tree.ts'
+
+export interface LayerWriterOptions {
+  readonly overlay: OverlayPrefix
+  /** Most bytes of file data, and longest single file. */
+  readonly maxBytes: number
+  readonly maxInodes: number
+}
+
+export interface WrittenLayer {
+  /** Bytes of file data; holes are not counted. */
+  readonly bytes: number
+  readonly inodes: number
+  /** Directories no member described, which take owner and mode from the layers below. */
+  readonly implied: readonly Buffer[]
+  /** Hard links to files this layer does not have. */
+  readonly missingLinks: readonly (readonly [name: Buffer, target: Buffer])[]
+}
+
+export interface LayerWriter extends TarHandler {
+  finish(): WrittenLayer
+}
+
+const WHITEOUT = Buffer.from('.wh.')
+const AUFS = Buffer.from('.wh..wh.')
+const OPAQUE = Buffer.from('.wh..wh..opq')
+const MAX_XATTR = 64 << 10
+const MAX_ID = 0x7fffffff
+
+/**
+ * Writes the members of a layer below the current directory, whiteouts as overlayfs wants them
+ * (image-spec layer.md; kernel: Documentation/filesystems/overlayfs). Uses synchronous calls only.
+ */
+export function createLayerWriter(options: LayerWriterOptions): LayerWriter {
+  const tree = createTree(options.overlay, options.maxInodes)
+  const links: [Buffer, Buffer][] = []
+  let bytes = 0
+  let fd = -1
+  let current: TarEntry | undefined
+  let currentPath = Buffer.alloc(0) as Buffer
+
+  function entry(member: TarEntry): void {
+    const path = cleanName(member.name)
+    current = undefined
+    if (path.length > 4095) throw badTar(`a name of ${path.length} bytes`)
+    for (const id of [member.uid, member.gid]) {
+      if (id < 0 || id > MAX_ID) throw badTar(`${show(path)} has the owner ${member.uid}:${member.gid}, out of range`)
+    }
+    const base = baseOf(path)
+    if (base.subarray(0, 4).equals(WHITEOUT)) return whiteout(path, base)
+    if (member.type === 'char' && member.major === 0 && member.minor === 0) return hide(path)
+    switch (member.type) {
+      case 'file':
+        return openFile(path, member)
+      case 'directory':
+        return makeDirectory(path, member)
+      case 'symlink':
+        if (member.linkName.length === 0 || member.linkName.includes(0)) throw badTar(`${show(path)} links to nothing`)
+        tree.create(path, () => fs.symlinkSync(member.linkName, path))
+        if (ownerMatters(member)) fs.lchownSync(path, member.uid, member.gid)
+        setXattrs(path, member)
+        return setTimesOfName(path, member.mtime)
+      case 'link':
+        return makeLink(path, cleanName(member.linkName))
+      case 'char':
+      case 'block':
+      case 'fifo': {
+        const { type, major, minor } = member
+        if (major > 0xfff || minor > 0xfffff) throw badTar(`${show(path)} is device ${major}:${minor}, out of range`)
+        tree.create(path, () => makeNode(path, type, member.mode, major, minor))
+        if (ownerMatters(member)) fs.lchownSync(path, member.uid, member.gid)
+        if (ownerMatters(member)) fs.chmodSync(path, member.mode)
+        setXattrs(path, member)
+        return setTimesOfName(path, member.mtime)
+      }
+      default:
+        return member.type satisfies never
+    }
+  }
+
+  function ownerMatters(member: TarEntry): boolean {
+    return member.uid !== 0 || member.gid !== 0 || tree.groupsInherited
+  }
+
+  function openFile(path: Buffer, member: TarEntry): void {
+    if (member.size > options.maxBytes) throw tooMuch(options.maxBytes)
+    const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants
+    tree.create(path, () => {
+      fd = fs.openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, member.mode)
+    })
+    current = member
+    currentPath = path
+  }
+
+  function data(chunk: Buffer, start: number, end: number, position: number): void {
+    // A whiteout is a file to the archive; what it might hold has no meaning.
+    if (current === undefined) return
+    bytes += end - start
+    if (bytes > options.maxBytes) throw tooMuch(options.maxBytes)
+    while (start < end) {
+      const written = fs.writeSync(fd, chunk, start, end - start, position)
+      start += written
+      position += written
+    }
+  }
+
+  function endOfFile(): void {
+    const member = current
+    if (member === undefined) return
+    if (member.sparse !== undefined) fs.ftruncateSync(fd, member.size)
+    if (ownerMatters(member)) {
+      fs.fchownSync(fd, member.uid, member.gid)
+      // chown takes the set-id bits away.
+      if ((member.mode & 0o6000) !== 0) fs.fchmodSync(fd, member.mode)
+    }
+    setXattrs(currentPath, member)
+    setTimesOfFile(fd, member.mtime)
+    fs.closeSync(fd)
+    fd = -1
+    current = undefined
+  }
+
+  function makeDirectory(path: Buffer, member: TarEntry): void {
+    tree.directory(path, member.mode)
+    const name = path.length === 0 ? Buffer.from('.') : path
+    fs.lchownSync(name, member.uid, member.gid)
+    fs.chmodSync(name, member.mode)
+    if ((member.mode & 0o2000) !== 0) tree.groupsInherited = true
+    setXattrs(name, member)
+    tree.setDirectoryTime(path, member.mtime)
+  }
+
+  function makeLink(path: Buffer, target: Buffer): void {
+    if (target.length === 0) throw badTar(`${show(path)} is a hard link to the root`)
+    if (path.equals(target)) return
+    const there = lstat(target)
+    if (there === undefined) {
+      links.push([Buffer.from(path), Buffer.from(target)])
+      return
+    }
+    if (there.isDirectory()) throw badTar(`${show(path)} is a hard link to the directory ${show(target)}`)
+    tree.create(path, () => fs.linkSync(target, path))
+  }
+
+  function whiteout(path: Buffer, base: Buffer): void {
+    const parent = parentOf(path)
+    if (base.equals(OPAQUE)) {
+      if (parent.length > 0 && !lstat(parent)?.isDirectory()) makeImplied(parent)
+      return tree.opaque(parent)
+    }
+    // Book-keeping of aufs that some old images carry.
+    if (base.subarray(0, AUFS.length).equals(AUFS)) return
+    const name = base.subarray(WHITEOUT.length)
+    if (name.length === 0 || name.equals(Buffer.from('.')) || name.equals(Buffer.from('..'))) {
+      throw badTar(`a whiteout of ${show(name)}`)
+    }
+    hide(inDirectory(parent, name))
+  }
+
+  function makeImplied(path: Buffer): void {
+    // A member below it makes it, then goes.
+    const probe = inDirectory(path, WHITEOUT)
+    tree.create(probe, () => fs.symlinkSync('-', probe))
+    fs.unlinkSync(probe)
+  }
+
+  /** A whiteout hides the lower layers' name only: what this layer itself has there stays (image-spec layer.md). */
+  function hide(path: Buffer): void {
+    const there = path.length === 0 ? undefined : lstat(path)
+    if (there?.isDirectory()) return tree.opaque(path)
+    if (there !== undefined) return
+    tree.create(path, () => makeNode(path, 'char', 0, 0, 0))
+  }
+
+  function setXattrs(path: Buffer, member: TarEntry): void {
+    for (const [name, value] of member.xattrs) {
+      if (value.length > MAX_XATTR) throw badTar(`${show(path)} has an attribute of ${value.length} bytes`)
+      if (name === 'security.capability') setXattr(path, name, value)
+      else if (isHarmless(name)) trySetXattr(path, name, value)
+    }
+  }
+
+  /** Links whose target came later in the archive; the rest are left to who knows the lower layers. */
+  function finish(): WrittenLayer {
+    const missing: [Buffer, Buffer][] = []
+    for (const [path, target] of links) {
+      const there = lstat(target)
+      if (there === undefined || isWhiteout(there)) missing.push([path, target])
+      else makeLink(path, target)
+    }
+    return { bytes, inodes: tree.inodes(), implied: tree.finish(), missingLinks: missing }
+  }
+
+  return { entry, data, endOfFile, finish }
+}
+
+/** Attributes an image may carry. Those of overlayfs, of security modules and other `trusted.` ones are the host's. */
+function isHarmless(name: string): boolean {
+  if (name.length > 255 || name.includes('\0')) return false
+  if (name.startsWith('user.')) return !name.startsWith('user.overlay.')
+  return name === 'system.posix_acl_access' || name === 'system.posix_acl_default'
+}
+
+function tooMuch(maxBytes: number): TscrunError {
+  return new TscrunError('LIMIT_EXCEEDED', `unpack layer: more than ${maxBytes} bytes`, {
+    hint: 'allow more with --max-unpack-size if you trust the image',
+  })
+}
+
+/** The sentence for what the kernel refused while a layer was written. */
+export function unpackError(error: unknown): TscrunError {
+  if (error instanceof TscrunError) return error
+  const errno = errnoOf(error)
+  const text = error instanceof Error ? error.message.split('\n', 1)[0] : String(error)
+  if (errno === 'ENOSPC' || errno === 'EDQUOT') {
+    return new TscrunError('NO_SPACE', `unpack layer: ${errno}`, {
+      errno,
+      hint: 'make room, or move the store with --root',
+    })
+  }
+  const hostile = [
+    'ENAMETOOLONG',
+    'ELOOP',
+    'ENOTDIR',
+    'EISDIR',
+    'EINVAL',
+    'ERANGE',
+    'E2BIG',
+    'EFBIG',
+    'EMLINK',
+    'EPERM',
+    'ENOENT',
+    'EEXIST',
+    'ENOTEMPTY',
+  ]
+  if (errno !== undefined && hostile.includes(errno)) {
+    return new TscrunError('INVALID_IMAGE', `unpack layer: ${text}`, { errno })
+  }
+  return new TscrunError('STORE', `unpack layer: ${text}`, errno === undefined ? {} : { errno })
+}

@@ -1,0 +1,94 @@
+/**
+ * The layer extractor: a process of its own that reads one hostile blob on standard input and writes its files
+ * into one directory, which by then is all it can see. Started by ../unpack.ts, built into dist/extractor.cjs.
+ */
+import { createHash } from 'node:crypto'
+import * as fs from 'node:fs'
+import { TscrunError, errnoOf } from '../../model/errors.ts'
+import { rawSyscall } from '../../syscall/ffi.ts'
+import { confineTo, dieWithParent } from './confine.ts'
+import { compressionOf, createDecompressor } from './decompress.ts'
+import { createLayerWriter, unpackError } from './layer-writer.ts'
+import type { ExtractReply, ExtractRequest } from './protocol.ts'
+import { createTarParser } from './tar.ts'
+
+const CHUNK = 1 << 20
+
+async function extract(request: ExtractRequest): Promise<ExtractReply> {
+  rawSyscall()
+  dieWithParent()
+  process.umask(0)
+  const hash = createHash('sha256')
+  const writer = createLayerWriter(request)
+  const parser = createTarParser(writer)
+  // Ends also bombs that write nothing: the tar may be larger than its files by their headers only.
+  const maxTar = request.maxBytes + request.maxInodes * 4096
+  let tarBytes = 0
+  const onTar = (chunk: Buffer): void => {
+    tarBytes += chunk.length
+    if (tarBytes > maxTar)
+      throw new TscrunError('LIMIT_EXCEEDED', `unpack layer: its archive is longer than ${maxTar} bytes`)
+    hash.update(chunk)
+    parser.write(chunk)
+  }
+  const start = readStart()
+  const decompressor = createDecompressor(compressionOf(start), onTar)
+  confineTo(request.directory, request.maxBytes)
+  // From here on only synchronous fs calls, on paths below the new root.
+  if (start.length > 0) await decompressor.write(start)
+  const buffer = Buffer.allocUnsafeSlow(CHUNK)
+  for (;;) {
+    const size = fs.readSync(0, buffer, 0, CHUNK, null)
+    if (size === 0) break
+    await decompressor.write(buffer.subarray(0, size))
+  }
+  if (start.length > 0) await decompressor.end()
+  parser.end()
+  const written = writer.finish()
+  const latin1 = (name: Buffer): string => name.toString('latin1')
+  return {
+    ok: true,
+    diffId: `sha256:${hash.digest('hex')}`,
+    tarBytes,
+    bytes: written.bytes,
+    inodes: written.inodes,
+    implied: written.implied.map(latin1),
+    missingLinks: written.missingLinks.map(([name, target]) => [latin1(name), latin1(target)] as const),
+  }
+}
+
+/** Enough to tell the compression. */
+function readStart(): Buffer {
+  const buffer = Buffer.alloc(8)
+  let size = 0
+  while (size < buffer.length) {
+    const count = fs.readSync(0, buffer, size, buffer.length - size, null)
+    if (count === 0) break
+    size += count
+  }
+  return buffer.subarray(0, size)
+}
+
+function failure(error: unknown): ExtractReply {
+  // A bug is told with its stack; the parent throws it as such.
+  if (!(error instanceof Error) || (!(error instanceof TscrunError) && errnoOf(error) === undefined)) throw error
+  const { code, message, hint, errno } = unpackError(error)
+  return {
+    ok: false,
+    code,
+    message,
+    ...(hint === undefined ? {} : { hint }),
+    ...(errno === undefined ? {} : { errno }),
+  }
+}
+
+function reply(answer: ExtractReply): void {
+  const bytes = Buffer.from(JSON.stringify(answer))
+  for (let at = 0; at < bytes.length; ) at += fs.writeSync(1, bytes, at)
+  // Standard input may still be open at the other end; nothing is left to do.
+  process.exit(answer.ok ? 0 : 1)
+}
+
+void extract(JSON.parse(process.argv[2] ?? '') as ExtractRequest)
+  .catch(failure)
+  .then(reply)

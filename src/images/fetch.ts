@@ -1,0 +1,265 @@
+import { createHash } from 'node:crypto'
+import * as fs from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { type Digest, hexOf, parseDigest } from '../model/digest.ts'
+import { TscrunError } from '../model/errors.ts'
+import type { Descriptor, ImageConfig, Manifest } from '../model/image.ts'
+import { formatPlatform, platformDistance } from '../model/platform.ts'
+import { formatReference, type Reference } from '../model/reference.ts'
+import { manifestReference, openRegistry, type RegistryClient } from '../registry/client.ts'
+import { DEFAULT_RETRY } from '../registry/retry.ts'
+import { chainIds, digestOf } from './chain.ts'
+import { choosePlatform, LIMITS, MEDIA_TYPES, parseImageConfig, parseManifest, wrongPlatform } from './documents.ts'
+import { storeError, writeDurably } from './files.ts'
+import { hasBlob, sweepWork } from './garbage.ts'
+import { blobPath, layerPath } from './layout.ts'
+import { fetchLayer, type LayerFacts, type WantedLayer } from './layers.ts'
+import type { PullProgress } from './progress.ts'
+import type { PullImageOptions } from './pull.ts'
+import type { ImageStore, StoredImage } from './store.ts'
+
+const ACCEPT = Object.values(MEDIA_TYPES)
+const DEFAULT_MAX_BYTES = 2 ** 40
+const MAX_INODES = 10_000_000
+/** Times a second that a layer's bytes are told. */
+const REPORT_EVERY_MS = 100
+
+/** True where the registry still has for a tag what it had at the last pull. */
+export async function isCurrent(store: ImageStore, reference: Reference, options: PullImageOptions): Promise<boolean> {
+  if (reference.digest !== undefined) return true
+  const client = open(reference, options, options.signal)
+  try {
+    const digest = await client.manifestDigest(manifestReference(reference), ACCEPT)
+    return digest !== undefined && digest === store.resolvedDigest(formatReference(reference))
+  } finally {
+    client.close()
+  }
+}
+
+function open(reference: Reference, options: PullImageOptions, signal: AbortSignal | undefined): RegistryClient {
+  const { tlsVerify, env, idleTimeoutMs, retryDelayMs, onProgress } = options
+  return openRegistry({
+    registry: reference.registry,
+    repository: reference.repository,
+    ...(tlsVerify === undefined ? {} : { tlsVerify }),
+    ...(signal === undefined ? {} : { signal }),
+    ...(env === undefined ? {} : { env }),
+    ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
+    ...(retryDelayMs === undefined ? {} : { retry: { ...DEFAULT_RETRY, delayMs: retryDelayMs } }),
+    onRetry: (reason) => onProgress?.({ type: 'retry', id: formatReference(reference), reason }),
+  })
+}
+
+/** Asks the registry for an image and stores it: documents checked, layers verified while they stream and unpack. */
+export async function fetchImage(
+  store: ImageStore,
+  reference: Reference,
+  options: PullImageOptions,
+): Promise<StoredImage> {
+  // The first failure of one part ends the others.
+  const stop = new AbortController()
+  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal])
+  const client = open(reference, options, signal)
+  try {
+    using _hold = await store.hold(signal)
+    const image = await resolveImage(store, client, reference, options)
+    const name = formatReference(reference)
+    options.onProgress?.({ type: 'resolved', reference: name, digest: image.resolved })
+    sweepWork(store.paths, new Set(image.layers.map((layer) => hexOf(layer.blob.digest))))
+    const facts = await fetchLayers(store, client, image.layers, options, { signal, stop })
+    const { manifest, config, id } = image
+    const record = { id, manifest, config, chain: image.layers.map((layer) => layer.chainId), size: sum(facts) }
+    const fresh = store.resolvedDigest(name) !== image.resolved
+    const stored = await store.add(record, name, image.resolved)
+    options.onProgress?.({ type: 'done', reference: name, digest: image.resolved, fresh })
+    return stored
+  } catch (error) {
+    throw abortedError(options.signal) ?? storeError(error, store.paths.root)
+  } finally {
+    client.close()
+  }
+}
+
+function sum(facts: readonly LayerFacts[]): number {
+  return facts.reduce((total, { bytes }) => total + bytes, 0)
+}
+
+function abortedError(signal: AbortSignal | undefined): TscrunError | undefined {
+  return signal?.aborted ? new TscrunError('ABORTED', 'pull: interrupted', { cause: signal.reason }) : undefined
+}
+
+interface ResolvedImage {
+  readonly id: Digest
+  /** What the name stands for at the registry: an index or a manifest. */
+  readonly resolved: Digest
+  readonly manifest: Descriptor
+  readonly config: ImageConfig
+  readonly layers: readonly WantedLayer[]
+}
+
+async function resolveImage(
+  store: ImageStore,
+  client: RegistryClient,
+  reference: Reference,
+  options: PullImageOptions,
+): Promise<ResolvedImage> {
+  const name = formatReference(reference)
+  const { resolved, descriptor, manifest, bytes } = await findManifest(client, reference, options)
+  writeDurably(blobPath(store.paths, descriptor.digest), bytes)
+  const configBytes = await fetchDocument(store, client, manifest.config)
+  const config = parseImageConfig(configBytes, `config of ${name}`)
+  if (platformDistance(options.platform, config.platform) === undefined) {
+    throw wrongPlatform(`image ${name}`, options.platform, [formatPlatform(config.platform)])
+  }
+  if (config.diffIds.length !== manifest.layers.length) {
+    throw new TscrunError(
+      'INVALID_IMAGE',
+      `image ${name}: ${manifest.layers.length} layers, but its config has ${config.diffIds.length}`,
+    )
+  }
+  const chain = chainIds(config.diffIds)
+  const layers = manifest.layers.map((blob, i): WantedLayer => {
+    const [diffId, chainId] = [config.diffIds[i], chain[i]]
+    if (diffId === undefined || chainId === undefined) throw new Error('lists of one length differ')
+    return { blob, diffId, chainId }
+  })
+  return { id: manifest.config.digest, resolved, manifest: descriptor, config, layers }
+}
+
+interface FoundManifest {
+  readonly resolved: Digest
+  readonly descriptor: Descriptor
+  readonly manifest: Manifest
+  readonly bytes: Buffer
+}
+
+/** Follows indexes down to the manifest of the platform. */
+async function findManifest(
+  client: RegistryClient,
+  reference: Reference,
+  options: PullImageOptions,
+): Promise<FoundManifest> {
+  const name = formatReference(reference)
+  let expected: Digest | undefined = reference.digest
+  let resolved: Digest | undefined
+  let announced: Descriptor | undefined
+  for (let depth = 0; depth < LIMITS.indexDepth; depth++) {
+    const fetched = await client.manifest(expected ?? manifestReference(reference), ACCEPT, LIMITS.manifest)
+    const digest = digestOf(fetched.bytes)
+    const said =
+      expected ?? (fetched.digest === undefined ? digest : parseDigest(fetched.digest, `manifest of ${name}`))
+    if (said !== digest || (announced !== undefined && announced.size !== fetched.bytes.length)) {
+      throw new TscrunError('DIGEST_MISMATCH', `manifest of ${name}: not what ${said} stands for`, { subject: name })
+    }
+    resolved ??= digest
+    const document = parseManifest(fetched.bytes, announced?.mediaType ?? fetched.mediaType, `manifest of ${name}`)
+    if (!('manifests' in document)) {
+      const descriptor = { mediaType: document.mediaType, digest, size: fetched.bytes.length }
+      return { resolved, descriptor, manifest: document, bytes: fetched.bytes }
+    }
+    announced = choosePlatform(document, options.platform, `image ${name}`)
+    expected = announced.digest
+  }
+  throw new TscrunError('LIMIT_EXCEEDED', `image ${name}: indexes nested deeper than ${LIMITS.indexDepth}`)
+}
+
+/** A small blob that is read whole: an image's config. */
+async function fetchDocument(store: ImageStore, client: RegistryClient, descriptor: Descriptor): Promise<Buffer> {
+  const { digest, size } = descriptor
+  if (hasBlob(store.paths, digest, size)) {
+    const bytes = fs.readFileSync(blobPath(store.paths, digest))
+    if (digestOf(bytes) === digest) return bytes
+  }
+  const parts: Buffer[] = []
+  for await (const chunk of client.blob(descriptor, 0)) parts.push(chunk)
+  const bytes = Buffer.concat(parts)
+  const found = `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+  if (found !== digest)
+    throw new TscrunError('DIGEST_MISMATCH', `fetch ${digest}: other bytes than the image promises`, {
+      subject: digest,
+    })
+  writeDurably(blobPath(store.paths, digest), bytes)
+  return bytes
+}
+
+/** Fetches all layers, largest first, some at a time; each is put in its place after the one below it. */
+async function fetchLayers(
+  store: ImageStore,
+  client: RegistryClient,
+  layers: readonly WantedLayer[],
+  options: PullImageOptions,
+  control: { readonly signal: AbortSignal; readonly stop: AbortController },
+): Promise<readonly LayerFacts[]> {
+  const slot = createSlots(options.parallel ?? Math.min(6, Math.max(2, availableParallelism())))
+  const places = layers.map((layer) => layerPath(store.paths, layer.chainId))
+  const doneOf = layers.map(() => deferred<LayerFacts>())
+  const start = async (i: number): Promise<void> => {
+    const [layer, done] = [layers[i], doneOf[i]]
+    if (layer === undefined || done === undefined) throw new Error(`no layer ${i}`)
+    const { digest, size } = layer.blob
+    const tell = (event: PullProgress): void => options.onProgress?.(event)
+    let toldAt = 0
+    try {
+      const facts = await fetchLayer(store.paths, layer, {
+        source: (offset) => client.blob(layer.blob, offset, (reason) => tell({ type: 'retry', id: digest, reason })),
+        signal: control.signal,
+        maxBytes: options.maxUnpackBytes ?? DEFAULT_MAX_BYTES,
+        maxInodes: MAX_INODES,
+        slot,
+        onPhase: (phase) => tell({ type: 'layer', id: digest, size, phase }),
+        onBytes: (current) => {
+          const now = performance.now()
+          if (current < size && now - toldAt < REPORT_EVERY_MS) return
+          toldAt = now
+          tell({ type: 'bytes', id: digest, current, size })
+        },
+        below: i === 0 ? Promise.resolve() : (doneOf[i - 1]?.promise ?? Promise.resolve()),
+        lowers: places.slice(0, i),
+      })
+      done.resolve(facts)
+    } catch (error) {
+      control.stop.abort(error)
+      done.reject(error)
+    }
+  }
+  const order = layers.map((_, i) => i).sort((a, b) => (layers[b]?.blob.size ?? 0) - (layers[a]?.blob.size ?? 0))
+  const all = Promise.allSettled(doneOf.map((done) => done.promise))
+  await Promise.all(order.map(start))
+  await all
+  if (control.signal.aborted) throw control.signal.reason
+  return Promise.all(doneOf.map((done) => done.promise))
+}
+
+interface Deferred<T> {
+  readonly promise: Promise<T>
+  readonly resolve: (value: T) => void
+  readonly reject: (reason: unknown) => void
+}
+
+/** Promise.withResolvers, which Node has from 22 on. */
+function deferred<T>(): Deferred<T> {
+  let resolve: (value: T) => void = () => undefined
+  let reject: (reason: unknown) => void = () => undefined
+  const promise = new Promise<T>((onValue, onReason) => {
+    resolve = onValue
+    reject = onReason
+  })
+  return { promise, resolve, reject }
+}
+
+/** At most `count` pieces of work at once; the others wait their turn. */
+function createSlots(count: number): <T>(work: () => Promise<T>) => Promise<T> {
+  let free = count
+  const waiting: (() => void)[] = []
+  return async (work) => {
+    if (free > 0) free--
+    else await new Promise<void>((resolve) => waiting.push(resolve))
+    try {
+      return await work()
+    } finally {
+      const next = waiting.shift()
+      if (next === undefined) free++
+      else next()
+    }
+  }
+}

@@ -1,0 +1,76 @@
+import { randomBytes } from 'node:crypto'
+import * as fs from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { TscrunError, errnoOf } from '../model/errors.ts'
+
+/** Makes a directory only its owner may enter: what lies in it has set-id files of images (CVE-2021-41091). */
+export function makePrivateDirectory(path: string): void {
+  fs.mkdirSync(path, { recursive: true, mode: 0o700 })
+}
+
+/** Replaces a file so that a crash leaves the old or the new content. */
+export function writeDurably(path: string, content: string | Uint8Array): void {
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}`)
+  const fd = fs.openSync(temporary, 'wx', 0o600)
+  try {
+    fs.writeFileSync(fd, content)
+    fs.fsyncSync(fd)
+  } finally {
+    fs.closeSync(fd)
+  }
+  fs.renameSync(temporary, path)
+  syncDirectory(dirname(path))
+}
+
+/** Makes the names in a directory survive a power cut. */
+export function syncDirectory(path: string): void {
+  const fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY)
+  try {
+    fs.fsyncSync(fd)
+  } finally {
+    fs.closeSync(fd)
+  }
+}
+
+/** The content of a file, or undefined where there is none. */
+export function readIfThere(path: string): Buffer | undefined {
+  try {
+    return fs.readFileSync(path)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+export function listDirectory(path: string): readonly string[] {
+  try {
+    return fs.readdirSync(path)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return []
+    throw error
+  }
+}
+
+/** The sentence for a failure of the store's own files. */
+export function storeError(error: unknown, subject: string): unknown {
+  if (error instanceof TscrunError || !(error instanceof Error)) return error
+  const errno = errnoOf(error)
+  if (errno === undefined || !/^E[A-Z0-9]+$/.test(errno)) return error
+  const details = { subject, errno, cause: error }
+  const call = 'syscall' in error && typeof error.syscall === 'string' ? error.syscall : 'write'
+  const path = 'path' in error && typeof error.path === 'string' ? error.path : subject
+  const message = `${call} ${path}: ${errno}`
+  if (errno === 'ENOSPC' || errno === 'EDQUOT') {
+    return new TscrunError('NO_SPACE', message, { ...details, hint: 'make room, or move the store with --root' })
+  }
+  if (errno === 'EACCES' || errno === 'EPERM') {
+    return new TscrunError('PERMISSION_DENIED', message, {
+      ...details,
+      hint: 'run it with sudo, or choose a store with --root',
+    })
+  }
+  if (errno === 'ENOTDIR' || errno === 'EROFS' || errno === 'EIO' || errno === 'ENOENT' || errno === 'EMFILE') {
+    return new TscrunError('STORE', message, { ...details, hint: 'choose another store with --root' })
+  }
+  return error
+}

@@ -1,0 +1,86 @@
+import { randomBytes } from 'node:crypto'
+import * as fs from 'node:fs'
+import { join } from 'node:path'
+import { hexOf } from '../model/digest.ts'
+import { parseManifest } from './documents.ts'
+import { listDirectory, readIfThere } from './files.ts'
+import { readIndex } from './index-file.ts'
+import { blobPath, type StorePaths } from './layout.ts'
+import { tryLock } from './lock.ts'
+import { readRecord } from './record.ts'
+
+/** Deletes blobs, records and layers that no entry of the index leads to; the caller holds the use lock alone. */
+export function collectGarbage(paths: StorePaths): void {
+  const { blobs, records, layers } = reachable(paths)
+  for (const name of listDirectory(paths.records)) if (!records.has(name)) fs.rmSync(join(paths.records, name))
+  for (const name of listDirectory(paths.layers)) if (!layers.has(name)) discardTree(paths, join(paths.layers, name))
+  for (const name of listDirectory(paths.blobs)) if (!blobs.has(name)) fs.rmSync(join(paths.blobs, name))
+  sweepWork(paths, new Set())
+}
+
+function reachable(paths: StorePaths): { blobs: Set<string>; records: Set<string>; layers: Set<string> } {
+  const blobs = new Set<string>()
+  const records = new Set<string>()
+  const layers = new Set<string>()
+  // Entries of other tools count too: their blobs are not ours to delete.
+  const index = JSON.parse(readIfThere(paths.index)?.toString() ?? '{"manifests":[]}') as {
+    manifests: { digest: string }[]
+  }
+  for (const { digest } of index.manifests) addManifest(paths, digest, blobs, 0)
+  for (const { id } of readIndex(paths)) {
+    records.add(`${hexOf(id)}.json`)
+    for (const chainId of readRecord(paths, id)?.chain ?? []) {
+      layers.add(hexOf(chainId))
+      records.add(`layer-${hexOf(chainId)}.json`)
+    }
+  }
+  return { blobs, records, layers }
+}
+
+function addManifest(paths: StorePaths, digest: string, blobs: Set<string>, depth: number): void {
+  const hex = digest.slice('sha256:'.length)
+  blobs.add(hex)
+  const bytes = readIfThere(join(paths.blobs, hex))
+  if (bytes === undefined || depth > 4) return
+  const document = parseManifest(bytes, undefined, `stored manifest ${digest}`)
+  if ('manifests' in document) {
+    for (const entry of document.manifests) addManifest(paths, entry.digest, blobs, depth + 1)
+  } else for (const { digest: part } of [document.config, ...document.layers]) blobs.add(hexOf(part))
+}
+
+/** Takes a layer's tree out of sight at once, then deletes it: a crash between leaves work for the next sweep. */
+export function discardTree(paths: StorePaths, tree: string): void {
+  const doomed = join(paths.work, `doomed-${randomBytes(8).toString('hex')}`)
+  fs.renameSync(tree, doomed)
+  removeTree(doomed)
+}
+
+function removeTree(tree: string): void {
+  fs.rmSync(tree, { recursive: true, force: true })
+}
+
+/**
+ * Deletes what killed pulls left: everything in the work directory whose lock nobody holds, except the partial
+ * blobs in `wanted` (hex), which are continued.
+ */
+export function sweepWork(paths: StorePaths, wanted: ReadonlySet<string>): void {
+  const names = new Set(listDirectory(paths.work).map((name) => name.replace(/\.lock$/, '')))
+  for (const name of names) {
+    if (name.startsWith('blob-') && wanted.has(name.slice('blob-'.length))) continue
+    const path = join(paths.work, name)
+    if (name.startsWith('doomed-')) {
+      removeTree(path)
+      continue
+    }
+    using lock = tryLock(`${path}.lock`, 'exclusive')
+    if (lock === undefined) continue
+    removeTree(path)
+    lock.unlink()
+  }
+}
+
+/** True for a blob that is stored completely: only verified ones get their name. */
+export function hasBlob(paths: StorePaths, digest: Parameters<typeof blobPath>[1], size: number): boolean {
+  const stats = fs.statSync(blobPath(paths, digest), { throwIfNoEntry: false })
+  return stats?.size === size
+}

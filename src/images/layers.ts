@@ -1,0 +1,176 @@
+import * as fs from 'node:fs'
+import { join } from 'node:path'
+import { type ChainId, type DiffId, hexOf } from '../model/digest.ts'
+import { TscrunError } from '../model/errors.ts'
+import type { Descriptor } from '../model/image.ts'
+import { type BlobSource, storeBlob } from './blobs.ts'
+import { type ExtractedLayer, type Extraction, startExtraction } from './extraction.ts'
+import { syncDirectory } from './files.ts'
+import { hasBlob } from './garbage.ts'
+import { layerPath, type StorePaths } from './layout.ts'
+import { type Lock, waitForLock } from './lock.ts'
+import { inheritFromLower } from './lower.ts'
+import type { LayerPhase } from './progress.ts'
+
+/** One layer of an image that is being fetched. */
+export interface WantedLayer {
+  readonly blob: Descriptor
+  readonly diffId: DiffId
+  readonly chainId: ChainId
+}
+
+export interface LayerJob {
+  readonly source: BlobSource
+  readonly signal?: AbortSignal
+  readonly maxBytes: number
+  readonly maxInodes: number
+  /** Runs the part that uses network and processor; only some may at once. */
+  readonly slot: <T>(work: () => Promise<T>) => Promise<T>
+  readonly onPhase: (phase: LayerPhase) => void
+  readonly onBytes: (current: number) => void
+  /** Resolves when the layer below is in its place. */
+  readonly below: Promise<unknown>
+  /** Directories of the layers below, bottom to top. */
+  readonly lowers: readonly string[]
+}
+
+/** Bytes of file data, counted once a layer: it stands in the layer's own metadata. */
+export interface LayerFacts {
+  readonly bytes: number
+}
+
+/**
+ * Gets one layer into the store. Its tree is made beside its final place and renamed there when it is complete,
+ * so a layer directory that exists is whole. The lock is taken before a slot is: who has a slot always gets on.
+ */
+export async function fetchLayer(paths: StorePaths, layer: WantedLayer, job: LayerJob): Promise<LayerFacts> {
+  const place = layerPath(paths, layer.chainId)
+  const tree = join(paths.work, `layer-${hexOf(layer.chainId)}`)
+  job.onPhase('waiting')
+  using lock = await waitForLock(`${tree}.lock`, 'exclusive', job.signal)
+  const facts = readFacts(paths, layer.chainId)
+  if (facts !== undefined && fs.existsSync(place)) {
+    await completeBlob(paths, layer, job)
+    lock.unlink()
+    return facts
+  }
+  try {
+    const extracted = await job.slot(() => extract(paths, layer, tree, job))
+    await job.below
+    inheritFromLower(tree, job.lowers, extracted)
+    return commit(paths, layer.chainId, tree, place, extracted, lock)
+  } catch (error) {
+    fs.rmSync(tree, { recursive: true, force: true })
+    throw error
+  }
+}
+
+/** The tree is there; the layout must have the blob too, or nobody could copy the image on. */
+async function completeBlob(paths: StorePaths, layer: WantedLayer, job: LayerJob): Promise<void> {
+  const { blob } = layer
+  if (hasBlob(paths, blob.digest, blob.size)) return job.onPhase('exists')
+  const onDownload = (): void => job.onPhase('downloading')
+  await job.slot(() => storeBlob(paths, blob, job.source, { ...signalOf(job), onBytes: job.onBytes, onDownload }))
+  job.onPhase('complete')
+}
+
+function signalOf(job: LayerJob): { readonly signal?: AbortSignal } {
+  return job.signal === undefined ? {} : { signal: job.signal }
+}
+
+async function extract(paths: StorePaths, layer: WantedLayer, tree: string, job: LayerJob): Promise<ExtractedLayer> {
+  const begin = (): Extraction => {
+    fs.rmSync(tree, { recursive: true, force: true })
+    fs.mkdirSync(tree, { mode: 0o755 })
+    return startExtraction({
+      directory: tree,
+      overlay: 'trusted.overlay.',
+      maxBytes: job.maxBytes,
+      maxInodes: job.maxInodes,
+    })
+  }
+  let extraction = begin()
+  const sink = {
+    write: (chunk: Buffer) => extraction.write(chunk),
+    restart: async () => {
+      await extraction.abort()
+      extraction = begin()
+    },
+  }
+  try {
+    const onDownload = (): void => job.onPhase('downloading')
+    await storeBlob(paths, layer.blob, job.source, { ...signalOf(job), sink, onBytes: job.onBytes, onDownload })
+    job.onPhase('extracting')
+    const extracted = await finish(extraction, job.signal)
+    if (extracted.diffId === layer.diffId) return extracted
+    throw new TscrunError(
+      'DIGEST_MISMATCH',
+      `unpack layer ${layer.blob.digest}: its content is not the ${layer.diffId} the image promises`,
+      {
+        subject: layer.blob.digest,
+      },
+    )
+  } catch (error) {
+    await extraction.abort()
+    throw withSubject(error, layer)
+  }
+}
+
+async function finish(extraction: Extraction, signal: AbortSignal | undefined): Promise<ExtractedLayer> {
+  const onAbort = (): void => void extraction.abort()
+  signal?.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await extraction.finish()
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw error
+  } finally {
+    signal?.removeEventListener('abort', onAbort)
+  }
+}
+
+/** The extractor does not know which layer it has. */
+function withSubject(error: unknown, layer: WantedLayer): unknown {
+  if (
+    !(error instanceof TscrunError) ||
+    (!error.message.startsWith('unpack layer: ') && !error.message.startsWith('layer archive: '))
+  )
+    return error
+  const message = error.message.replace(
+    /^(unpack layer|layer archive): /,
+    `unpack layer ${layer.blob.digest.slice(0, 19)}: `,
+  )
+  return new TscrunError(error.code, message, {
+    subject: layer.blob.digest,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    ...(error.errno === undefined ? {} : { errno: error.errno }),
+    cause: error,
+  })
+}
+
+function commit(
+  paths: StorePaths,
+  chainId: ChainId,
+  tree: string,
+  place: string,
+  extracted: ExtractedLayer,
+  lock: Lock,
+): LayerFacts {
+  const facts: LayerFacts = { bytes: extracted.bytes }
+  fs.writeFileSync(factsPath(paths, chainId), JSON.stringify(facts), { mode: 0o600 })
+  // A layer without facts was not committed by this version: it is replaced.
+  fs.rmSync(place, { recursive: true, force: true })
+  fs.renameSync(tree, place)
+  syncDirectory(paths.layers)
+  lock.unlink()
+  return facts
+}
+
+function factsPath(paths: StorePaths, chainId: ChainId): string {
+  return join(paths.records, `layer-${hexOf(chainId)}.json`)
+}
+
+function readFacts(paths: StorePaths, chainId: ChainId): LayerFacts | undefined {
+  const path = factsPath(paths, chainId)
+  return fs.existsSync(path) ? (JSON.parse(fs.readFileSync(path, 'utf8')) as LayerFacts) : undefined
+}

@@ -1,0 +1,15 @@
+import type { Digest } from '../model/digest.ts'
+
+/** What a layer is going through. */
+export type LayerPhase = 'waiting' | 'downloading' | 'extracting' | 'complete' | 'exists'
+
+/**
+ * What happens during a pull, in order: one `resolved`, then events of several layers mixed, then `done`.
+ * `id` is a blob's digest, sizes are compressed bytes.
+ */
+export type PullProgress =
+  | { readonly type: 'resolved'; readonly reference: string; readonly digest: Digest }
+  | { readonly type: 'layer'; readonly id: Digest; readonly size: number; readonly phase: LayerPhase }
+  | { readonly type: 'bytes'; readonly id: Digest; readonly current: number; readonly size: number }
+  | { readonly type: 'retry'; readonly id: string; readonly reason: string }
+  | { readonly type: 'done'; readonly reference: string; readonly digest: Digest; readonly fresh: boolean }

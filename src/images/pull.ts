@@ -1,0 +1,51 @@
+import { TscrunError } from '../model/errors.ts'
+import type { Platform } from '../model/image.ts'
+import { formatReference, type Reference } from '../model/reference.ts'
+import type { PullProgress } from './progress.ts'
+import { type ImageStore, noSuchImage, type StoredImage } from './store.ts'
+
+/** When the registry is asked: if the store lacks the image, every time, never, or for a digest only. */
+export type PullPolicy = 'missing' | 'always' | 'never' | 'newer'
+
+export interface PullImageOptions {
+  readonly platform: Platform
+  readonly policy: PullPolicy
+  readonly tlsVerify?: boolean
+  readonly onProgress?: (event: PullProgress) => void
+  readonly signal?: AbortSignal
+  /** Most bytes of files a layer may unpack to; 1 TiB without it. */
+  readonly maxUnpackBytes?: number
+  /** Layers that are fetched and unpacked at once. */
+  readonly parallel?: number
+  readonly env?: Readonly<Record<string, string | undefined>>
+  /** For tests: a registry that never answers is given up after this. */
+  readonly idleTimeoutMs?: number
+  /** The first pause before another try. */
+  readonly retryDelayMs?: number
+}
+
+/**
+ * Gets an image into the store, or finds it there: with policy `missing` an image that is there costs two small
+ * reads, and nothing of network or archives is even loaded.
+ */
+export async function pullImage(
+  store: ImageStore,
+  reference: Reference,
+  options: PullImageOptions,
+): Promise<StoredImage> {
+  const name = formatReference(reference)
+  const stored = options.policy === 'always' ? undefined : store.find(name, options.platform)
+  if (stored !== undefined && options.policy !== 'newer') return stored
+  if (options.policy === 'never') throw noSuchImage(name)
+  const { fetchImage, isCurrent } = await import('./fetch.ts')
+  if (stored !== undefined) {
+    try {
+      if (await isCurrent(store, reference, options)) return stored
+    } catch (error) {
+      // "newer" is a wish: without a network the image that is here serves.
+      if (error instanceof TscrunError && error.code === 'NETWORK') return stored
+      throw error
+    }
+  }
+  return fetchImage(store, reference, options)
+}

@@ -1,0 +1,43 @@
+import { basename } from 'node:path'
+import type { ChainId, Digest } from '../model/digest.ts'
+import type { Descriptor, ImageConfig } from '../model/image.ts'
+import { readIfThere, writeDurably } from './files.ts'
+import { recordPath, type StorePaths } from './layout.ts'
+
+/**
+ * What a container start needs of an image. It is written once, from documents that have been checked, so that a
+ * run reads two small files and hashes nothing.
+ */
+export interface ImageRecord {
+  readonly id: Digest
+  readonly manifest: Descriptor
+  readonly config: ImageConfig
+  readonly chain: readonly ChainId[]
+  /** Bytes of file data in its layers. */
+  readonly size: number
+}
+
+const VERSION = 1
+
+export function writeRecord(paths: StorePaths, record: ImageRecord): void {
+  const config = { ...record.config, labels: [...record.config.labels] }
+  writeDurably(recordPath(paths, record.id), JSON.stringify({ version: VERSION, ...record, config }))
+}
+
+/** Undefined where there is none, or one of a version this program does not know: a pull writes it anew. */
+export function readRecord(paths: StorePaths, id: Digest): ImageRecord | undefined {
+  const bytes = readIfThere(recordPath(paths, id))
+  if (bytes === undefined) return undefined
+  const stored = JSON.parse(bytes.toString()) as Omit<ImageRecord, 'config'> & {
+    version: number
+    config: Omit<ImageConfig, 'labels'> & { labels: [string, string][] }
+  }
+  if (stored.version !== VERSION) return undefined
+  const { version: _, config, ...rest } = stored
+  return { ...rest, config: { ...config, labels: new Map(config.labels) } }
+}
+
+/** The image id in the name of a record's file. */
+export function idOfRecord(path: string): string {
+  return `sha256:${basename(path, '.json')}`
+}

@@ -1,0 +1,240 @@
+import * as http from 'node:http'
+import * as https from 'node:https'
+import type { Response } from 'node-fetch'
+import { TscrunError, errnoOf } from '../model/errors.ts'
+import type { Environment } from './credentials.ts'
+import { isLoopback } from './hosts.ts'
+import { proxyAgent, proxyFor } from './proxy.ts'
+import { tlsMaterial } from './tls.ts'
+
+export interface TransportOptions {
+  readonly tlsVerify: boolean
+  readonly env: Environment
+  readonly signal?: AbortSignal
+  /** A transfer that brings nothing for so long is given up. */
+  readonly idleTimeoutMs: number
+}
+
+export interface HttpRequest {
+  readonly method?: 'GET' | 'HEAD' | 'POST'
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string
+}
+
+export interface HttpResponse {
+  readonly status: number
+  readonly headers: { get(name: string): string | null }
+  /** Where the answer came from, after redirects. */
+  readonly url: URL
+  /** The body as it arrives; ends with an error when it stalls. Must be read or discarded. */
+  chunks(): AsyncGenerator<Buffer>
+  /** The whole body, refused with LIMIT_EXCEEDED beyond `maxBytes`. */
+  read(maxBytes: number, what: string): Promise<Buffer>
+  discard(): void
+}
+
+/** HTTP with tscrun's rules: no decoding, own redirects, an idle clock, one agent a host. */
+export interface Transport {
+  request(url: URL, request: HttpRequest): Promise<HttpResponse>
+  close(): void
+}
+
+const MAX_REDIRECTS = 10
+const READ_AHEAD = 1 << 20
+
+export function createTransport(options: TransportOptions): Transport {
+  const agents = new Map<string, http.Agent>()
+
+  function agentFor(url: URL): http.Agent {
+    const key = url.origin
+    let agent = agents.get(key)
+    if (agent === undefined) {
+      agent = makeAgent(url)
+      agents.set(key, agent)
+    }
+    return agent
+  }
+
+  function makeAgent(url: URL): http.Agent {
+    const proxy = proxyFor(url, options.env)
+    const isTls = url.protocol === 'https:'
+    const { ca, ...client } = isTls ? tlsMaterial(url.host, options.env) : { ca: [] }
+    const trust = isTls ? { ca: [...ca], ...client, rejectUnauthorized: options.tlsVerify } : {}
+    const settings = { keepAlive: true, maxSockets: 8, ...trust }
+    if (proxy !== undefined) return proxyAgent(proxy, isTls, settings)
+    return isTls ? new https.Agent(settings) : new http.Agent(settings)
+  }
+
+  async function once(url: URL, request: HttpRequest): Promise<HttpResponse> {
+    const { default: fetch } = await import('node-fetch')
+    const clock = idleClock(options)
+    try {
+      const response = await fetch(url.href, {
+        method: request.method ?? 'GET',
+        headers: { 'user-agent': 'tscrun', ...request.headers },
+        ...(request.body === undefined ? {} : { body: request.body }),
+        compress: false,
+        redirect: 'manual',
+        agent: agentFor(url),
+        highWaterMark: READ_AHEAD,
+        // node-fetch has its own idea of the type; the object is the same.
+        signal: clock.signal as never,
+      })
+      return wrap(url, response, clock)
+    } catch (error) {
+      clock.stop()
+      throw transportError(clock.reason() ?? error, url)
+    }
+  }
+
+  async function request(url: URL, first: HttpRequest): Promise<HttpResponse> {
+    let at = url
+    let next = first
+    for (let hops = 0; ; hops++) {
+      const response = await once(at, next)
+      if (![301, 302, 303, 307, 308].includes(response.status)) return response
+      response.discard()
+      if (hops === MAX_REDIRECTS)
+        throw new TscrunError('REGISTRY', `fetch ${show(url)}: more than ${MAX_REDIRECTS} redirects`)
+      const target = redirectTarget(at, response.headers.get('location'), options.tlsVerify)
+      // Credentials are for the host that was asked, never for the one it points at (CVE-2020-15157).
+      if (target.host !== at.host || target.protocol !== at.protocol) next = withoutCredentials(next)
+      at = target
+    }
+  }
+
+  return {
+    request,
+    close: () => {
+      for (const agent of agents.values()) agent.destroy()
+    },
+  }
+}
+
+function redirectTarget(from: URL, location: string | null, tlsVerify: boolean): URL {
+  const target = location !== null && URL.canParse(location, from.href) ? new URL(location, from) : undefined
+  const refuse = (reason: string): never => {
+    throw new TscrunError('REGISTRY', `fetch ${show(from)}: redirected ${reason}`, { subject: from.host })
+  }
+  if (target === undefined) return refuse('to nowhere')
+  if (target.protocol !== 'https:' && target.protocol !== 'http:') refuse(`to a ${target.protocol} address`)
+  const isDowngrade = target.protocol === 'http:' && (from.protocol === 'https:' || !isLoopback(from.hostname))
+  if (isDowngrade && tlsVerify && !isLoopback(target.hostname)) refuse('to plain http')
+  return target
+}
+
+function withoutCredentials(request: HttpRequest): HttpRequest {
+  const { authorization: _, ...headers } = request.headers ?? {}
+  return { ...request, headers }
+}
+
+/** Aborts what has brought nothing for a while, and what the caller aborts. */
+interface IdleClock {
+  readonly signal: AbortSignal
+  /** Why it fired, if it did. */
+  reason(): unknown
+  touch(): void
+  stop(): void
+}
+
+function idleClock({ idleTimeoutMs, signal }: TransportOptions): IdleClock {
+  const controller = new AbortController()
+  let reason: unknown
+  const fire = (why: unknown): void => {
+    reason ??= why
+    controller.abort()
+  }
+  const onAbort = (): void => fire(abortError(signal))
+  const timer = setTimeout(() => fire(new StallError(idleTimeoutMs)), idleTimeoutMs)
+  if (signal?.aborted) onAbort()
+  signal?.addEventListener('abort', onAbort, { once: true })
+  return {
+    signal: controller.signal,
+    reason: () => reason,
+    touch: () => void timer.refresh(),
+    stop: () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', onAbort)
+    },
+  }
+}
+
+export class StallError extends Error {
+  constructor(ms: number) {
+    super(`nothing arrived for ${Math.round(ms / 1000)} s`)
+  }
+}
+
+function abortError(signal: AbortSignal | undefined): TscrunError {
+  return new TscrunError('ABORTED', 'pull: interrupted', { cause: signal?.reason })
+}
+
+function wrap(url: URL, response: Response, clock: IdleClock): HttpResponse {
+  const body = response.body as unknown as (AsyncIterable<Buffer> & { destroy(): void }) | null
+  async function* chunks(): AsyncGenerator<Buffer> {
+    clock.touch()
+    try {
+      for await (const chunk of body ?? []) {
+        clock.touch()
+        yield chunk
+        // The reader's own time does not count.
+        clock.touch()
+      }
+    } catch (error) {
+      throw transportError(clock.reason() ?? error, url)
+    } finally {
+      clock.stop()
+      body?.destroy()
+    }
+  }
+  async function read(maxBytes: number, what: string): Promise<Buffer> {
+    const parts: Buffer[] = []
+    let size = 0
+    for await (const chunk of chunks()) {
+      size += chunk.length
+      if (size > maxBytes)
+        throw new TscrunError('LIMIT_EXCEEDED', `${what}: longer than the ${maxBytes} bytes that are taken`)
+      parts.push(chunk)
+    }
+    return Buffer.concat(parts)
+  }
+  const discard = (): void => {
+    clock.stop()
+    body?.destroy()
+  }
+  return { status: response.status, headers: response.headers, url, chunks, read, discard }
+}
+
+/** A failure of the connection, in words; REGISTRY-level answers are no failures here. */
+export function transportError(error: unknown, url: URL): unknown {
+  if (error instanceof TscrunError || !(error instanceof Error)) return error
+  const where = `connect ${url.host}`
+  const details = { subject: url.host, cause: error }
+  if (error instanceof StallError) return new TscrunError('NETWORK', `${where}: ${error.message}`, details)
+  const code = errnoOf(error) ?? ''
+  const hint = HINTS.find(([pattern]) => pattern.test(code))?.[1]
+  const reason = error.message.replace(/^request to \S+ failed, reason: /, '').split('\n', 1)[0]
+  return new TscrunError('NETWORK', `${where}: ${reason || code}`, {
+    ...details,
+    ...(code === '' ? {} : { errno: code }),
+    ...(hint === undefined ? {} : { hint }),
+  })
+}
+
+const HINTS: readonly (readonly [RegExp, string])[] = [
+  [/^(ENOTFOUND|EAI_AGAIN)$/, 'check the registry name and the DNS of this machine'],
+  [
+    /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT)$/,
+    'is the registry running, and is a proxy needed (HTTPS_PROXY)?',
+  ],
+  [
+    /CERT|SELF_SIGNED|UNABLE_TO_VERIFY/,
+    'put its CA into /etc/containers/certs.d, or use --tls-verify=false if you must',
+  ],
+  [/^(EPROTO|ERR_SSL_.*)$/, 'if it speaks plain http, use --tls-verify=false'],
+]
+
+/** Without user information and query: those may hold secrets. */
+function show(url: URL): string {
+  return `${url.origin}${url.pathname}`
+}

@@ -1,0 +1,66 @@
+import * as fs from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { execa } from 'execa'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { hostPlatform } from '../../src/images/host-platform.ts'
+import type { PullProgress } from '../../src/images/progress.ts'
+import { pullImage, type PullImageOptions } from '../../src/images/pull.ts'
+import { openImageStore, type StoredImage } from '../../src/images/store.ts'
+import { parseReference } from '../../src/model/reference.ts'
+import { pushBusybox } from './fixtures/images.ts'
+import { startRegistry, type TestRegistry } from './fixtures/registry.ts'
+
+let registry: TestRegistry
+let root: string
+
+beforeAll(async () => {
+  registry = await startRegistry()
+})
+afterAll(async () => {
+  await registry.stop()
+})
+beforeEach(() => {
+  root = fs.mkdtempSync(join(tmpdir(), 'tscrun-store-'))
+})
+afterEach(() => {
+  fs.rmSync(root, { recursive: true })
+})
+
+function pull(name: string, options: Partial<PullImageOptions> = {}): Promise<StoredImage> {
+  return pullImage(openImageStore({ root }), parseReference(name), {
+    platform: hostPlatform(),
+    policy: 'missing',
+    retryDelayMs: 1,
+    ...options,
+  })
+}
+
+describe('pulling from a registry', () => {
+  it('stores an image of several layers, each in a directory of its own', async () => {
+    const name = await pushBusybox(registry, 'several:1', {
+      layers: [
+        [{ name: 'etc/motd', content: 'hello\n', mode: 0o640, uid: 5, gid: 6 }],
+        [{ name: 'etc/.wh.motd', content: '' }],
+      ],
+    })
+    const events: PullProgress[] = []
+    const image = await pull(name, { onProgress: (event) => events.push(event) })
+    expect(image.layers).toHaveLength(3)
+    const [base = '', middle = '', top = ''] = image.layers
+    expect(fs.readFileSync(join(base, 'bin/busybox')).equals(fs.readFileSync('/bin/busybox'))).toBe(true)
+    expect(fs.statSync(join(middle, 'etc/motd'))).toMatchObject({ mode: 0o100640, uid: 5, gid: 6 })
+    expect(fs.statSync(join(top, 'etc/motd'))).toMatchObject({ rdev: 0, mode: 0o020000 })
+    expect(events[0]).toMatchObject({ type: 'resolved' })
+    expect(events.at(-1)).toMatchObject({ type: 'done', fresh: true })
+  })
+
+  it('is an OCI layout that skopeo reads', async () => {
+    const name = await pushBusybox(registry, 'layout:1')
+    const image = await pull(name)
+    const { stdout } = await execa('skopeo', ['inspect', '--config', `oci:${root}/images:${name}`])
+    expect(JSON.parse(stdout)).toMatchObject({ config: { Cmd: ['sh'] } })
+    const raw = await execa('skopeo', ['inspect', '--raw', `oci:${root}/images:${name}`])
+    expect(JSON.parse(raw.stdout)).toMatchObject({ config: { digest: image.id } })
+  })
+})
