@@ -36,8 +36,8 @@ export function oneLine(text: string): string {
 
 function stackOf(error: unknown): string {
   if (!(error instanceof Error)) return ''
-  const cause = error.cause === undefined ? '' : `caused by: ${String((error.cause as Error).stack ?? error.cause)}\n`
-  return `${error.stack ?? ''}\n${cause}`
+  const { stack = '', cause } = error
+  return `${stack}\n${cause instanceof Error ? `caused by: ${stackOf(cause)}` : ''}`
 }
 
 /** A USAGE error about one flag: `--memory abc: not a size`. */

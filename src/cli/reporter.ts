@@ -35,7 +35,7 @@ async function openView(): Promise<ProgressView> {
   ])
   return createProgress({
     write: printError,
-    terminal: isTerminal(2, process.env),
+    terminal: await isTerminal(2, process.env),
     size: () => ({ columns: process.stderr.columns || 80, rows: process.stderr.rows || 24 }),
     now: () => performance.now(),
   })

@@ -1,6 +1,7 @@
-import { constants } from 'node:os'
 import { TscrunError } from '../model/errors.ts'
 
+/** With their numbers (signal(7)): node:os, which has them too, takes a while to load. */
+const NUMBERS: Readonly<Partial<Record<NodeJS.Signals, number>>> = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 }
 const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 /** What a foreground container is told of, beside the stopping ones. */
 const FORWARDED = ['SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGCONT'] as const
@@ -61,5 +62,5 @@ export class Interruption extends TscrunError {
 }
 
 function exitCodeOf(signal: NodeJS.Signals): number {
-  return 128 + constants.signals[signal]
+  return 128 + (NUMBERS[signal] ?? 0)
 }

@@ -3,7 +3,6 @@ import { REPORT_FLAGS } from '../flags/store.ts'
 import { formatChecks } from '../output/doctor.ts'
 import { formatObject } from '../output/format.ts'
 import { print } from '../output/print.ts'
-import { wantsColour } from '../output/terminal.ts'
 
 export const doctorCommand: Command = {
   name: 'doctor',
@@ -14,11 +13,10 @@ export const doctorCommand: Command = {
   async run({ flags, engine }) {
     const checks = await (await engine()).doctor()
     const format = flags.text('format')
-    print(
-      format === undefined || format === ''
-        ? formatChecks(checks, wantsColour(1, process.env))
-        : await formatObject(checks, format),
-    )
+    if (format === undefined || format === '') {
+      const { wantsColour } = await import('../output/terminal.ts')
+      print(formatChecks(checks, await wantsColour(1, process.env)))
+    } else print(await formatObject(checks, format))
     return checks.some(({ result }) => result === 'fail') ? 1 : 0
   },
 }

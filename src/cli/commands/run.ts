@@ -51,8 +51,9 @@ function forwardSignals(signals: Signals, running: RunningContainer): void {
 
 /** docker's rule for `-it`; and a terminal that neither end of is one would only garble what is piped. */
 async function requireTerminal(interactive: boolean): Promise<void> {
-  const { isatty } = await import('node:tty')
-  if (isatty(0) || (!interactive && isatty(1))) return
+  const { isTerminalFd } = await import('../output/terminal.ts')
+  if (await isTerminalFd(0)) return
+  if (!interactive && (await isTerminalFd(1))) return
   throw new TscrunError('USAGE', `--tty: standard ${interactive ? 'input' : 'output'} is not a terminal`, {
     subject: '--tty',
     hint: interactive ? 'leave -t out to pipe input, or run it in a terminal' : 'leave -t out to pipe output',

@@ -1,4 +1,4 @@
-import { release } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { VERSION } from '../../model/version.ts'
 import type { Command } from '../command.ts'
 import { REPORT_FLAGS } from '../flags/store.ts'
@@ -20,7 +20,8 @@ export const versionCommand: Command = {
       Version: VERSION,
       Node: process.version,
       OsArch: `${process.platform}/${process.arch === 'x64' ? 'amd64' : process.arch}`,
-      Kernel: release(),
+      // What node:os reports, without the time to load it.
+      Kernel: process.platform === 'linux' ? readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim() : 'unknown',
     }
     const format = flags.text('format')
     if (format !== undefined && format !== '') {

@@ -43,10 +43,7 @@ export async function formatObject(object: unknown, format: string): Promise<str
 
 /** Loads the template engine only for those who use it; in the text `\t` and `\n` stand for tab and newline, as in docker. */
 async function compileFormat(text: string): Promise<(data: unknown) => string> {
-  const [{ compileTemplate }, { TemplateError }] = await Promise.all([
-    import('./template/evaluate.ts'),
-    import('./template/error.ts'),
-  ])
+  const { compileTemplate, TemplateError } = await import('./template/evaluate.ts')
   const explain = <T>(action: () => T): T => {
     try {
       return action()

@@ -33,5 +33,5 @@ function formatItem(item: unknown, indent: string): string {
 function scalar(value: unknown): string {
   if (value === null) return 'none'
   if (typeof value === 'object') return Array.isArray(value) ? value.join(', ') : ''
-  return String(value as string | number | boolean)
+  return typeof value === 'string' ? value : JSON.stringify(value)
 }

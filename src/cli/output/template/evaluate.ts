@@ -3,6 +3,8 @@ import { TemplateError } from './error.ts'
 import { callFunction, formatValue, isTrue } from './functions.ts'
 import { type Node, type Operand, parseTemplate, type Pipe } from './parse.ts'
 
+export { TemplateError } from './error.ts'
+
 /** Makes a function that fills the template in for one value. Both throw TemplateError. */
 export function compileTemplate(text: string): (data: unknown) => string {
   const nodes = parseTemplate(text)

@@ -5,7 +5,7 @@ import { TemplateError } from './error.ts'
 export function formatValue(value: unknown): string {
   if (value === undefined || value === null) return '<no value>'
   if (Array.isArray(value)) return `[${value.map(formatValue).join(' ')}]`
-  if (typeof value !== 'object') return String(value as string | number | boolean)
+  if (typeof value !== 'object') return typeof value === 'string' ? value : JSON.stringify(value)
   const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
   return `map[${entries.map(([key, item]) => `${key}:${formatValue(item)}`).join(' ')}]`
 }
