@@ -1,4 +1,4 @@
-import type { RunOptions } from './options.ts'
+import type { RunOptions } from '../model/run-options.ts'
 
 /**
  * The engine as its faces (command line, library) see it. It prints nothing, never exits and reads no argv:

@@ -43,6 +43,7 @@ export function devSteps(config: OciConfig, options: readonly string[], owner: D
   const set = (key: string, value: string): Step => ({ op: 'fsconfig', fs: 'fd:devfs', command: FSCONFIG.SET_STRING, key, value })
   const steps: Step[] = [
     { op: 'fsopen', fs: 'fd:devfs', type: 'tmpfs' },
+    set('source', 'tmpfs'),
     set('mode', '755'),
     set('size', size),
     set('uid', String(rootUid)),

@@ -117,7 +117,11 @@ function bindSteps(mount: OciMount, options: ParsedOptions, slot: FdSlot): Step[
 function freshSteps(mount: OciMount, type: string, options: ParsedOptions, slot: FdSlot, index: number): Step[] {
   const fs: FdSlot = `fd:fs${index}`
   const about = `mount ${type} on ${mount.destination}`
-  const steps: Step[] = [{ op: 'fsopen', fs, type, about }]
+  const steps: Step[] = [
+    { op: 'fsopen', fs, type, about },
+    // What /proc/mounts shows in the first column.
+    { op: 'fsconfig', fs, command: FSCONFIG.SET_STRING, key: 'source', value: mount.source ?? type, about },
+  ]
   for (const [key, value] of options.data) {
     const command = value === undefined ? FSCONFIG.SET_FLAG : FSCONFIG.SET_STRING
     steps.push({ op: 'fsconfig', fs, command, key, value: value ?? '', about, hint: `is ${key} an option of ${type}?` })

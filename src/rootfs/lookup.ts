@@ -1,0 +1,175 @@
+import { closeSync, fstatSync, readSync, type Stats } from 'node:fs'
+import { constants } from 'node:os'
+import { TscrunError } from '../model/errors.ts'
+import { RESOLVE } from '../model/linux.ts'
+import { AT_FDCWD, cString, syscall, trySyscall } from '../syscall/call.ts'
+import { SyscallError } from '../syscall/errno.ts'
+import { openFlags } from '../syscall/flags.ts'
+
+const MAX_LINKS = 40
+const WHITEOUT_TYPE = 0o020000
+
+/**
+ * Reads one file of a stack of layers without mounting it, as overlayfs would show it: upper layers first, whiteouts
+ * and opaque directories honoured, links followed inside the stack only. Every name is opened below a descriptor of
+ * its parent, so nothing in a layer can lead outside (CVE-2024-9676).
+ *
+ * @param layers directories, bottom to top
+ * @param path absolute path in the container
+ * @param maxBytes a larger file throws LIMIT_EXCEEDED
+ * @returns undefined where there is no such regular file
+ */
+export function readInLayers(layers: readonly string[], path: string, maxBytes: number): Buffer | undefined {
+  const roots: number[] = []
+  try {
+    for (const layer of layers.toReversed()) roots.push(openAt(AT_FDCWD, layer, openFlags.path | openFlags.directory, 0))
+    const found = resolve(roots, path)
+    return found === undefined ? undefined : readRegular(found, path, maxBytes)
+  } finally {
+    for (const fd of roots) closeSync(fd)
+  }
+}
+
+interface Found {
+  readonly parent: number
+  readonly name: string
+}
+
+function readRegular(found: Found, path: string, maxBytes: number): Buffer | undefined {
+  // A fifo or device must not be waited for.
+  const fd = openAt(found.parent, found.name, openFlags.nofollow | openFlags.nonblock, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS)
+  try {
+    const info = fstatSync(fd)
+    if (!info.isFile()) return undefined
+    if (info.size > maxBytes) {
+      throw new TscrunError('LIMIT_EXCEEDED', `read ${path} of the image: ${info.size} bytes, at most ${maxBytes} are taken`, { subject: path })
+    }
+    const bytes = Buffer.alloc(info.size)
+    let done = 0
+    while (done < bytes.length) {
+      const got = readSync(fd, bytes, done, bytes.length - done, done)
+      if (got === 0) break
+      done += got
+    }
+    return bytes.subarray(0, done)
+  } finally {
+    closeSync(fd)
+    closeSync(found.parent)
+  }
+}
+
+/** Walks the merged tree; the answer's descriptor is the caller's to close. */
+function resolve(roots: readonly number[], path: string): Found | undefined {
+  let todo = collapse(path.split('/').filter(part => part !== '' && part !== '.'))
+  for (let links = 0; links <= MAX_LINKS; links++) {
+    const step = walk(roots, todo)
+    if (step === undefined || 'parent' in step) return step
+    // A link: start again from the root with its target in place of its name.
+    const target = step.target.split('/').filter(part => part !== '' && part !== '.')
+    todo = collapse([...(step.target.startsWith('/') ? [] : step.before), ...target, ...step.after])
+  }
+  return undefined
+}
+
+/** `..` above the root stays at the root. */
+function collapse(parts: readonly string[]): string[] {
+  const result: string[] = []
+  for (const part of parts) {
+    if (part === '..') result.pop()
+    else result.push(part)
+  }
+  return result
+}
+
+interface Link {
+  readonly target: string
+  readonly before: readonly string[]
+  readonly after: readonly string[]
+}
+
+function walk(roots: readonly number[], todo: readonly string[]): Found | Link | undefined {
+  const opened: number[] = []
+  let directories = roots
+  try {
+    for (const [index, name] of todo.entries()) {
+      const last = index === todo.length - 1
+      const merged = look(directories, name, opened)
+      if (merged === undefined) return undefined
+      if (merged.kind === 'link') return { target: merged.target, before: todo.slice(0, index), after: todo.slice(index + 1) }
+      if (merged.kind === 'file') {
+        if (!last) return undefined
+        const keep = opened.indexOf(merged.parent)
+        if (keep >= 0) opened.splice(keep, 1)
+        return { parent: keep >= 0 ? merged.parent : duplicate(merged.parent), name }
+      }
+      if (last) return undefined
+      directories = merged.directories
+    }
+    return undefined
+  } finally {
+    for (const fd of opened) closeSync(fd)
+  }
+}
+
+type Merged =
+  | { readonly kind: 'file'; readonly parent: number }
+  | { readonly kind: 'link'; readonly target: string }
+  | { readonly kind: 'directories'; readonly directories: readonly number[] }
+
+/** One name in a merged directory, whose parts are given from the top layer down. */
+function look(directories: readonly number[], name: string, opened: number[]): Merged | undefined {
+  const parts: number[] = []
+  for (const parent of directories) {
+    const fd = tryOpenAt(parent, name, openFlags.path | openFlags.nofollow, RESOLVE.BENEATH)
+    if (fd === undefined) continue
+    opened.push(fd)
+    const info = fstatSync(fd)
+    if (isWhiteout(info)) break
+    if (info.isDirectory()) {
+      parts.push(fd)
+      if (isOpaque(fd)) break
+    } else {
+      if (parts.length > 0) break
+      return info.isSymbolicLink() ? { kind: 'link', target: readLink(fd) } : { kind: 'file', parent }
+    }
+  }
+  return parts.length === 0 ? undefined : { kind: 'directories', directories: parts }
+}
+
+function isWhiteout(info: Stats): boolean {
+  return (info.mode & 0o170000) === WHITEOUT_TYPE && info.rdev === 0
+}
+
+const OPAQUE = 'trusted.overlay.opaque'
+
+/** An O_PATH descriptor takes no fgetxattr: its name in /proc does. */
+function isOpaque(fd: number): boolean {
+  const value = Buffer.alloc(4)
+  const got = trySyscall('lgetxattr', [cString(`/proc/self/fd/${fd}/.`), cString(OPAQUE), value, value.length])
+  return got === 1 && value[0] === 0x79
+}
+
+function readLink(fd: number): string {
+  const target = Buffer.alloc(4096)
+  return target.toString('latin1', 0, syscall('readlinkat', [fd, cString(''), target, target.length]))
+}
+
+function duplicate(fd: number): number {
+  return syscall('fcntl', [fd, 1030 /* F_DUPFD_CLOEXEC */, 3])
+}
+
+function tryOpenAt(dir: number, name: string, flags: number, resolveFlags: number): number | undefined {
+  try {
+    return openAt(dir, name, flags, resolveFlags)
+  } catch (error) {
+    if (error instanceof SyscallError && [constants.errno.ENOENT, constants.errno.ENOTDIR, constants.errno.ELOOP].includes(error.errno)) return undefined
+    throw error
+  }
+}
+
+function openAt(dir: number, name: string, flags: number, resolveFlags: number): number {
+  const how = Buffer.alloc(24)
+  how.writeBigUInt64LE(BigInt(flags | openFlags.cloexec), 0)
+  how.writeBigUInt64LE(BigInt(resolveFlags), 16)
+  return syscall('openat2', [dir, cString(name), how, how.length], name)
+}
