@@ -118,8 +118,7 @@ function redirectTarget(from: URL, location: string | null, tlsVerify: boolean):
   }
   if (target === undefined) return refuse('to nowhere')
   if (target.protocol !== 'https:' && target.protocol !== 'http:') refuse(`to a ${target.protocol} address`)
-  const isDowngrade = target.protocol === 'http:' && (from.protocol === 'https:' || !isLoopback(from.hostname))
-  if (isDowngrade && tlsVerify && !isLoopback(target.hostname)) refuse('to plain http')
+  if (target.protocol === 'http:' && tlsVerify && !isLoopback(target.hostname)) refuse('to plain http')
   return target
 }
 
