@@ -101,14 +101,21 @@ function prune(dir, keep) {
   if (readdirSync(dir).length === 0) rmdirSync(dir)
 }
 
-const present = BUNDLES.filter(({ from }) => existsSync(join(root, from)))
-for (const { from } of BUNDLES) if (!existsSync(join(root, from))) console.error(`build: there is no ${from} yet`)
+async function main() {
+  const present = BUNDLES.filter(({ from }) => existsSync(join(root, from)))
+  for (const { from } of BUNDLES) if (!existsSync(join(root, from))) console.error(`build: there is no ${from} yet`)
 
-mkdirSync(dist, { recursive: true })
-const library = present.some(({ name }) => name === 'index')
-const [declarations, ...bundles] = await Promise.all([library ? types() : [], ...present.map(bundle)])
-const files = bundles.flat()
-for (const file of files) write(file)
-// Last: bin/tscrun takes this file for a finished build.
-write({ path: 'cli.cjs', content: CLI_START })
-prune(dist, new Set(['cli.cjs', ...declarations, ...files.map(({ path }) => path)]))
+  mkdirSync(dist, { recursive: true })
+  const library = present.some(({ name }) => name === 'index')
+  const [declarations, ...bundles] = await Promise.all([library ? types() : [], ...present.map(bundle)])
+  const files = bundles.flat()
+  for (const file of files) write(file)
+  // Last: bin/tscrun takes this file for a finished build.
+  write({ path: 'cli.cjs', content: CLI_START })
+  prune(dist, new Set(['cli.cjs', ...declarations, ...files.map(({ path }) => path)]))
+}
+
+main().catch((error) => {
+  console.error(`build: ${error.message}`)
+  process.exitCode = 1
+})
