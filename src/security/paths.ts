@@ -61,7 +61,10 @@ function withoutTrailingSlash(path: string): string {
 
 function matcher(patterns: readonly string[]): (path: string) => boolean {
   const expressions = patterns.map((pattern) => {
-    const source = pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('*', '[^/]*').replaceAll('?', '[^/]')
+    const source = pattern
+      .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+      .replaceAll('*', '[^/]*')
+      .replaceAll('?', '[^/]')
     return new RegExp(`^${source}$`)
   })
   return (path) => expressions.some((expression) => expression.test(path))

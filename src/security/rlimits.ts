@@ -4,8 +4,22 @@ import { TscrunError } from '../model/errors.ts'
 
 /** Resource limits by number (asm-generic/resource.h, the same on x86-64 and arm64), lower case as `--ulimit` takes them. */
 export const RLIMITS: readonly string[] = [
-  'cpu', 'fsize', 'data', 'stack', 'core', 'rss', 'nproc', 'nofile', 'memlock', 'as', 'locks', 'sigpending', 'msgqueue',
-  'nice', 'rtprio', 'rttime',
+  'cpu',
+  'fsize',
+  'data',
+  'stack',
+  'core',
+  'rss',
+  'nproc',
+  'nofile',
+  'memlock',
+  'as',
+  'locks',
+  'sigpending',
+  'msgqueue',
+  'nice',
+  'rtprio',
+  'rttime',
 ]
 
 const PREFIX = 'RLIMIT_'

@@ -14,10 +14,23 @@ export interface SysctlWrite {
 /** Settings the kernel keeps once a namespace; every other one would change the host (ipc(7), uts_namespaces(7)). */
 const NAMESPACED: ReadonlyMap<string, NamespaceType> = new Map([
   ...[
-    'kernel.msgmax', 'kernel.msgmnb', 'kernel.msgmni', 'kernel.msg_next_id', 'kernel.sem', 'kernel.sem_next_id',
-    'kernel.shmall', 'kernel.shmmax', 'kernel.shmmni', 'kernel.shm_rmid_forced', 'kernel.shm_next_id',
-    'kernel.auto_msgmni', 'fs.mqueue.queues_max', 'fs.mqueue.msg_max', 'fs.mqueue.msgsize_max',
-    'fs.mqueue.msg_default', 'fs.mqueue.msgsize_default',
+    'kernel.msgmax',
+    'kernel.msgmnb',
+    'kernel.msgmni',
+    'kernel.msg_next_id',
+    'kernel.sem',
+    'kernel.sem_next_id',
+    'kernel.shmall',
+    'kernel.shmmax',
+    'kernel.shmmni',
+    'kernel.shm_rmid_forced',
+    'kernel.shm_next_id',
+    'kernel.auto_msgmni',
+    'fs.mqueue.queues_max',
+    'fs.mqueue.msg_max',
+    'fs.mqueue.msgsize_max',
+    'fs.mqueue.msg_default',
+    'fs.mqueue.msgsize_default',
   ].map((key) => [key, 'ipc'] as const),
   ...['kernel.hostname', 'kernel.domainname'].map((key) => [key, 'uts'] as const),
 ])
@@ -44,7 +57,8 @@ export function checkSysctls(
     if (!privateNamespaces.includes(namespace)) {
       throw invalid(key, `it would change the host, whose ${namespace} namespace the container shares`)
     }
-    if (!VALUE.test(value) || value.length > VALUE_LIMIT) throw invalid(key, 'its value is no single line of plain text')
+    if (!VALUE.test(value) || value.length > VALUE_LIMIT)
+      throw invalid(key, 'its value is no single line of plain text')
     return { key, path, value }
   })
 }

@@ -14,9 +14,14 @@ import {
 describe('capabilities', () => {
   it('have the numbers of the kernel headers', () => {
     const header = readFileSync('/usr/include/linux/capability.h', 'utf8')
-    const defined = [...header.matchAll(/^#define (CAP_[A-Z_]+)\s+(\d+)$/gm)].map((match) => [match[1], Number(match[2])])
+    const defined = [...header.matchAll(/^#define (CAP_[A-Z_]+)\s+(\d+)$/gm)].map((match) => [
+      match[1],
+      Number(match[2]),
+    ])
     expect(defined.length).toBe(41)
-    expect(CAPABILITIES.map((name, number) => [name, number])).toEqual(defined.sort((a, b) => Number(a[1]) - Number(b[1])))
+    expect(CAPABILITIES.map((name, number) => [name, number])).toEqual(
+      defined.sort((a, b) => Number(a[1]) - Number(b[1])),
+    )
   })
 
   it('as a default make the mask that docker containers show', () => {
@@ -25,12 +30,17 @@ describe('capabilities', () => {
   })
 
   it('have as many members as the running kernel knows, or more', () => {
-    expect(CAPABILITIES.length).toBeGreaterThanOrEqual(Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8')) + 1)
+    expect(CAPABILITIES.length).toBeGreaterThanOrEqual(
+      Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8')) + 1,
+    )
   })
 
-  it.each([['NET_ADMIN'], ['net_admin'], ['cap_net_admin'], ['CAP_NET_ADMIN'], [' Net_Admin ']])('are read from %j', (text) => {
-    expect(parseCapability(text)).toBe('CAP_NET_ADMIN')
-  })
+  it.each([['NET_ADMIN'], ['net_admin'], ['cap_net_admin'], ['CAP_NET_ADMIN'], [' Net_Admin ']])(
+    'are read from %j',
+    (text) => {
+      expect(parseCapability(text)).toBe('CAP_NET_ADMIN')
+    },
+  )
 
   it('are read from ALL in any case', () => {
     expect(parseCapability('all')).toBe('ALL')
@@ -54,7 +64,11 @@ describe('adding and dropping capabilities', () => {
   })
 
   it('adds and drops single ones in any notation, ordered by number', () => {
-    expect(addAndDrop(defaults, ['sys_time', 'NET_RAW'], ['cap_kill'])).toEqual(['CAP_CHOWN', 'CAP_NET_RAW', 'CAP_SYS_TIME'])
+    expect(addAndDrop(defaults, ['sys_time', 'NET_RAW'], ['cap_kill'])).toEqual([
+      'CAP_CHOWN',
+      'CAP_NET_RAW',
+      'CAP_SYS_TIME',
+    ])
   })
 
   it('starts from nothing when ALL is dropped', () => {
