@@ -1,4 +1,4 @@
-import type { DeviceOption, TmpfsMount, VolumeMount } from '../../engine/options.ts'
+import type { DeviceOption, TmpfsMount, VolumeMount } from '../../model/run-options.ts'
 import { badFlag, notYet } from '../errors.ts'
 import { parseBool } from '../pflag.ts'
 import { parseSize, parseOctal } from './numbers.ts'
@@ -170,7 +170,7 @@ function tmpfsMount(flag: string, text: string, target: string, given: readonly 
     const key = equals < 0 ? option : option.slice(0, equals)
     const value = option.slice(equals + 1)
     if (equals < 0 && TMPFS_WORDS.includes(key)) continue
-    if (key === 'size' && (/^[0-9]{1,3}%$/.test(value) || parseSize(flag, value) > 0)) continue
+    if (key === 'size' && (/^[0-9]{1,3}%$/.test(value) || parseSize(flag, value, text) > 0)) continue
     if (key === 'mode' && parseOctal(value) !== undefined) continue
     if (['uid', 'gid', 'nr_inodes', 'nr_blocks'].includes(key) && /^[0-9]{1,10}[kmg]?$/i.test(value)) continue
     throw badFlag(

@@ -28,7 +28,7 @@ export function parseContainerFilter(values: readonly string[]): ContainerFilter
       if (status === undefined) throw badFlag('filter', text, 'unknown status', [...STATUSES.keys()].join(', '))
       filter.status = [...(filter.status ?? []), status]
     } else if (key === 'exited')
-      filter.exited = [...(filter.exited ?? []), parseInteger('filter', value, { min: 0, max: 255 })]
+      filter.exited = [...(filter.exited ?? []), parseInteger('filter', value, { min: 0, max: 255, within: text })]
     else
       throw badFlag(
         'filter',

@@ -1,4 +1,4 @@
-import type { DeviceRate, LimitOptions, UlimitOption } from '../../engine/options.ts'
+import type { DeviceRate, LimitOptions, UlimitOption } from '../../model/run-options.ts'
 import { RLIMITS } from '../../security/rlimits.ts'
 import type { FlagValues } from '../command.ts'
 import { badFlag } from '../errors.ts'
@@ -121,8 +121,8 @@ export function parseDeviceRate(flag: string, text: string, bytes: boolean): Dev
   }
   const rateText = text.slice(colon + 1)
   const rate = bytes
-    ? parseSize(flag, rateText)
-    : parseInteger(flag, rateText, { min: 1, max: Number.MAX_SAFE_INTEGER })
+    ? parseSize(flag, rateText, text)
+    : parseInteger(flag, rateText, { min: 1, max: Number.MAX_SAFE_INTEGER, within: text })
   if (rate < 1) throw badFlag(flag, text, 'the rate must be more than 0')
   return { path, rate }
 }

@@ -1,4 +1,4 @@
-import type { NamespaceOption, NamespaceOptions, NetworkOption } from '../../engine/options.ts'
+import type { NamespaceOption, NamespaceOptions, NetworkOption } from '../../model/run-options.ts'
 import type { FlagValues } from '../command.ts'
 import { badFlag, notYet } from '../errors.ts'
 import { parseInteger } from './numbers.ts'
@@ -51,7 +51,7 @@ export function parseTimeOffsets(text: string): NonNullable<NamespaceOptions['ti
       throw badFlag('timens', text, 'not private, host or offsets', 'e.g. boottime=3600,monotonic=3600')
     }
     // The kernel keeps clocks below KTIME_SEC_MAX / 2, about 146 years.
-    offsets[key] = parseInteger('timens', value, { min: -4_600_000_000, max: 4_600_000_000 })
+    offsets[key] = parseInteger('timens', value, { min: -4_600_000_000, max: 4_600_000_000, within: text })
   }
   return offsets
 }

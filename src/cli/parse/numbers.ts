@@ -1,24 +1,30 @@
 import { parseBytes } from '../../model/units.ts'
 import { badFlag } from '../errors.ts'
 
-/** A decimal whole number in a range, both ends included. Throws USAGE. */
-export function parseInteger(
-  flag: string,
-  text: string,
-  range: { readonly min: number; readonly max: number },
-): number {
-  const value = /^[+-]?[0-9]+$/.test(text) ? Number(text) : Number.NaN
-  if (!Number.isSafeInteger(value)) throw badFlag(flag, text, 'not a whole number')
-  if (value >= range.min && value <= range.max) return value
-  const wanted = range.max === Number.MAX_SAFE_INTEGER ? `at least ${range.min}` : `${range.min} to ${range.max}`
-  throw badFlag(flag, text, `out of range, must be ${wanted}`)
+export interface IntegerRange {
+  readonly min: number
+  readonly max: number
+  /** The whole value of the flag, for the message, where the number is a part of it. */
+  readonly within?: string
 }
 
-/** Bytes in docker's notation. Throws USAGE. */
-export function parseSize(flag: string, text: string): number {
+/** A decimal whole number in a range, both ends included. Throws USAGE. */
+export function parseInteger(flag: string, text: string, range: IntegerRange): number {
+  const { min, max, within = text } = range
+  const value = /^[+-]?[0-9]+$/.test(text) ? Number(text) : Number.NaN
+  const named = within === text ? '' : `${JSON.stringify(text)} is `
+  if (!Number.isSafeInteger(value)) throw badFlag(flag, within, `${named}not a whole number`)
+  if (value >= min && value <= max) return value
+  const wanted = max === Number.MAX_SAFE_INTEGER ? `at least ${min}` : `${min} to ${max}`
+  throw badFlag(flag, within, `${named}out of range, must be ${wanted}`)
+}
+
+/** Bytes in docker's notation; `within` is the whole value, where the size is a part of it. Throws USAGE. */
+export function parseSize(flag: string, text: string, within = text): number {
   const bytes = parseBytes(text)
-  if (bytes === undefined) throw badFlag(flag, text, 'not a size', 'a number with b, k, m or g, e.g. 64m')
-  return bytes
+  if (bytes !== undefined) return bytes
+  const named = within === text ? '' : `${JSON.stringify(text)} is `
+  throw badFlag(flag, within, `${named}not a size`, 'a number with b, k, m or g, e.g. 64m')
 }
 
 /** A positive decimal number such as `0.5`. Throws USAGE. */

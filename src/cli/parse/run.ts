@@ -1,4 +1,4 @@
-import type { RunOptions, TmpfsMount, VolumeMount } from '../../engine/options.ts'
+import type { RunOptions, TmpfsMount, VolumeMount } from '../../model/run-options.ts'
 import { TscrunError } from '../../model/errors.ts'
 import type { FlagValues } from '../command.ts'
 import { badFlag } from '../errors.ts'

@@ -1,4 +1,4 @@
-import type { SecurityOptions } from '../../engine/options.ts'
+import type { SecurityOptions } from '../../model/run-options.ts'
 import { closest } from '../../model/closest.ts'
 import { CAPABILITIES } from '../../security/capabilities.ts'
 import { badFlag } from '../errors.ts'

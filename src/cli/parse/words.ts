@@ -1,4 +1,4 @@
-import type { PullPolicy } from '../../engine/options.ts'
+import type { PullPolicy } from '../../model/run-options.ts'
 import { formatPlatform, parsePlatform } from '../../model/platform.ts'
 import { badFlag, notYet } from '../errors.ts'
 import { parseOctal } from './numbers.ts'

@@ -45,7 +45,7 @@ const FUNCTIONS: ReadonlyMap<string, Function> = new Map<string, Function>([
     ([value, from = 0, to], name) =>
       sliceOf(value, number(from, name), to === undefined ? undefined : number(to, name)),
   ],
-  ['print', (args) => args.map(formatValue).join('')],
+  ['print', printValues],
   ['println', (args) => `${args.map(formatValue).join(' ')}\n`],
   ['printf', ([format, ...args], name) => formatVerbs(string(format, name), args)],
   ['not', ([value]) => !isTrue(value)],
@@ -58,6 +58,16 @@ const FUNCTIONS: ReadonlyMap<string, Function> = new Map<string, Function>([
   ['gt', ([a, b], name) => compare(a, b, name) > 0],
   ['ge', ([a, b], name) => compare(a, b, name) >= 0],
 ])
+
+/** Go's Sprint: a blank between two values of which neither is a string. */
+function printValues(args: readonly unknown[]): string {
+  return args
+    .map((value, index) => {
+      const glued = index === 0 || typeof value === 'string' || typeof args[index - 1] === 'string'
+      return `${glued ? '' : ' '}${formatValue(value)}`
+    })
+    .join('')
+}
 
 function firstOrLast(args: readonly unknown[], wanted: (value: unknown) => boolean): unknown {
   const at = args.findIndex(wanted)

@@ -1,0 +1,343 @@
+import { describe, expect, it } from 'vitest'
+import { reportError, warningLine } from '../../src/cli/errors.ts'
+import { containerRow } from '../../src/cli/output/containers.ts'
+import { formatListing, formatObjects } from '../../src/cli/output/format.ts'
+import { IMAGE_HEADINGS, imageMatches, imageRow, shortName } from '../../src/cli/output/images.ts'
+import { createProgress, type ProgressTarget } from '../../src/cli/output/progress.ts'
+import { formatMoment, formatSpan } from '../../src/cli/output/relative-time.ts'
+import { formatReport } from '../../src/cli/output/report.ts'
+import { alignColumns } from '../../src/cli/output/table.ts'
+import { parseContainerFilter } from '../../src/cli/parse/filter.ts'
+import type { ContainerSummary, ImageSummary, PullEvent } from '../../src/engine/api.ts'
+import { TscrunError } from '../../src/model/errors.ts'
+
+const SECOND = 1000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
+
+describe('spans of time are worded as docker words them', () => {
+  it.each([
+    [-5, 'Less than a second'],
+    [999, 'Less than a second'],
+    [SECOND, '1 second'],
+    [59 * SECOND, '59 seconds'],
+    [MINUTE, 'About a minute'],
+    [119 * SECOND, 'About a minute'],
+    [2 * MINUTE, '2 minutes'],
+    [59 * MINUTE, '59 minutes'],
+    [HOUR, 'About an hour'],
+    [89 * MINUTE, 'About an hour'],
+    [91 * MINUTE, '2 hours'],
+    [47 * HOUR, '47 hours'],
+    [48 * HOUR, '2 days'],
+    [13 * DAY, '13 days'],
+    [14 * DAY, '2 weeks'],
+    [59 * DAY, '8 weeks'],
+    [60 * DAY, '2 months'],
+    [729 * DAY, '24 months'],
+    [730 * DAY, '2 years'],
+  ])('%d ms: %s', (milliseconds, text) => {
+    expect(formatSpan(milliseconds)).toBe(text)
+  })
+
+  it('and moments are in UTC', () => {
+    expect(formatMoment(Date.UTC(2026, 1, 3, 4, 5, 6))).toBe('2026-02-03 04:05:06 +0000 UTC')
+  })
+})
+
+const ID = `sha256:${'0123456789abcdef'.repeat(4)}`
+const IMAGE: ImageSummary = {
+  id: ID,
+  repository: 'docker.io/library/alpine',
+  tag: '3',
+  digest: ID.replace('0', 'f'),
+  createdMs: 0,
+  size: 12_345_678,
+}
+const LISTING = {
+  headings: IMAGE_HEADINGS,
+  columns: ['Repository', 'Tag', 'ID', 'CreatedSince', 'Size'] as const,
+  rows: [imageRow(IMAGE, { nowMs: 3 * DAY, noTrunc: false })],
+}
+
+describe('listings', () => {
+  it('are tables with columns of ten and a gap of three', async () => {
+    expect(await formatListing(LISTING, undefined)).toBe(
+      'REPOSITORY   TAG       IMAGE ID       CREATED      SIZE\n' +
+        'alpine       3         0123456789ab   3 days ago   12.3MB\n',
+    )
+  })
+
+  it('have headings for the cells of a table template', async () => {
+    expect(await formatListing(LISTING, 'table {{.ID}}\\t{{upper .Repository}}')).toBe(
+      'IMAGE ID       REPOSITORY\n0123456789ab   ALPINE\n',
+    )
+  })
+
+  it('are lines of a template or of JSON objects', async () => {
+    expect(await formatListing(LISTING, '{{.Repository}}:{{.Tag}}')).toBe('alpine:3\n')
+    expect(JSON.parse(await formatListing(LISTING, 'json'))).toMatchObject({ Repository: 'alpine', ID: '0123456789ab' })
+  })
+
+  it('name the field that a template has wrong', async () => {
+    await expect(formatListing(LISTING, '{{.Repo}} {{.Tagg}}')).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringMatching(/^--format .*: no field \.Repo/) as string,
+    })
+    await expect(formatListing(LISTING, '{{.Tagg}}')).rejects.toThrow('did you mean .Tag?')
+  })
+
+  it('let no control character of a name through to the terminal', async () => {
+    const rows = [{ ...LISTING.rows[0]!, Repository: 'a\u001b[31mb\nc' }]
+    expect(await formatListing({ ...LISTING, rows }, undefined)).toContain('a?[31mb?c')
+  })
+
+  it('align by characters, not bytes', () => {
+    expect(
+      alignColumns([
+        ['ä'.repeat(12), 'x'],
+        ['b', 'y'],
+      ]),
+    ).toBe(`${'ä'.repeat(12)}   x\nb              y\n`)
+  })
+
+  it('of objects are an array in JSON, or a line each', async () => {
+    const objects = [
+      { Id: 'a', Config: { Labels: { x: '1' } } },
+      { Id: 'b', Config: { Labels: {} } },
+    ]
+    expect(JSON.parse(await formatObjects(objects, undefined))).toEqual(objects)
+    expect(await formatObjects(objects, '{{.Id}} {{.Config.Labels.x}}')).toBe('a 1\nb <no value>\n')
+    expect(await formatObjects(objects, '{{index .Config.Labels "x"}}')).toBe('1\n\n')
+  })
+
+  it('reach nothing of an object but its own fields', async () => {
+    expect(await formatObjects([{ a: {} }], '{{.a.constructor}} {{.toString}}')).toBe('<no value> <no value>\n')
+  })
+})
+
+describe('names of images', () => {
+  it.each([
+    ['docker.io/library/alpine', 'alpine'],
+    ['docker.io/me/app', 'me/app'],
+    ['docker.io/library/a/b', 'library/a/b'],
+    ['localhost:5000/library/x', 'localhost:5000/library/x'],
+  ])('%s is shown as %s', (name, short) => {
+    expect(shortName(name)).toBe(short)
+  })
+
+  it.each([
+    ['alpine', true],
+    ['alpine:3', true],
+    ['docker.io/library/alpine:3', true],
+    ['alpine:4', false],
+    ['alp', false],
+  ])('images %s shows alpine:3: %s', (typed, matches) => {
+    expect(imageMatches(IMAGE, typed)).toBe(matches)
+  })
+})
+
+describe('containers', () => {
+  const container: ContainerSummary = {
+    id: 'f'.repeat(64),
+    name: 'web',
+    image: 'docker.io/library/nginx:1',
+    command: ['nginx', '-g', 'daemon off;', '\u001b'],
+    status: 'stopped',
+    createdMs: 0,
+    startedMs: 1000,
+    finishedMs: HOUR,
+    exitCode: 137,
+    labels: { a: '1' },
+    mounts: ['/srv'],
+    network: 'none',
+  }
+  const row = (changes: Partial<ContainerSummary>) =>
+    containerRow({ ...container, ...changes }, { nowMs: 3 * HOUR, noTrunc: false })
+
+  it('are shown as docker shows them', () => {
+    expect(row({})).toMatchObject({
+      ID: 'ffffffffffff',
+      Image: 'nginx:1',
+      Command: '"nginx -g daemon off…"',
+      Status: 'Exited (137) 2 hours ago',
+      State: 'exited',
+    })
+    expect(row({ status: 'running' }).Status).toBe('Up 3 hours')
+    expect(row({ status: 'paused' }).Status).toBe('Up 3 hours (Paused)')
+    expect(row({ status: 'created' }).Status).toBe('Created')
+  })
+
+  it('are chosen by filters of known keys', () => {
+    expect(parseContainerFilter(['status=exited', 'status=running', 'label=a=b', 'exited=137'])).toEqual({
+      status: ['stopped', 'running'],
+      label: ['a=b'],
+      exited: [137],
+    })
+    for (const bad of ['status', 'status=', 'status=gone', 'colour=red', 'exited=x']) {
+      expect(() => parseContainerFilter([bad])).toThrow(`--filter ${bad}`)
+    }
+  })
+})
+
+describe('reports', () => {
+  it('are indented, aligned lines', () => {
+    expect(
+      formatReport({ version: '1', store: { root: '/x', images: 2 }, list: ['a', { b: 1, c: null }], none: [] }),
+    ).toBe('version: 1\nstore:\n root:   /x\n images: 2\nlist:\n - a\n - b: 1\n   c: none\nnone:    \n')
+  })
+})
+
+const LAYERS: readonly PullEvent[] = [
+  { type: 'resolved', reference: 'docker.io/library/alpine:3', digest: ID },
+  { type: 'layer', id: 'sha256:aaaaaaaaaaaaaaaa', size: 2_000_000, phase: 'downloading' },
+  { type: 'layer', id: 'sha256:bbbbbbbbbbbbbbbb', size: 10, phase: 'exists' },
+  { type: 'bytes', id: 'sha256:aaaaaaaaaaaaaaaa', current: 1_000_000, size: 2_000_000 },
+  { type: 'retry', id: 'sha256:aaaaaaaaaaaaaaaa', reason: 'connection reset' },
+  { type: 'layer', id: 'sha256:aaaaaaaaaaaaaaaa', size: 2_000_000, phase: 'extracting' },
+  { type: 'layer', id: 'sha256:aaaaaaaaaaaaaaaa', size: 2_000_000, phase: 'complete' },
+  { type: 'done', reference: 'docker.io/library/alpine:3', digest: ID, fresh: true },
+]
+
+function show(events: readonly PullEvent[], target: Partial<ProgressTarget>): string {
+  let text = ''
+  let clock = 0
+  const view = createProgress({
+    write: (part) => (text += part),
+    terminal: false,
+    size: () => ({ columns: 80, rows: 24 }),
+    now: () => (clock += 1000),
+    ...target,
+  })
+  for (const event of events) view.show(event)
+  view.finish()
+  return text
+}
+
+/** The screen after a text with `cursor up`, `erase line`, carriage returns and newlines, as a terminal would have it. */
+function screen(text: string, columns: number): string[] {
+  const lines: string[] = ['']
+  let row = 0
+  let column = 0
+  for (const [part, up] of text.matchAll(/\u001b\[(\d+)A|\u001b\[2K|\r|\n|[^\u001b\r\n]+/g)) {
+    if (up !== undefined) row -= Number(up)
+    else if (part === '\u001b[2K') lines[row] = ''
+    else if (part === '\r') column = 0
+    else if (part === '\n') {
+      row += 1
+      column = 0
+      lines[row] ??= ''
+    } else {
+      const line = (lines[row] ?? '').padEnd(column)
+      lines[row] = line.slice(0, column) + part + line.slice(column + part.length)
+      column += part.length
+      if (column > columns) throw new Error(`the row wraps: ${part}`)
+    }
+    if (row < 0) throw new Error('the cursor left the screen')
+  }
+  return lines
+}
+
+describe('the progress of a pull', () => {
+  it('is plain lines off a terminal', () => {
+    expect(show(LAYERS, {})).toBe(
+      [
+        'Pulling docker.io/library/alpine:3',
+        'aaaaaaaaaaaa: downloading 2MB',
+        'bbbbbbbbbbbb: already there',
+        'aaaaaaaaaaaa: trying again: connection reset',
+        'aaaaaaaaaaaa: complete',
+        `Digest: ${ID}`,
+        'Status: pulled: docker.io/library/alpine:3',
+        '',
+      ].join('\n'),
+    )
+  })
+
+  it('is one row a layer on a terminal, redrawn in place', () => {
+    expect(screen(show(LAYERS.slice(0, 4), { terminal: true }), 80)).toEqual([
+      'Pulling docker.io/library/alpine:3',
+      `aaaaaaaaaaaa: Downloading [${'='.repeat(21)}>${' '.repeat(20)}] 1MB/2MB`,
+      'bbbbbbbbbbbb: Already exists',
+      '',
+    ])
+    expect(screen(show(LAYERS, { terminal: true }), 80)).toEqual([
+      'Pulling docker.io/library/alpine:3',
+      'aaaaaaaaaaaa: Pull complete',
+      'bbbbbbbbbbbb: Already exists',
+      `Digest: ${ID}`,
+      'Status: pulled: docker.io/library/alpine:3',
+      '',
+    ])
+  })
+
+  it.each([1, 10, 30, 45])('never wraps on a terminal %d columns wide', (columns) => {
+    const rows = show(LAYERS.slice(1, -1), { terminal: true, size: () => ({ columns, rows: 24 }) })
+    expect(() => screen(rows, columns)).not.toThrow()
+  })
+
+  it('counts finished layers where there are more than lines', () => {
+    const events = Array.from({ length: 40 }, (_, index): PullEvent => {
+      const id = `sha256:${String(index).padStart(12, '0')}`
+      return { type: 'layer', id, size: 1, phase: index < 30 ? 'complete' : 'extracting' }
+    })
+    const text = show(events, { terminal: true, size: () => ({ columns: 80, rows: 20 }) })
+    const lines = screen(text, 80)
+    expect(lines[0]).toBe('30 of 40 layers complete')
+    expect(lines.filter((line) => line.includes('Extracting'))).toHaveLength(10)
+  })
+
+  it('writes no control sequence off a terminal', () => {
+    expect(show(LAYERS, {})).not.toContain('\u001b')
+  })
+
+  it('draws bytes seldom, and the last state always', () => {
+    const bytes = Array.from(
+      { length: 500 },
+      (_, index): PullEvent => ({ type: 'bytes', id: 'sha256:a', current: index + 1, size: 500 }),
+    )
+    let draws = 0
+    const events = [{ type: 'layer', id: 'sha256:a', size: 500, phase: 'downloading' } as const, ...bytes]
+    let text = ''
+    const view = createProgress({
+      terminal: true,
+      size: () => ({ columns: 80, rows: 24 }),
+      now: () => 0,
+      write: (part) => {
+        draws += 1
+        text += part
+      },
+    })
+    for (const event of events) view.show(event)
+    view.finish()
+    expect(draws).toBe(2)
+    expect(screen(text, 80)[0]).toContain('500B/500B')
+  })
+})
+
+describe('errors', () => {
+  it('are one line, with the hint in brackets and nothing that controls the terminal', () => {
+    const error = new TscrunError('STORE', 'open /a\n\u001b[31mb: EIO', { hint: 'look at dmesg' })
+    expect(reportError(error, false)).toEqual({ text: 'tscrun: open /a [31mb: EIO (look at dmesg)\n', exitCode: 125 })
+  })
+
+  it('carry the exit code of their kind', () => {
+    expect(reportError(new TscrunError('COMMAND_NOT_FOUND', 'x'), false).exitCode).toBe(127)
+    expect(reportError(new TscrunError('COMMAND_NOT_EXECUTABLE', 'x'), false).exitCode).toBe(126)
+  })
+
+  it('of our own are called internal, and show the stack with --debug only', () => {
+    expect(reportError(new TypeError('boom'), false)).toEqual({
+      text: 'tscrun: internal error: TypeError: boom (--debug shows where)\n',
+      exitCode: 125,
+    })
+    expect(reportError(new TypeError('boom', { cause: new Error('deep') }), true).text).toMatch(
+      /internal error: TypeError: boom\n[\s\S]*cli-output\.test\.ts[\s\S]*caused by: Error: deep/,
+    )
+  })
+
+  it('that are only warnings say so', () => {
+    expect(warningLine('a\nb')).toBe('tscrun: warning: a b\n')
+  })
+})
