@@ -22,7 +22,15 @@ export function cgroupSteps(
   const make: Step[] = [
     { op: 'open', fd: 'fd:cgroups', dir: 'cwd', path: parent, flags: O.PATH | O.DIRECTORY, mode: 0, resolve: 0 },
     { op: 'mkdir', dir: 'fd:cgroups', path: name, mode: 0o755, about: `make the cgroup ${path}` },
-    { op: 'open', fd: 'fd:cgroup', dir: 'fd:cgroups', path: name, flags: O.DIRECTORY | O.NOFOLLOW, mode: 0, resolve: 0 },
+    {
+      op: 'open',
+      fd: 'fd:cgroup',
+      dir: 'fd:cgroups',
+      path: name,
+      flags: O.DIRECTORY | O.NOFOLLOW,
+      mode: 0,
+      resolve: 0,
+    },
   ]
   for (const write of placement.writes) {
     make.push({
@@ -35,11 +43,20 @@ export function cgroupSteps(
     })
   }
   if (placement.deviceFilter !== undefined) {
-    make.push({ op: 'device_filter', cgroup: 'fd:cgroup', program: placement.deviceFilter, about: 'attach the device filter' })
+    make.push({
+      op: 'device_filter',
+      cgroup: 'fd:cgroup',
+      program: placement.deviceFilter,
+      about: 'attach the device filter',
+    })
   }
   const delegate: Step[] =
     owner.delegate && owner.rootUid !== 0
-      ? DELEGATED.map(file => ({ op: 'chown', dir: 'fd:cgroup', path: file, uid: owner.rootUid, gid: owner.rootGid }))
+      ? DELEGATED.map((file) => ({ op: 'chown', dir: 'fd:cgroup', path: file, uid: owner.rootUid, gid: owner.rootGid }))
       : []
-  return { make, delegate, remove: [{ op: 'cgroup_remove', parent: 'fd:cgroups', name, about: `remove the cgroup ${path}` }] }
+  return {
+    make,
+    delegate,
+    remove: [{ op: 'cgroup_remove', parent: 'fd:cgroups', name, about: `remove the cgroup ${path}` }],
+  }
 }

@@ -1,0 +1,28 @@
+import { readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { errnoOf } from '../model/errors.ts'
+
+const PATIENCE_MS = 10_000
+
+/** Kills everyone in a cgroup and removes it with all below it; nothing happens where it is gone already. */
+export async function removeCgroup(directory: string): Promise<void> {
+  try {
+    writeFileSync(join(directory, 'cgroup.kill'), '1')
+    for (let waited = 0; isPopulated(directory) && waited < PATIENCE_MS; waited += 5) await sleep(5)
+    removeTree(directory)
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error
+  }
+}
+
+function isPopulated(directory: string): boolean {
+  return readFileSync(join(directory, 'cgroup.events'), 'latin1').includes('populated 1')
+}
+
+function removeTree(directory: string): void {
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    if (entry.isDirectory()) removeTree(join(directory, entry.name))
+  }
+  rmdirSync(directory)
+}
