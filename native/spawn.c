@@ -34,17 +34,17 @@ __attribute__((noreturn, noinline)) static void enter(struct spawn *spawn)
 {
 	const char *argv[] = {spawn->name, NULL}, *env[] = {NULL};
 	long first = 3, limit = first + spawn->count + 1, copies[64], failed = 0;
-	long null = call(SYS_openat, AT_FDCWD, "/dev/null", 2 /* O_RDWR */, 0, 0);
-	if (null < 0)
-		failed = null;
-	for (long fd = 0; fd < 3 && !failed; fd++)
-		if (null != fd && call(SYS_dup3, null, fd, 0, 0, 0) < 0)
-			failed = -9; /* EBADF */
 	/* First out of the way, then into place: the two ranges may overlap. */
 	long program = call(SYS_fcntl, spawn->program, 1030 /* F_DUPFD_CLOEXEC */, limit, 0, 0);
 	for (long i = 0; i < spawn->count && !failed; i++)
 		if ((copies[i] = call(SYS_fcntl, spawn->fds[i], 1030, limit, 0, 0)) < 0)
 			failed = copies[i];
+	long null = call(SYS_openat, AT_FDCWD, "/dev/null", 2 /* O_RDWR */, 0, 0);
+	if (null < 0 && !failed)
+		failed = null;
+	for (long fd = 0; fd < 3 && !failed; fd++)
+		if (null != fd && call(SYS_dup3, null, fd, 0, 0, 0) < 0)
+			failed = -9; /* EBADF */
 	for (long i = 0; i < spawn->count && !failed; i++)
 		if (call(SYS_dup3, copies[i], first + i, 0, 0, 0) < 0)
 			failed = -9;

@@ -72,7 +72,7 @@ function hasLowerdirPlus(kernel: OverlayContext['kernel']): boolean {
 
 function newMount(rootfs: RootfsSource & { kind: 'overlay' }, at: string): Step[] {
   const set = (key: string, value: string): Step => ({ op: 'fsconfig', fs: 'fd:overlay', command: FSCONFIG.SET_STRING, key, value })
-  const steps: Step[] = [{ op: 'fsopen', fs: 'fd:overlay', type: 'overlay' }]
+  const steps: Step[] = [{ op: 'fsopen', fs: 'fd:overlay', type: 'overlay' }, set('source', 'overlay')]
   for (const layer of rootfs.layers.toReversed()) steps.push(set('lowerdir+', layerPath(layer)))
   steps.push(set('upperdir', `${at}upper`), set('workdir', `${at}work`))
   if (rootfs.volatile) steps.push({ op: 'fsconfig', fs: 'fd:overlay', command: FSCONFIG.SET_FLAG, key: 'volatile', value: '' })

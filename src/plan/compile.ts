@@ -13,6 +13,12 @@ import { processSteps, workdirSteps } from './process.ts'
 import { stdioSteps } from './stdio.ts'
 
 /**
+ * Where the root is attached in the child's mount namespace until pivot_root(2): a directory that every host has, that
+ * root of a user namespace can reach (the store is closed to it), and that no check for a visible procfs looks at.
+ */
+const ATTACH_AT = '/dev'
+
+/**
  * The recipe: everything that makes a container, in the order that works. Parent is the stage on the host's side, child
  * is the container's first process; `notify`/`wait` and `send_fd`/`recv_fd` are where they meet.
  * Throws TscrunError INVALID_CONFIG for ids outside the mapping.
@@ -63,7 +69,7 @@ export function compile(spec: LaunchSpec): Plan {
     { op: 'prctl', option: PR.SET_DUMPABLE, arg2: 0, arg3: 0, arg4: 0, arg5: 0, about: 'become non-dumpable' },
     { op: 'umask', mask: 0 },
     { op: 'recv_fd', fd: 'fd:rootfs' },
-    { op: 'move_mount', mount: 'fd:rootfs', dir: 'cwd', path: spec.directory, about: 'place the root filesystem' },
+    { op: 'move_mount', mount: 'fd:rootfs', dir: 'cwd', path: ATTACH_AT, about: 'place the root filesystem' },
     ...(devMount === undefined ? [] : [{ op: 'recv_fd', fd: 'fd:dev' } as const]),
     // The files' mounts come before the user's, which may cover them, but must lie on the root.
     ...files.receive,

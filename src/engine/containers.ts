@@ -1,0 +1,208 @@
+import { closeSync, constants, fstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { errnoOf, TscrunError } from '../model/errors.ts'
+import { trySyscall } from '../syscall/call.ts'
+import { errnoName, SyscallError } from '../syscall/errno.ts'
+import { releaseRange } from './id-range.ts'
+import { DEFAULT_ROOT, type EnginePaths } from './paths.ts'
+import type { ContainerRecord, ExitRecord, LiveState } from './record.ts'
+
+/**
+ * The containers of one store, as plain files. Whoever makes, runs or removes a container holds a flock(2) on its
+ * directory; the monitor inherits it. So a lock that is free means that nobody is alive to tell what happened, and the
+ * next command puts things right.
+ */
+
+const LOCK_EX = 2
+const LOCK_NB = 4
+const ID = /^[0-9a-f]{64}$/
+
+/** A container's directory with its lock held; closing the descriptor everywhere releases it. */
+export interface HeldContainer {
+  readonly id: string
+  readonly directory: string
+  readonly lockFd: number
+}
+
+/** Makes the directory of a new container and takes its name. Throws NAME_IN_USE; then nothing is left of it. */
+export function createContainerDirectory(paths: EnginePaths, id: string, name: string): HeldContainer {
+  const directory = join(paths.containers, id)
+  const lockFd = makeAndLock(paths, directory)
+  try {
+    takeName(paths, name, id)
+    mkdirSync(join(paths.runRoot, id), { recursive: true, mode: 0o700 })
+  } catch (error) {
+    closeSync(lockFd)
+    rmSync(directory, { recursive: true, force: true })
+    throw error
+  }
+  return { id, directory, lockFd }
+}
+
+/** A sweep may find the directory between its making and its locking, and take it for a leftover: then once more. */
+function makeAndLock(paths: EnginePaths, directory: string): number {
+  for (;;) {
+    withDirectories(paths, () => mkdirSync(directory, { recursive: false, mode: 0o700 }))
+    try {
+      const lockFd = lockDirectory(directory)
+      if (lockFd !== undefined && fstatSync(lockFd).nlink > 0) return lockFd
+      if (lockFd !== undefined) closeSync(lockFd)
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw error
+    }
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+/** Runs an action; where a directory of the store is missing, makes them all and tries again. */
+function withDirectories(paths: EnginePaths, action: () => void): void {
+  try {
+    action()
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw storeFailure(error, paths)
+    try {
+      for (const path of [paths.root, paths.containers, paths.names, paths.ranges, paths.layers, paths.runRoot]) {
+        mkdirSync(path, { recursive: true, mode: 0o700 })
+      }
+      action()
+    } catch (second) {
+      throw storeFailure(second, paths)
+    }
+  }
+}
+
+function storeFailure(error: unknown, paths: EnginePaths): unknown {
+  const errno = errnoOf(error)
+  const hints: Readonly<Record<string, readonly ['PERMISSION_DENIED' | 'NO_SPACE' | 'STORE', string]>> = {
+    EACCES: ['PERMISSION_DENIED', 'run it as root'],
+    EPERM: ['PERMISSION_DENIED', 'run it as root'],
+    ENOSPC: ['NO_SPACE', 'free some space, or choose another --root'],
+    EDQUOT: ['NO_SPACE', 'the quota is used up: free some space, or choose another --root'],
+    EROFS: ['STORE', 'choose a --root on a writable filesystem'],
+    ENOTDIR: ['STORE', 'something that is no directory is in the way: choose another --root'],
+  }
+  const known = errno === undefined ? undefined : hints[errno]
+  if (known === undefined || errno === undefined) return error
+  const where = paths.root === DEFAULT_ROOT ? paths.root : `${paths.root} or ${paths.runRoot}`
+  return new TscrunError(known[0], `write to the store ${where}: ${errno}`, { errno, subject: paths.root, hint: known[1], cause: error })
+}
+
+/** The lock, or undefined where somebody else holds it. Throws ENOENT where the container is gone. */
+export function lockDirectory(directory: string): number | undefined {
+  const fd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY)
+  const result = trySyscall('flock', [fd, LOCK_EX | LOCK_NB])
+  if (result === 0) return fd
+  closeSync(fd)
+  if (errnoName(-result) === 'EAGAIN') return undefined
+  throw new SyscallError('flock', -result, directory)
+}
+
+function takeName(paths: EnginePaths, name: string, id: string): void {
+  const link = join(paths.names, name)
+  for (;;) {
+    try {
+      symlinkSync(id, link)
+      return
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw error
+    }
+    const owner = readlinkSync(link)
+    if (exists(join(paths.containers, owner))) {
+      throw new TscrunError('NAME_IN_USE', `name ${JSON.stringify(name)}: it is in use by container ${owner.slice(0, 12)}`, {
+        subject: name,
+        hint: `remove that one (tscrun rm ${name}), or choose another --name`,
+      })
+    }
+    unlinkSync(link)
+  }
+}
+
+function exists(directory: string): boolean {
+  try {
+    closeSync(openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY))
+    return true
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false
+    throw error
+  }
+}
+
+/** Writes the record under another name first, so that a reader never sees half of it. */
+export function writeRecord(directory: string, record: ContainerRecord): void {
+  const path = join(directory, 'container.json')
+  writeFileSync(`${path}.new`, `${JSON.stringify(record)}\n`, { mode: 0o600 })
+  renameSync(`${path}.new`, path)
+}
+
+/** Undefined where there is none (a container half made, or gone). */
+export function readRecord(paths: EnginePaths, id: string): ContainerRecord | undefined {
+  return readJson(join(paths.containers, id, 'container.json')) as ContainerRecord | undefined
+}
+
+export function writeLiveState(paths: EnginePaths, state: LiveState): void {
+  const path = join(paths.runRoot, state.id, 'state.json')
+  writeFileSync(`${path}.new`, `${JSON.stringify(state)}\n`, { mode: 0o600 })
+  renameSync(`${path}.new`, path)
+}
+
+export function readLiveState(paths: EnginePaths, id: string): LiveState | undefined {
+  return readJson(join(paths.runRoot, id, 'state.json')) as LiveState | undefined
+}
+
+function readJson(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'))
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw new TscrunError('STORE', `read ${path}: ${(error as Error).message}`, { subject: path, cause: error })
+  }
+}
+
+/** Takes a container off the disk. The caller holds its lock; its processes have ended. */
+export function deleteContainer(paths: EnginePaths, held: HeldContainer, record: Pick<ContainerRecord, 'name' | 'idRange'> | undefined): void {
+  if (record !== undefined) {
+    releaseName(paths, record.name, held.id)
+    if (record.idRange !== undefined) releaseRange(paths.ranges, held.id, record.idRange)
+  }
+  rmSync(held.directory, { recursive: true, force: true })
+  rmSync(join(paths.runRoot, held.id), { recursive: true, force: true })
+  closeSync(held.lockFd)
+}
+
+function releaseName(paths: EnginePaths, name: string, id: string): void {
+  const link = join(paths.names, name)
+  try {
+    if (readlinkSync(link) === id) unlinkSync(link)
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error
+  }
+}
+
+/** Notes how a container ended; it is no longer among the live ones. */
+export function finishContainer(paths: EnginePaths, held: HeldContainer, record: ContainerRecord, exit: ExitRecord): void {
+  writeRecord(held.directory, { ...record, exit })
+  rmSync(join(paths.runRoot, held.id), { recursive: true, force: true })
+  closeSync(held.lockFd)
+}
+
+export function containerIds(paths: EnginePaths): string[] {
+  return idsIn(paths.containers)
+}
+
+/** Those that were running when somebody last looked: few, and quick to list. */
+export function liveIds(paths: EnginePaths): string[] {
+  return idsIn(paths.runRoot)
+}
+
+function idsIn(directory: string): string[] {
+  try {
+    return readdirSync(directory).filter(name => ID.test(name))
+  } catch (error) {
+    const errno = errnoOf(error)
+    if (errno === 'ENOENT') return []
+    if (errno === 'EACCES') {
+      throw new TscrunError('PERMISSION_DENIED', `read ${directory}: permission denied (EACCES)`, { errno, subject: directory, hint: 'run it as root' })
+    }
+    throw error
+  }
+}

@@ -1,0 +1,176 @@
+import { randomBytes } from 'node:crypto'
+import { statSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import type { Digest } from '../model/digest.ts'
+import { TscrunError } from '../model/errors.ts'
+import type { HostFacts } from '../model/facts.ts'
+import type { ImageConfig } from '../model/image.ts'
+import type { LaunchSpec, RootfsSource } from '../model/launch.ts'
+import type { RunOptions } from '../model/run-options.ts'
+import { canHoldUpper, canIdmap, filesystemOf, overlayTakesIdmapped } from '../overlayfs/support.ts'
+import { readInLayers } from '../rootfs/lookup.ts'
+import { resolveUser } from '../rootfs/user.ts'
+import { makeConfig } from '../spec/make.ts'
+import { bindSources, deviceNumbers, resolveDevices } from './devices.ts'
+import { networkFiles } from './files.ts'
+import { hostFacts, nofileHardLimit, presentCpus } from './host.ts'
+import { RANGE_SIZE } from './id-range.ts'
+import { checkName, defaultName } from './name.ts'
+import type { EnginePaths } from './paths.ts'
+import { seccompOf } from './seccomp.ts'
+
+/** Where the root filesystem comes from. */
+export interface Source {
+  /** As the user named it. */
+  readonly name: string
+  readonly imageId?: Digest
+  /** Absolute directories, bottom to top. */
+  readonly layers: readonly string[]
+  readonly config: Pick<ImageConfig, 'env' | 'entrypoint' | 'cmd' | 'workingDir' | 'labels' | 'user' | 'stopSignal' | 'volumes'>
+  /** Use the one layer itself, without an overlay over it. */
+  readonly direct: boolean
+  /** Throw away what the container writes. */
+  readonly scratch: boolean
+}
+
+const NO_IMAGE_CONFIG: Source['config'] = {
+  env: [],
+  entrypoint: [],
+  cmd: [],
+  workingDir: '/',
+  labels: new Map(),
+  user: '',
+  volumes: [],
+}
+
+/** passwd and group of an image may be this large (SECURITY: limits on untrusted input). */
+const MAX_ACCOUNT_BYTES = 10 * 2 ** 20
+
+/** `--rootfs DIR`. Throws USAGE where it is no directory. */
+export function rootfsSource(rootfs: NonNullable<RunOptions['rootfs']>): Source {
+  if (statSync(rootfs.path, { throwIfNoEntry: false })?.isDirectory() !== true) {
+    throw new TscrunError('USAGE', `--rootfs ${rootfs.path}: not a directory`, {
+      subject: rootfs.path,
+      hint: 'give the directory that becomes the root, e.g. --rootfs /:O for this machine\'s own',
+    })
+  }
+  return { name: rootfs.path, layers: [rootfs.path], config: NO_IMAGE_CONFIG, direct: !rootfs.overlay, scratch: rootfs.overlay }
+}
+
+/** A container that could be started: decided, but nothing of it exists yet. */
+export interface PreparedContainer {
+  readonly id: string
+  readonly name: string
+  readonly source: Source
+  readonly ownUser: boolean
+  readonly warnings: readonly string[]
+  /** What is started, once the range of ids is known. */
+  spec(options: { readonly idRange?: { readonly hostId: number; readonly size: number }; readonly stdio: LaunchSpec['stdio'] }): LaunchSpec
+}
+
+/** Decides everything about a container that the host, the image and the options leave open. Reads, changes nothing. */
+export function prepareContainer(
+  paths: EnginePaths,
+  source: Source,
+  args: readonly string[],
+  options: RunOptions,
+): PreparedContainer {
+  const facts = hostFacts()
+  const id = randomBytes(32).toString('hex')
+  const name = options.name === undefined ? defaultName(id) : checkName(options.name)
+  const warnings: string[] = []
+  const ownUser = decideUserNamespace(source, paths, options, facts, warnings)
+  const hostname = options.hostname ?? id.slice(0, 12)
+  const directory = join(paths.containers, id)
+  const rootfs = rootfsOf(source, paths, options, ownUser, warnings)
+  const account = (path: string): string => readInLayers(source.layers, path, MAX_ACCOUNT_BYTES)?.toString('latin1') ?? ''
+  const user = resolveUser(options.user ?? source.config.user, account('/etc/passwd'), account('/etc/group'), options.groupAdd)
+  const devices = resolveDevices(options)
+  return {
+    id,
+    name,
+    source,
+    ownUser,
+    warnings,
+    spec: ({ idRange, stdio }) => {
+      const config = makeConfig({
+        id,
+        name,
+        image: source.config,
+        args,
+        options: { ...options, volumes: bindSources(options.volumes ?? [], ownUser, facts) },
+        user,
+        ...(ownUser ? { idRange: idRange ?? { hostId: 0x70000000, size: RANGE_SIZE } } : {}),
+        hostname,
+        devices,
+        cpus: presentCpus(),
+        nofileHard: nofileHardLimit(),
+        rootPath: 'rootfs',
+        resolveDevice: deviceNumbers,
+      })
+      const seccomp = seccompOf(options, config)
+      return {
+        id,
+        config,
+        directory,
+        rootfs,
+        files: networkFiles(options, hostname, name, config),
+        stdio,
+        ...(seccomp === undefined ? {} : { seccomp }),
+        init: options.init === true,
+        kernel: facts.kernel,
+      }
+    },
+  }
+}
+
+/**
+ * `--userns=auto` is the default where kernel and filesystem can shift owners; where they cannot, the host's user
+ * namespace with one warning, or an error if it was asked for.
+ */
+function decideUserNamespace(source: Source, paths: EnginePaths, options: RunOptions, facts: HostFacts, warnings: string[]): boolean {
+  const asked = options.namespaces?.user
+  if (asked === 'host' || typeof asked === 'object') return false
+  if (options.privileged === true && asked === undefined) return false
+  const reason = whyNoUserNamespace(source, paths, facts)
+  if (reason === undefined) return true
+  if (asked === 'auto') {
+    throw new TscrunError('USERNS_UNAVAILABLE', `--userns=auto: ${reason}`, { hint: 'leave it out to share the host\'s user namespace, or move the store by --root' })
+  }
+  warnings.push(`root in the container is root of the host: ${reason}`)
+  return false
+}
+
+function whyNoUserNamespace(source: Source, paths: EnginePaths, facts: HostFacts): string | undefined {
+  if (!facts.userNamespaces) return 'user namespaces are switched off (user.max_user_namespaces)'
+  if (!source.direct && !overlayTakesIdmapped(facts.kernel)) return `Linux ${facts.kernel.release} cannot id-map the layers of an overlay (5.19 can)`
+  const directory = source.imageId === undefined ? (source.layers[0] ?? '/') : paths.root
+  const filesystem = filesystemOf(directory)
+  if (!canIdmap(filesystem, facts.kernel)) return `the filesystem of ${directory} (${filesystem}) cannot be id-mapped`
+  return undefined
+}
+
+function rootfsOf(
+  source: Source,
+  paths: EnginePaths,
+  options: RunOptions,
+  ownUser: boolean,
+  warnings: string[],
+): RootfsSource {
+  const top = source.layers.at(-1) ?? '/'
+  if (source.direct) return { kind: 'directory', path: top, idmap: ownUser }
+  const upperHolds = canHoldUpper(filesystemOf(paths.root))
+  if (!source.scratch && !upperHolds) {
+    warnings.push(`what the container writes is kept in memory: ${paths.root} (${filesystemOf(paths.root)}) cannot hold it`)
+  }
+  const inStore = source.imageId !== undefined
+  return {
+    kind: 'overlay',
+    base: inStore ? paths.layers : top,
+    layers: inStore ? source.layers.map(layer => relative(paths.layers, layer)) : ['.'],
+    idmap: ownUser,
+    upper: source.scratch || !upperHolds ? 'tmpfs' : 'directory',
+    volatile: options.remove === true || source.scratch,
+    mode: statSync(top).mode & 0o7777,
+  }
+}

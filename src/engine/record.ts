@@ -1,0 +1,45 @@
+import type { OciConfig } from '../model/config.ts'
+
+/** `container.json`: what a container is, written when it is made and again when it has ended. */
+export interface ContainerRecord {
+  /** Format of this file; N reads N-1. */
+  readonly version: 1
+  readonly id: string
+  readonly name: string
+  /** As the user named it, or the path of `--rootfs`. */
+  readonly image: string
+  /** Config digest of the image; absent with `--rootfs`. */
+  readonly imageId?: string
+  readonly createdMs: number
+  readonly labels: Readonly<Record<string, string>>
+  readonly network: string
+  /** Remove it when it has ended. */
+  readonly remove: boolean
+  readonly stopSignal: string
+  readonly config: OciConfig
+  /** Absolute directory of its cgroup. */
+  readonly cgroup?: string
+  /** Host ids of its user namespace. */
+  readonly idRange?: { readonly hostId: number; readonly size: number }
+  readonly exit?: ExitRecord
+}
+
+export interface ExitRecord {
+  readonly exitCode: number
+  readonly signal?: string
+  readonly oomKilled: boolean
+  readonly startedMs?: number
+  readonly finishedMs: number
+  /** Why it never ran. */
+  readonly error?: string
+}
+
+/** `state.json` in the run directory, while it runs. */
+export interface LiveState {
+  readonly version: 1
+  readonly id: string
+  readonly pid: number
+  /** Clock ticks since boot: with the pid it names a process for ever. */
+  readonly startTime: number
+  readonly startedMs: number
+}

@@ -1,0 +1,126 @@
+import type { Plan } from '../model/step.ts'
+import type { LaunchSpec } from '../model/launch.ts'
+import type { RunOptions } from '../model/run-options.ts'
+import { compile } from '../plan/compile.ts'
+import { describeStep } from '../plan/words.ts'
+import { type ContainerExit, launch, type Launched } from '../runtime/launch.ts'
+import { placeCgroup } from './cgroup.ts'
+import { createContainerDirectory, deleteContainer, finishContainer, type HeldContainer, writeLiveState, writeRecord } from './containers.ts'
+import { type IdRange, readPool, takeRange } from './id-range.ts'
+import type { EnginePaths } from './paths.ts'
+import type { PreparedContainer } from './prepare.ts'
+import type { ContainerRecord, ExitRecord } from './record.ts'
+
+export interface StartOptions {
+  readonly run: RunOptions
+  readonly stdio: LaunchSpec['stdio']
+  /** Descriptors for the plan's inherited slots. */
+  readonly fds: readonly number[]
+  readonly onDebug?: (line: string) => void
+}
+
+/** A container that is being started or runs. */
+export interface RunningHandle {
+  readonly id: string
+  readonly launched: Launched
+  /** Resolves when it has ended and everything that has to go is gone. Rejects where it could not be started. */
+  readonly ended: Promise<ContainerExit>
+}
+
+/** Makes the container on the disk, starts it, and sees to its end. Throws before anything runs, leaving nothing. */
+export function startContainer(paths: EnginePaths, prepared: PreparedContainer, options: StartOptions): RunningHandle {
+  const held = createContainerDirectory(paths, prepared.id, prepared.name)
+  let record: ContainerRecord | undefined
+  try {
+    const idRange = prepared.ownUser ? takeRange(paths.ranges, held.id, readPool()) : undefined
+    const spec = prepared.spec({ stdio: options.stdio, ...(idRange === undefined ? {} : { idRange }) })
+    const cgroup = placeCgroup(held.id, spec.config)
+    const complete: LaunchSpec = cgroup === undefined ? spec : { ...spec, cgroup }
+    record = recordOf(prepared, options.run, complete, idRange)
+    writeRecord(held.directory, record)
+    const plan = withLock(compile(complete))
+    const launched = launch(plan, {
+      title: `tscrun: ${prepared.name}`,
+      fds: [...options.fds, held.lockFd],
+      workdir: spec.config.process?.cwd ?? '/',
+      ...(options.onDebug === undefined ? {} : { onStep: stepPrinter(plan, options.onDebug) }),
+    })
+    return { id: held.id, launched, ended: seeToTheEnd(paths, held, record, launched) }
+  } catch (error) {
+    deleteContainer(paths, held, record ?? { name: prepared.name })
+    throw error
+  }
+}
+
+/** The monitor keeps the container's lock as long as it lives. */
+function withLock(plan: Plan): Plan {
+  return { ...plan, inherited: [...plan.inherited, 'fd:lock'] }
+}
+
+function recordOf(prepared: PreparedContainer, run: RunOptions, spec: LaunchSpec, idRange: IdRange | undefined): ContainerRecord {
+  const network = run.network ?? 'none'
+  return {
+    version: 1,
+    id: prepared.id,
+    name: prepared.name,
+    image: prepared.source.name,
+    ...(prepared.source.imageId === undefined ? {} : { imageId: prepared.source.imageId }),
+    createdMs: Date.now(),
+    labels: { ...Object.fromEntries(prepared.source.config.labels), ...run.labels },
+    network: typeof network === 'string' ? network : `ns:${network.path}`,
+    remove: run.remove === true,
+    stopSignal: run.stopSignal ?? prepared.source.config.stopSignal ?? 'SIGTERM',
+    config: spec.config,
+    ...(spec.cgroup === undefined ? {} : { cgroup: `${spec.cgroup.parent}/${spec.cgroup.name}` }),
+    ...(idRange === undefined ? {} : { idRange }),
+  }
+}
+
+async function seeToTheEnd(paths: EnginePaths, held: HeldContainer, record: ContainerRecord, launched: Launched): Promise<ContainerExit> {
+  let startedMs: number | undefined
+  try {
+    const { pid, startTime } = await launched.started
+    startedMs = Date.now()
+    writeLiveState(paths, { version: 1, id: held.id, pid, startTime, startedMs })
+    const exit = await launched.exited
+    await launched.released
+    settle(paths, held, record, { ...exitRecord(exit), startedMs })
+    return exit
+  } catch (error) {
+    await launched.released
+    settle(paths, held, record, {
+      exitCode: 125,
+      oomKilled: false,
+      finishedMs: Date.now(),
+      error: (error as Error).message,
+      ...(startedMs === undefined ? {} : { startedMs }),
+    })
+    throw error
+  }
+}
+
+/** A container that never ran is not kept, as podman has it with --rm and docker without: there is nothing to look at. */
+function settle(paths: EnginePaths, held: HeldContainer, record: ContainerRecord, exit: ExitRecord): void {
+  if (record.remove || exit.startedMs === undefined) deleteContainer(paths, held, record)
+  else finishContainer(paths, held, record, exit)
+}
+
+function exitRecord(exit: ContainerExit): Omit<ExitRecord, 'startedMs'> {
+  return {
+    exitCode: exit.exitCode,
+    oomKilled: exit.oomKilled,
+    finishedMs: Date.now(),
+    ...(exit.signal === undefined ? {} : { signal: exit.signal }),
+  }
+}
+
+/** `+0.123 ms parent  mkdir ...` for each step. */
+function stepPrinter(plan: Plan, print: (line: string) => void): (event: { column: 'parent' | 'child' | 'teardown'; index: number; atNs: bigint }) => void {
+  let begin: bigint | undefined
+  return ({ column, index, atNs }) => {
+    begin ??= atNs
+    const step = plan[column][index]
+    const time = (Number(atNs - begin) / 1e6).toFixed(3).padStart(9)
+    if (step !== undefined) print(`${time} ms ${column.padEnd(8)} ${describeStep(step)}`)
+  }
+}

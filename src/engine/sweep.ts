@@ -1,0 +1,77 @@
+import { closeSync, readdirSync, readlinkSync, rmSync, unlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { removeCgroup } from '../cgroups/remove.ts'
+import { errnoOf } from '../model/errors.ts'
+import { killProcess } from '../syscall/process.ts'
+import { containerIds, deleteContainer, finishContainer, type HeldContainer, liveIds, lockDirectory, readLiveState, readRecord } from './containers.ts'
+import type { EnginePaths } from './paths.ts'
+
+/**
+ * Puts right what a killed command or monitor left behind. `live` looks only at containers that were running, which is
+ * cheap; `all` looks at every container, name and range.
+ */
+export async function sweep(paths: EnginePaths, scope: 'live' | 'all'): Promise<void> {
+  const ids = scope === 'live' ? liveIds(paths) : [...new Set([...liveIds(paths), ...containerIds(paths)])]
+  const live = new Set(liveIds(paths))
+  for (const id of ids) await sweepOne(paths, id, live.has(id))
+  if (scope === 'all') releaseOrphans(paths)
+}
+
+async function sweepOne(paths: EnginePaths, id: string, wasLive: boolean): Promise<void> {
+  const directory = join(paths.containers, id)
+  const lockFd = tryLock(directory)
+  if (lockFd === 'gone') {
+    rmSync(join(paths.runRoot, id), { recursive: true, force: true })
+    return
+  }
+  if (lockFd === undefined) return
+  const held: HeldContainer = { id, directory, lockFd }
+  const record = readRecord(paths, id)
+  // Without a record it was never finished being made.
+  const doomed = record === undefined || record.remove
+  if (!doomed && !wasLive) return closeSync(lockFd)
+  await endProcesses(paths, id, record?.cgroup)
+  if (doomed) return deleteContainer(paths, held, record)
+  finishContainer(paths, held, record, {
+    exitCode: 137,
+    signal: 'SIGKILL',
+    oomKilled: false,
+    finishedMs: Date.now(),
+    error: 'its monitor was killed',
+  })
+}
+
+function tryLock(directory: string): number | undefined | 'gone' {
+  try {
+    return lockDirectory(directory)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return 'gone'
+    throw error
+  }
+}
+
+async function endProcesses(paths: EnginePaths, id: string, cgroup: string | undefined): Promise<void> {
+  const state = readLiveState(paths, id)
+  if (state !== undefined) killProcess(state.pid, state.startTime)
+  if (cgroup !== undefined) await removeCgroup(cgroup)
+}
+
+/** Names and ranges whose container is gone: killed between two deletions. */
+function releaseOrphans(paths: EnginePaths): void {
+  const known = new Set(containerIds(paths))
+  for (const directory of [paths.names, paths.ranges]) {
+    for (const name of list(directory)) {
+      const link = join(directory, name)
+      if (!known.has(readlinkSync(link))) unlinkSync(link)
+    }
+  }
+}
+
+function list(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return []
+    throw error
+  }
+}
