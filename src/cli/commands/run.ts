@@ -20,12 +20,13 @@ export const runCommand: Command = {
     const { image, args, options, notes } = parseRun(flags, operands, caller)
     const reporter = createReporter(globals, flags.bool('quiet'))
     for (const note of notes) reporter.onWarning(note)
+    const dryRun = flags.bool('dry-run')
+    if (options.tty === true && !dryRun) await requireTerminal(options.interactive === true)
     const opened = await engine()
-    if (flags.bool('dry-run')) {
+    if (dryRun) {
       print(await opened.dryRun(image, args, options))
       return 0
     }
-    if (options.tty === true) await requireTerminal(options.interactive === true)
     const { onWarning, onProgress, finish } = reporter
     const cidfile = flags.text('cidfile')
     try {
