@@ -126,7 +126,7 @@ export async function parseWithCommander(
 }
 
 function operandError(command: Command, code: string): TscrunError {
-  const usage = { hint: `usage: tscrun ${command.name} ${command.usage}`, subject: command.name }
+  const usage = { hint: `usage: tscrun ${command.name} ${`[OPTIONS] ${command.usage}`.trim()}`, subject: command.name }
   const { noun, max } = command.operands
   if (code === 'commander.missingArgument') {
     return new TscrunError('USAGE', `${command.name}: the ${noun} is missing`, usage)

@@ -80,7 +80,7 @@ function readLong(scan: Scan, word: string): FlagProblem | undefined {
   const flag = scan.long.get(name)
   if (flag === undefined) return { kind: 'unknown', name, short: false, word }
   if (equals >= 0) return take(scan, flag, word.slice(equals + 1))
-  return take(scan, flag, valueWithoutEquals(flag) ?? scan.words[scan.next++], word)
+  return take(scan, flag, valueWithoutEquals(flag, scan) ?? scan.words[scan.next++], word)
 }
 
 /** `-it`, `-p80`, `-p 80`, `-p=80`, `-it=false`: the letters of one word, left to right. */
@@ -92,16 +92,19 @@ function readShorts(scan: Scan, word: string): FlagProblem | undefined {
     const rest = word.slice(at + 1)
     // A lone `=` is not an assignment: in pflag `-e=` has the value `=`, and `-t=` has an unknown letter.
     if (rest.length > 1 && rest.startsWith('=')) return take(scan, flag, rest.slice(1))
-    const implied = valueWithoutEquals(flag)
+    const implied = valueWithoutEquals(flag, scan)
     if (implied === undefined) return take(scan, flag, rest === '' ? scan.words[scan.next++] : rest, `-${letter}`)
     scan.occurrences.push({ flag, value: implied })
   }
   return undefined
 }
 
-function valueWithoutEquals(flag: Flag): string | undefined {
+/** Undefined where the value is the next word. */
+function valueWithoutEquals(flag: Flag, scan: Scan): string | undefined {
   if (flag.kind === 'bool') return 'true'
-  return flag.kind === 'optional' ? (flag.implied ?? '') : undefined
+  const takesNone =
+    flag.kind === 'optional' || (flag.kind === 'word' && scan.words[scan.next]?.startsWith('-') !== false)
+  return takesNone ? (flag.implied ?? '') : undefined
 }
 
 function take(scan: Scan, flag: Flag, value: string | undefined, word = `--${flag.name}`): FlagProblem | undefined {

@@ -277,6 +277,17 @@ describe('the progress of a pull', () => {
     expect(() => screen(rows, columns)).not.toThrow()
   })
 
+  it('tells of a second try for the manifest above the rows', () => {
+    const retry = { type: 'retry', id: 'docker.io/library/alpine:3', reason: '503\n' } as const
+    expect(screen(show([LAYERS[1]!, LAYERS[2]!, retry, LAYERS[5]!], { terminal: true }), 80)).toEqual([
+      'docker.io/library/alpine:3: trying again: 503',
+      'aaaaaaaaaaaa: Extracting',
+      'bbbbbbbbbbbb: Already exists',
+      '',
+    ])
+    expect(show([retry], {})).toBe('docker.io/library/alpine:3: trying again: 503\n')
+  })
+
   it('counts finished layers where there are more than lines', () => {
     const events = Array.from({ length: 40 }, (_, index): PullEvent => {
       const id = `sha256:${String(index).padStart(12, '0')}`

@@ -196,6 +196,10 @@ describe('values of run that are good', () => {
       args: ['sh', '-c', 'id'],
       options: { rootfs: { path: '/', overlay: true } },
     })
+    expect(request('--rootfs --rm /:O sh')).toMatchObject({
+      args: ['sh'],
+      options: { rootfs: { path: '/', overlay: true }, remove: true },
+    })
     expect(request('--rootfs=srv/x sh')).toMatchObject({
       args: ['sh'],
       options: { rootfs: { path: '/work/here/srv/x', overlay: false } },

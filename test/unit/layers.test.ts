@@ -54,6 +54,11 @@ describe('plan, spec and model', () => {
     expect(check('plan/a.ts', text)).toHaveLength(1)
   })
 
+  it('may call a part of the OCI config process', () => {
+    expect(check('plan/a.ts', 'function f(process: OciProcess) { return process.env }')).toEqual([])
+    expect(check('plan/a.ts', 'const { process, root } = config\nprocess.env.map(f)')).toEqual([])
+  })
+
   it('reach nothing impure through another folder, types aside', () => {
     const impure = { 'cgroups/b.ts': "import { openSync } from 'node:fs'" }
     expect(check('plan/a.ts', "import { b } from '../cgroups/b.ts'", impure)).toEqual([

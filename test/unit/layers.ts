@@ -32,8 +32,10 @@ const ONLY_IN: Readonly<Record<string, string>> = { koffi: 'syscall', commander:
 /** What these folders compute is the same on every machine at every time. */
 const PURE = ['model', 'plan', 'spec']
 const PURE_MODULES = new Set(['node:path/posix', 'node:util'])
+/** A parameter or constant called process is OCI's, not Node's. */
+const OWN_PROCESS = /\bprocess\s*:|\b(const|let)\s+(\{[^}]*)?\bprocess\b/
 const IMPURE_WORDS: readonly [RegExp, string][] = [
-  [/\bprocess\./, 'process'],
+  [/(?<![.\w])process\./, 'process'],
   [/\bDate\b/, 'the clock'],
   [/\bperformance\./, 'the clock'],
   [/\bMath\.random\b/, 'chance'],
@@ -92,7 +94,9 @@ function rankBreaches(path: string, imports: readonly Import[]): string[] {
 /** Follows imports that exist at run time: a pure folder may use the pure files of a folder below, and only those. */
 function purityBreaches(path: string, code: string, imports: ReadonlyMap<string, readonly Import[]>): string[] {
   if (!PURE.includes(folderOf(path))) return []
-  const breaches = IMPURE_WORDS.filter(([word]) => word.test(code)).map(([, what]) => `${path}: is pure, uses ${what}`)
+  const breaches = IMPURE_WORDS.filter(([word]) => word.test(code))
+    .filter(([, what]) => what !== 'process' || !OWN_PROCESS.test(code))
+    .map(([, what]) => `${path}: is pure, uses ${what}`)
   const seen = new Set([path])
   for (const file of seen) {
     for (const { specifier, typeOnly } of imports.get(file) ?? []) {

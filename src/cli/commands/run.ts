@@ -13,7 +13,7 @@ export const runCommand: Command = {
   usage: 'IMAGE [COMMAND] [ARG...]',
   description: 'Create and run a new container from an image or, with --rootfs, from a root directory',
   flags: RUN_FLAGS,
-  operands: { min: 1, max: Number.POSITIVE_INFINITY, noun: 'image' },
+  operands: { min: 0, max: Number.POSITIVE_INFINITY, noun: 'image' },
   passThrough: true,
   async run({ flags, operands, globals, engine }) {
     const caller = { env: process.env, cwd: process.cwd(), readFile: readUserFile }

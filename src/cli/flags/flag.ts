@@ -6,13 +6,14 @@
  * - `string` takes the next word or what follows `=`; the last one given wins.
  * - `list` may be given several times; with `split` one value may hold several, separated by commas.
  * - `optional` takes a value only with `=`; without one it is `implied`.
+ * - `word` takes the next word unless that is a flag; then it is `implied`.
  */
 export interface Flag {
   /** Long name without the dashes. */
   readonly name: string
   /** One letter. */
   readonly short?: string
-  readonly kind: 'bool' | 'string' | 'list' | 'optional'
+  readonly kind: 'bool' | 'string' | 'list' | 'optional' | 'word'
   /** What the help calls the value, e.g. `bytes`. */
   readonly value?: string
   readonly help: string

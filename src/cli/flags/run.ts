@@ -64,9 +64,10 @@ export const RUN_FLAGS: readonly Flag[] = [
   { name: 'read-only', kind: 'bool', help: "Mount the container's root filesystem read-only", group: FILES },
   {
     name: 'rootfs',
-    kind: 'optional',
+    kind: 'word',
     implied: 'true',
-    help: 'The first argument is a root directory, not an image; PATH:O puts a throw-away layer over it',
+    value: 'path[:O]',
+    help: 'Use this root directory instead of an image; :O puts a throw-away layer over it',
     group: FILES,
   },
   { name: 'shm-size', kind: 'string', value: 'bytes', help: 'Size of /dev/shm (default 64m)', group: FILES },

@@ -1,4 +1,5 @@
 import type { LayerPhase, PullEvent } from '../../engine/api.ts'
+import { oneLine } from '../errors.ts'
 import { formatSize } from './images.ts'
 
 /** Redraws at most so often; a terminal shows no more than that. */
@@ -47,7 +48,7 @@ function createLines({ write }: ProgressTarget): ProgressView {
           else if (event.phase === 'exists') write(`${shortId(event.id)}: already there\n`)
           break
         case 'retry':
-          write(`${shortId(event.id)}: trying again: ${event.reason}\n`)
+          write(`${retryLine(event)}\n`)
           break
         case 'done':
           write(`${doneLine(event)}\n`)
@@ -84,6 +85,11 @@ function createRows(target: ProgressTarget): ProgressView {
         target.write(`${doneLine(event)}\n`)
         drawn = 0
         layers.clear()
+      } else if (event.type === 'retry' && !layers.has(event.id)) {
+        // About the manifest: its line goes above the rows, which move down by one.
+        target.write(`${drawn > 0 ? `\u001b[${drawn}A\r\u001b[2K` : ''}${retryLine(event)}\n`)
+        drawn = 0
+        draw()
       } else {
         updateLayer(layers, event)
         stale = true
@@ -101,7 +107,7 @@ function updateLayer(layers: Map<string, Layer>, event: Extract<PullEvent, { id:
   layers.set(event.id, layer)
   if (event.type === 'layer') Object.assign(layer, { phase: event.phase, size: event.size, note: '' })
   else if (event.type === 'bytes') Object.assign(layer, { current: event.current, size: event.size, note: '' })
-  else layer.note = `trying again: ${event.reason}`
+  else layer.note = `trying again: ${oneLine(event.reason)}`
 }
 
 const WORDS: Readonly<Record<LayerPhase, string>> = {
@@ -145,6 +151,10 @@ function doneLine(event: Extract<PullEvent, { type: 'done' }>): string {
   return `Digest: ${event.digest}\nStatus: ${event.fresh ? 'pulled' : 'up to date'}: ${event.reference}`
 }
 
+function retryLine(event: Extract<PullEvent, { type: 'retry' }>): string {
+  return `${shortId(event.id)}: trying again: ${oneLine(event.reason)}`
+}
+
 function shortId(digest: string): string {
-  return digest.replace(/^sha256:/, '').slice(0, 12)
+  return digest.startsWith('sha256:') ? digest.slice('sha256:'.length, 'sha256:'.length + 12) : digest
 }

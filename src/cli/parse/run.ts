@@ -58,7 +58,10 @@ export function parseRun(flags: FlagValues, operands: readonly string[], caller:
   return { image, args, options, notes }
 }
 
-/** podman's `--rootfs` says what the first operand is; `--rootfs=PATH` is taken too. */
+/**
+ * `--rootfs PATH` may be followed by more flags; podman's form, which only says what the first operand is, may be
+ * written `--rootfs --rm PATH`.
+ */
 function whatToRun(
   flags: FlagValues,
   operands: readonly string[],
@@ -66,10 +69,17 @@ function whatToRun(
   cwd: string,
 ): Pick<RunRequest, 'image' | 'args'> {
   const rootfs = flags.text('rootfs') ?? 'false'
-  if (rootfs === 'false') return { image: operands[0], args: operands.slice(1) }
-  const path = rootfs === 'true' ? (operands[0] ?? '') : rootfs
+  const [image, ...args] = operands
+  if ((rootfs === 'false' || rootfs === 'true') && image === undefined) {
+    throw new TscrunError('USAGE', `run: the ${rootfs === 'true' ? 'root directory' : 'image'} is missing`, {
+      subject: 'run',
+      hint: 'usage: tscrun run [OPTIONS] IMAGE [COMMAND] [ARG...]',
+    })
+  }
+  if (rootfs === 'false') return { image, args }
+  const path = rootfs === 'true' ? (image ?? '') : rootfs
   options.rootfs = parseRootfs(path, cwd)
-  return { image: undefined, args: rootfs === 'true' ? operands.slice(1) : operands }
+  return { image: undefined, args: rootfs === 'true' ? args : operands }
 }
 
 /** Sets `key` from the last value of `flag` unless it is absent or empty, which mean the same here. */
