@@ -115,7 +115,9 @@ async function main() {
   prune(dist, new Set(['cli.cjs', ...declarations, ...files.map(({ path }) => path)]))
 }
 
-main().catch((error) => {
+try {
+  await main()
+} catch (error) {
   console.error(`build: ${error.message}`)
   process.exitCode = 1
-})
+}
