@@ -1,116 +1,162 @@
+import { errnoOf } from '../model/errors.ts'
 import type { CgroupFacts } from '../model/facts.ts'
 
-/** A line of /proc/self/mountinfo (proc_pid_mountinfo(5)), as far as cgroups need it. */
-interface MountLine {
-  readonly root: string
-  readonly mountpoint: string
-  readonly readonly: boolean
-  readonly type: string
-  readonly superOptions: readonly string[]
-}
-
-/** Texts of the files that tell how cgroups are set up here. */
+/** The texts the facts are read from. */
 export interface CgroupTexts {
-  /** /proc/self/mountinfo */
+  /** /proc/self/mountinfo. */
   readonly mountinfo: string
-  /** /proc/self/cgroup */
-  readonly self: string
-  /** cgroup.controllers of the v2 hierarchy's root, as far as this process sees it. */
+  /** /proc/self/cgroup. */
+  readonly cgroup: string
+  /** /proc/cgroups; empty on a kernel without cgroup v1. */
+  readonly cgroups: string
+  /** cgroup.controllers at a v2 mount point; empty if it has none. */
   readonly controllers: (mountpoint: string) => string
 }
 
-/** Reads what `parseCgroupFacts` needs. `read` throws where a file cannot be read. */
+interface CgroupMount {
+  /** The cgroup that is the root of the mount, as seen from the reader's cgroup namespace. */
+  readonly root: string
+  readonly mountpoint: string
+  readonly readonly: boolean
+  readonly unified: boolean
+  /** Controllers of a v1 mount. */
+  readonly controllers: readonly string[]
+}
+
+/** v1 keeps what v2 calls `io` under another name. */
+const V2_NAMES: Readonly<Record<string, string>> = { blkio: 'io' }
+const NO_CONTROLLER =
+  /^(name=.*|rw|ro|xattr|noprefix|clone_children|release_agent=.*|cpuset_v2_mode|favordynmods|seclabel)$/
+
+/**
+ * Reads the facts about cgroups of this process and host. `read` answers the text of a file, throwing ENOENT where
+ * there is none; anything else it throws is not caught.
+ */
 export function readCgroupFacts(read: (path: string) => string): CgroupFacts {
   return parseCgroupFacts({
     mountinfo: read('/proc/self/mountinfo'),
-    self: read('/proc/self/cgroup'),
+    cgroup: read('/proc/self/cgroup'),
+    cgroups: readIfThere(read, '/proc/cgroups'),
     controllers: (mountpoint) => read(`${mountpoint}/cgroup.controllers`),
   })
 }
 
-/** Version 2 alone, beside version 1, or not there at all; a later mount on the same place wins. */
-export function parseCgroupFacts(texts: CgroupTexts): CgroupFacts {
-  const mounts = texts.mountinfo.split('\n').flatMap(parseMountLine)
-  const v1Controllers = [
-    ...new Set(
-      mounts
-        .filter((mount) => mount.type === 'cgroup')
-        .flatMap((mount) => mount.superOptions.filter((option) => V1_CONTROLLERS.has(option))),
-    ),
-  ].map(v2Name)
-  const v2 = mounts.findLast((mount) => mount.type === 'cgroup2' && visible(mount, mounts))
-  if (v2 === undefined) {
-    return { mode: v1Controllers.length > 0 ? 'v1' : 'none', readonly: true, own: '/', controllers: [], v1Controllers }
+function readIfThere(read: (path: string) => string, path: string): string {
+  try {
+    return read(path)
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error
+    return ''
   }
-  const own =
-    texts.self
-      .split('\n')
-      .find((line) => line.startsWith('0::'))
-      ?.slice('0::'.length) ?? '/'
+}
+
+/**
+ * The facts from the texts (proc_pid_mountinfo(5), cgroups(7)). Of several v2 mounts the one whose root lies nearest
+ * above this process's own cgroup counts, a writable one before a read-only one.
+ */
+export function parseCgroupFacts({ mountinfo, cgroup, cgroups, controllers }: CgroupTexts): CgroupFacts {
+  const mounts = visible(mountinfo.split('\n').flatMap(parseMount))
+  const v1Controllers = boundToV1(mounts, cgroups)
+  const own = ownPath(cgroup)
+  const mount = pick(
+    mounts.filter(({ unified }) => unified),
+    own,
+  )
+  if (mount === undefined) {
+    return { mode: v1Controllers.length > 0 ? 'v1' : 'none', readonly: false, own: '/', controllers: [], v1Controllers }
+  }
   return {
     mode: v1Controllers.length > 0 ? 'hybrid' : 'unified',
-    mountpoint: v2.mountpoint,
-    readonly: v2.readonly,
-    own: belowRoot(own, v2.root),
-    controllers: texts
-      .controllers(v2.mountpoint)
-      .trim()
-      .split(/\s+/)
-      .filter((name) => name !== ''),
+    mountpoint: mount.mountpoint,
+    readonly: mount.readonly,
+    own: relativeTo(mount.root, own) ?? '/',
+    controllers: words(controllers(mount.mountpoint)),
     v1Controllers,
   }
 }
 
-/** Something mounted on the same directory later hides it. */
-function visible(mount: MountLine, all: readonly MountLine[]): boolean {
-  return all.findLast((other) => other.mountpoint === mount.mountpoint) === mount
+/** Of mounts on the same place only the last can be reached. */
+function visible(mounts: readonly CgroupMount[]): CgroupMount[] {
+  return [...new Map(mounts.map((mount) => [mount.mountpoint, mount])).values()]
 }
 
-const V1_CONTROLLERS = new Set([
-  'memory',
-  'cpu',
-  'cpuacct',
-  'cpuset',
-  'pids',
-  'blkio',
-  'devices',
-  'freezer',
-  'hugetlb',
-  'net_cls',
-  'net_prio',
-  'perf_event',
-  'rdma',
-  'misc',
-])
-
-function v2Name(name: string): string {
-  return name === 'blkio' ? 'io' : name
+/** By the mounts, and by the hierarchy numbers of /proc/cgroups, which tell it in containers without those mounts too. */
+function boundToV1(mounts: readonly CgroupMount[], cgroups: string): string[] {
+  const listed = cgroups.split('\n').flatMap((line) => {
+    const [name, hierarchy] = words(line)
+    return name === undefined || name.startsWith('#') || hierarchy === undefined || hierarchy === '0' ? [] : [name]
+  })
+  const names = [...mounts.flatMap((mount) => mount.controllers), ...listed]
+  return [...new Set(names.map((name) => V2_NAMES[name] ?? name))]
 }
 
-/** A mount may show only part of the hierarchy; a cgroup outside of the namespace reads `/../x`. */
-function belowRoot(own: string, root: string): string {
-  if (own.startsWith('/..')) return '/'
-  if (root === '/' || root.startsWith('/..')) return own
-  return own === root ? '/' : own.startsWith(`${root}/`) ? own.slice(root.length) : '/'
+function words(text: string): string[] {
+  return text.split(/\s+/).filter((word) => word !== '')
 }
 
-function parseMountLine(line: string): MountLine[] {
-  const [front, back] = line.split(' - ')
-  const [, , , root, mountpoint, options] = front?.split(' ') ?? []
-  const [type, , superOptions] = back?.split(' ') ?? []
-  if (root === undefined || mountpoint === undefined || options === undefined || type === undefined) return []
+/** `36 35 98:0 /root /mountpoint rw,noatime shared:1 - type source options`. */
+function parseMount(line: string): CgroupMount[] {
+  const fields = line.split(' ')
+  const separator = fields.indexOf('-', 6)
+  const type = fields[separator + 1]
+  const [root, mountpoint, options] = fields.slice(3, 6)
+  if (separator < 0 || root === undefined || mountpoint === undefined || options === undefined) return []
+  if (type !== 'cgroup' && type !== 'cgroup2') return []
+  const superOptions = (fields[separator + 3] ?? '').split(',')
+  const unified = type === 'cgroup2'
   return [
     {
-      root: unescapeOctal(root),
-      mountpoint: unescapeOctal(mountpoint),
-      readonly: options.split(',').includes('ro'),
-      type,
-      superOptions: (superOptions ?? '').split(','),
+      root: unescapePath(root),
+      mountpoint: unescapePath(mountpoint),
+      // Either the mount or the whole filesystem may be read-only.
+      readonly: [...options.split(','), ...superOptions].includes('ro'),
+      unified,
+      controllers: unified ? [] : superOptions.filter((word) => word !== '' && !NO_CONTROLLER.test(word)),
     },
   ]
 }
 
-/** mountinfo writes space, tab, newline and backslash as three octal digits. */
-function unescapeOctal(text: string): string {
-  return text.replaceAll(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
+/** The kernel writes space, tab, newline and backslash as `\` and three octal digits of a byte. */
+function unescapePath(text: string): string {
+  if (!text.includes('\\')) return text
+  const bytes = Buffer.from(text, 'utf8').toString('latin1')
+  const plain = bytes.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
+  return Buffer.from(plain, 'latin1').toString('utf8')
+}
+
+/** The v2 line of /proc/self/cgroup, `0::/path`; a cgroup that was removed under the process has a mark behind it. */
+function ownPath(text: string): string {
+  const line = text.split('\n').find((candidate) => candidate.startsWith('0::'))
+  return line === undefined ? '/' : line.slice('0::'.length).replace(/ \(deleted\)$/, '')
+}
+
+function pick(mounts: readonly CgroupMount[], own: string): CgroupMount | undefined {
+  const rank = (mount: CgroupMount): number => {
+    const distance = relativeTo(mount.root, own)
+    // Not above the process at all, then as far as possible below the best; read-only loses against writable.
+    const depth = distance === undefined ? 10_000 : distance.split('/').length
+    return depth + (mount.readonly ? 100_000 : 0)
+  }
+  return mounts.toSorted((one, other) => rank(one) - rank(other))[0]
+}
+
+/**
+ * The path of cgroup `own` inside a mount whose root is cgroup `root`, `/` for the root itself; undefined if it is not
+ * below. Seen from a cgroup namespace that the mount was not made in, either may begin with `/..` for each level above.
+ */
+function relativeTo(root: string, own: string): string | undefined {
+  const above = levelsAbove(root)
+  const mine = levelsAbove(own)
+  // Levels above the namespace's own `/` have names that nobody tells from in here.
+  if (above.levels !== mine.levels) return undefined
+  if (above.rest === '/') return mine.rest
+  if (mine.rest === above.rest) return '/'
+  return mine.rest.startsWith(`${above.rest}/`) ? mine.rest.slice(above.rest.length) : undefined
+}
+
+function levelsAbove(path: string): { levels: number; rest: string } {
+  const parts = path.split('/').filter((part) => part !== '')
+  const levels = parts.findIndex((part) => part !== '..')
+  const count = levels < 0 ? parts.length : levels
+  return { levels: count, rest: `/${parts.slice(count).join('/')}` }
 }

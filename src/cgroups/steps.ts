@@ -1,4 +1,4 @@
-import type { CgroupPlacement } from '../model/launch.ts'
+import type { CgroupPlacement, CgroupWrite } from '../model/launch.ts'
 import { O } from '../model/linux.ts'
 import type { Step } from '../model/step.ts'
 
@@ -32,16 +32,7 @@ export function cgroupSteps(
       resolve: 0,
     },
   ]
-  for (const write of placement.writes) {
-    make.push({
-      op: 'write_file',
-      dir: 'fd:cgroup',
-      path: write.file,
-      bytes: write.value,
-      about: `write ${JSON.stringify(write.value)} to ${path}/${write.file}`,
-      hint: `the kernel refuses this value of ${write.file}, or the ${write.controller} controller is not enabled here`,
-    })
-  }
+  make.push(...placement.writes.map((write) => writeStep(path, write)))
   if (placement.deviceFilter !== undefined) {
     make.push({
       op: 'device_filter',
@@ -58,5 +49,24 @@ export function cgroupSteps(
     make,
     delegate,
     remove: [{ op: 'cgroup_remove', parent: 'fd:cgroups', name, about: `remove the cgroup ${path}` }],
+  }
+}
+
+function writeStep(directory: string, write: CgroupWrite): Step {
+  const { file, value, orElse, optional } = write
+  const notes = {
+    about: `write ${JSON.stringify(value)} to ${directory}/${file}`,
+    hint: `the kernel refuses this value of ${file}`,
+    ...(optional === undefined ? {} : ({ tolerate: ['ENOENT'], because: optional } as const)),
+  }
+  if (orElse === undefined) return { op: 'write_file', dir: 'fd:cgroup', path: file, bytes: value, ...notes }
+  return {
+    op: 'write_file_or',
+    dir: 'fd:cgroup',
+    path: file,
+    bytes: value,
+    other: orElse.file,
+    otherBytes: orElse.value,
+    ...notes,
   }
 }

@@ -1,17 +1,6 @@
 import { TscrunError } from '../model/errors.ts'
 
-/** One write(2) into a file of a container's cgroup (cgroup v2), made before the container starts. */
-export interface CgroupWrite {
-  /** The controller the file belongs to, e.g. `memory`; `cgroup` for the files every cgroup has. */
-  readonly controller: string
-  /** File name in the cgroup's directory, e.g. `memory.max`. */
-  readonly file: string
-  readonly value: string
-  /** Written instead where `file` does not exist. */
-  readonly orElse?: { readonly file: string; readonly value: string }
-  /** Why a kernel without the file (ENOENT) is no failure. */
-  readonly optional?: string
-}
+export type { CgroupWrite } from '../model/launch.ts'
 
 /** `max`, as the files spell "no limit", for -1; else the number. */
 export function limitText(value: number): string {
