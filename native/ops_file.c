@@ -72,16 +72,28 @@ int op_chmod(struct run *run, const struct arg *args)
 	return fchmodat(args[0].fd, args[1].p, (mode_t)args[2].u, 0) < 0 ? -errno : 0;
 }
 
+static int write_whole(int dir, const struct arg *path, const struct arg *bytes)
+{
+	cleanup_close fd = openat(dir, path->p, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -errno;
+	ssize_t written = write(fd, bytes->p, bytes->len);
+	if (written < 0)
+		return -errno;
+	return (uint64_t)written == bytes->len ? 0 : -EIO;
+}
+
 int op_write_file(struct run *run, const struct arg *args)
 {
 	(void)run;
-	cleanup_close fd = openat(args[0].fd, args[1].p, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return -errno;
-	ssize_t written = write(fd, args[2].p, args[2].len);
-	if (written < 0)
-		return -errno;
-	return (uint64_t)written == args[2].len ? 0 : -EIO;
+	return write_whole(args[0].fd, &args[1], &args[2]);
+}
+
+int op_write_file_or(struct run *run, const struct arg *args)
+{
+	(void)run;
+	int result = write_whole(args[0].fd, &args[1], &args[2]);
+	return result == -ENOENT ? write_whole(args[0].fd, &args[3], &args[4]) : result;
 }
 
 int op_rmdir(struct run *run, const struct arg *args)

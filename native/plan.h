@@ -41,6 +41,7 @@
 	X(10, target, "ofsuuf")     /* a mount point below a root: kind, mode, like what */  \
 	X(11, pipe, "oo")           /* reading end, writing end */                           \
 	X(12, rmdir, "fs")                                                                   \
+	X(14, write_file_or, "fsbsb") /* as write_file; the second where the first is missing */ \
 	X(13, create_file, "fsub")  /* mode, content; an existing file is replaced */        \
 	/* mounts */                                                                         \
 	X(20, mount, "sssus")       /* source, target, type, flags, data: mount(2) */        \

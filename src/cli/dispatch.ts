@@ -48,7 +48,7 @@ async function runArgv(argv: readonly string[], onGlobals: (globals: Globals) =>
   return command.run({ flags, operands: parsed.operands, globals, engine: () => openEngine(globals) })
 }
 
-/** What the first words mean: a command with the words left for it, or a group that is not followed by one of its own. */
+/** What the first words mean: a command with the words left for it, or a group without a command of its own. */
 function resolve(
   name: string,
   rest: readonly string[],

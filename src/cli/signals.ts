@@ -11,7 +11,7 @@ export interface Signals {
   /** Aborted by the first stopping signal, until somebody takes the signals over. */
   readonly aborted: AbortSignal
   /** From now on signals go to `receive`. */
-  takeOver(receive: (signal: NodeJS.Signals) => void): void
+  readonly takeOver: (receive: (signal: NodeJS.Signals) => void) => void
 }
 
 /**
@@ -31,15 +31,18 @@ export async function withSignals<T>(action: (signals: Signals) => Promise<T>): 
   const forward = (signal: NodeJS.Signals): void => receive?.(signal)
   for (const signal of STOPPING) process.on(signal, stop)
   try {
-    return await action({
+    const result = await action({
       aborted: controller.signal,
       takeOver(receiver) {
         receive = receiver
         for (const signal of FORWARDED) process.on(signal, forward)
       },
     })
+    // Whoever swallowed the abort has told about it as an error of its own.
+    if (stoppedBy !== undefined) throw new Interruption(stoppedBy, undefined)
+    return result
   } catch (error) {
-    if (stoppedBy === undefined) throw error
+    if (stoppedBy === undefined || error instanceof Interruption) throw error
     throw new Interruption(stoppedBy, error)
   } finally {
     for (const signal of STOPPING) process.off(signal, stop)

@@ -1,9 +1,29 @@
+import { compileDeviceFilter } from '../cgroups/devices.ts'
+import { prepareCgroupParent } from '../cgroups/prepare.ts'
+import { neededControllers, requireControllers, resourceWrites } from '../cgroups/resources.ts'
 import type { OciConfig } from '../model/config.ts'
 import type { CgroupPlacement } from '../model/launch.ts'
+import { hostFacts } from './host.ts'
 
-/** Where the container's cgroup goes and what is written to it. Undefined where the host has no writable cgroup v2. */
-export function placeCgroup(id: string, config: OciConfig): CgroupPlacement | undefined {
-  void id
-  void config
-  return undefined
+/** Counted for every container where the host can, so that `stats` and the OOM report have something to read. */
+const ALWAYS = ['memory', 'pids', 'cpu', 'io'] as const
+
+/**
+ * Where the container's cgroup goes and what is written to it. Undefined where the host has no writable cgroup v2;
+ * a limit asked for there is CONTROLLER_UNAVAILABLE. With `dryRun` nothing is made.
+ */
+export function placeCgroup(id: string, config: OciConfig, options: { readonly dryRun?: boolean } = {}): CgroupPlacement | undefined {
+  const facts = hostFacts().cgroup
+  const resources = config.linux?.resources ?? {}
+  const writes = resourceWrites(resources)
+  requireControllers(writes, facts)
+  if (facts.mountpoint === undefined || facts.readonly) return undefined
+  const controllers = [...new Set([...ALWAYS.filter((name) => facts.controllers.includes(name)), ...neededControllers(writes)])]
+  const parent = options.dryRun === true ? `${facts.mountpoint}/tscrun` : prepareCgroupParent(facts, controllers)
+  return {
+    parent,
+    name: id,
+    writes,
+    ...(resources.devices === undefined ? {} : { deviceFilter: compileDeviceFilter(resources.devices) }),
+  }
 }

@@ -66,9 +66,9 @@ function hostDevices(directory: string): OciDevice[] {
 }
 
 /** Volumes with their sources resolved and made where that was asked for; every one must be able to shift owners. */
-export function bindSources(volumes: readonly VolumeMount[], shifted: boolean, facts: HostFacts): VolumeMount[] {
+export function bindSources(volumes: readonly VolumeMount[], shifted: boolean, facts: HostFacts, dryRun: boolean): VolumeMount[] {
   return volumes.map(volume => {
-    const source = realSource(volume)
+    const source = realSource(volume, dryRun)
     if (shifted) {
       const filesystem = filesystemOf(source)
       if (!canIdmap(filesystem, facts.kernel)) {
@@ -82,7 +82,7 @@ export function bindSources(volumes: readonly VolumeMount[], shifted: boolean, f
   })
 }
 
-function realSource(volume: VolumeMount): string {
+function realSource(volume: VolumeMount, dryRun: boolean): string {
   try {
     return realpathSync(volume.source)
   } catch (error) {
@@ -94,6 +94,7 @@ function realSource(volume: VolumeMount): string {
       hint: 'make it first, or use -v, which makes a directory',
     })
   }
+  if (dryRun) return volume.source
   try {
     mkdirSync(volume.source, { recursive: true, mode: 0o755 })
   } catch (error) {

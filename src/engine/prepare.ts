@@ -65,7 +65,7 @@ export interface PreparedContainer {
   readonly ownUser: boolean
   readonly warnings: readonly string[]
   /** What is started, once the range of ids is known. */
-  spec(options: { readonly idRange?: { readonly hostId: number; readonly size: number }; readonly stdio: LaunchSpec['stdio'] }): LaunchSpec
+  spec(options: { readonly idRange?: { readonly hostId: number; readonly size: number }; readonly stdio: LaunchSpec['stdio']; readonly dryRun?: boolean }): LaunchSpec
 }
 
 /** Decides everything about a container that the host, the image and the options leave open. Reads, changes nothing. */
@@ -92,13 +92,13 @@ export function prepareContainer(
     source,
     ownUser,
     warnings,
-    spec: ({ idRange, stdio }) => {
+    spec: ({ idRange, stdio, dryRun = false }) => {
       const config = makeConfig({
         id,
         name,
         image: source.config,
         args,
-        options: { ...options, volumes: bindSources(options.volumes ?? [], ownUser, facts) },
+        options: { ...options, volumes: bindSources(options.volumes ?? [], ownUser, facts, dryRun) },
         user,
         ...(ownUser ? { idRange: idRange ?? { hostId: 0x70000000, size: RANGE_SIZE } } : {}),
         hostname,

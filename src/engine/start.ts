@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs'
+import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { Plan } from '../model/step.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import type { RunOptions } from '../model/run-options.ts'
@@ -16,6 +18,8 @@ export interface StartOptions {
   readonly stdio: LaunchSpec['stdio']
   /** Descriptors for the plan's inherited slots. */
   readonly fds: readonly number[]
+  /** Write the id here, refusing a file that exists. */
+  readonly cidfile?: string
   readonly onDebug?: (line: string) => void
 }
 
@@ -37,6 +41,7 @@ export function startContainer(paths: EnginePaths, prepared: PreparedContainer, 
     const cgroup = placeCgroup(held.id, spec.config)
     const complete: LaunchSpec = cgroup === undefined ? spec : { ...spec, cgroup }
     record = recordOf(prepared, options.run, complete, idRange)
+    if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
     writeRecord(held.directory, record)
     const plan = withLock(compile(complete))
     const launched = launch(plan, {
@@ -49,6 +54,21 @@ export function startContainer(paths: EnginePaths, prepared: PreparedContainer, 
   } catch (error) {
     deleteContainer(paths, held, record ?? { name: prepared.name })
     throw error
+  }
+}
+
+function writeCidfile(path: string, id: string): void {
+  try {
+    writeFileSync(path, id, { flag: 'wx' })
+  } catch (error) {
+    const errno = errnoOf(error)
+    if (errno === undefined) throw error
+    throw new TscrunError('USAGE', `--cidfile ${path}: ${errno === 'EEXIST' ? 'the file exists' : errno}`, {
+      errno,
+      subject: path,
+      hint: 'remove it, or choose another file',
+      cause: error,
+    })
   }
 }
 

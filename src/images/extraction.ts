@@ -9,6 +9,7 @@ export type ExtractedLayer = Extract<ExtractReply, { ok: true }>
 
 /** One run of the extractor process: it is fed a blob and answers when it has written the blob's files. */
 export interface Extraction {
+  readonly pid: number | undefined
   /** Resolves when more may come; rejects as soon as the extractor has given up. */
   write(chunk: Uint8Array): Promise<void>
   /** The whole blob has been written. Rejects with what made the extractor give up. */
@@ -74,6 +75,7 @@ export function startExtraction(request: ExtractRequest): Extraction {
   }
 
   return {
+    pid: child.pid,
     write,
     finish: () => {
       child.stdin.end()

@@ -105,7 +105,7 @@ async function resolveImage(
 ): Promise<ResolvedImage> {
   const name = formatReference(reference)
   const { resolved, descriptor, manifest, bytes } = await findManifest(client, reference, options)
-  writeDurably(blobPath(store.paths, descriptor.digest), bytes)
+  writeDurably(blobPath(store.paths, descriptor.digest), bytes, store.paths.work)
   const configBytes = await fetchDocument(store, client, manifest.config)
   const config = parseImageConfig(configBytes, `config of ${name}`)
   if (platformDistance(options.platform, config.platform) === undefined) {
@@ -178,7 +178,7 @@ async function fetchDocument(store: ImageStore, client: RegistryClient, descript
     throw new TscrunError('DIGEST_MISMATCH', `fetch ${digest}: other bytes than the image promises`, {
       subject: digest,
     })
-  writeDurably(blobPath(store.paths, digest), bytes)
+  writeDurably(blobPath(store.paths, digest), bytes, store.paths.work)
   return bytes
 }
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { TscrunError, errnoOf } from '../model/errors.ts'
 
 /** Makes a directory only its owner may enter: what lies in it has set-id files of images (CVE-2021-41091). */
@@ -8,9 +8,12 @@ export function makePrivateDirectory(path: string): void {
   fs.mkdirSync(path, { recursive: true, mode: 0o700 })
 }
 
-/** Replaces a file so that a crash leaves the old or the new content. */
-export function writeDurably(path: string, content: string | Uint8Array): void {
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}`)
+/** What files are called in the work directory before they have their content and their name. */
+export const TEMPORARY_FILE = 'file-'
+
+/** Replaces a file so that a crash leaves the old or the new content; `work` is a directory of the same file system. */
+export function writeDurably(path: string, content: string | Uint8Array, work: string): void {
+  const temporary = join(work, `${TEMPORARY_FILE}${randomBytes(8).toString('hex')}`)
   const fd = fs.openSync(temporary, 'wx', 0o600)
   try {
     fs.writeFileSync(fd, content)

@@ -3,7 +3,7 @@ import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { hexOf } from '../model/digest.ts'
 import { parseManifest } from './documents.ts'
-import { listDirectory, readIfThere } from './files.ts'
+import { listDirectory, readIfThere, TEMPORARY_FILE } from './files.ts'
 import { readIndex } from './index-file.ts'
 import { blobPath, type StorePaths } from './layout.ts'
 import { tryLock } from './lock.ts'
@@ -15,7 +15,15 @@ export function collectGarbage(paths: StorePaths): void {
   for (const name of listDirectory(paths.records)) if (!records.has(name)) fs.rmSync(join(paths.records, name))
   for (const name of listDirectory(paths.layers)) if (!layers.has(name)) discardTree(paths, join(paths.layers, name))
   for (const name of listDirectory(paths.blobs)) if (!blobs.has(name)) fs.rmSync(join(paths.blobs, name))
+  sweepFiles(paths)
   sweepWork(paths, new Set())
+}
+
+/** Deletes files that never got their name; the caller holds the use lock alone, so nobody is writing one. */
+export function sweepFiles(paths: StorePaths): void {
+  for (const name of listDirectory(paths.work)) {
+    if (name.startsWith(TEMPORARY_FILE)) fs.rmSync(join(paths.work, name), { force: true })
+  }
 }
 
 function reachable(paths: StorePaths): { blobs: Set<string>; records: Set<string>; layers: Set<string> } {
@@ -66,6 +74,7 @@ function removeTree(tree: string): void {
 export function sweepWork(paths: StorePaths, wanted: ReadonlySet<string>): void {
   const names = new Set(listDirectory(paths.work).map((name) => name.replace(/\.lock$/, '')))
   for (const name of names) {
+    if (name.startsWith(TEMPORARY_FILE)) continue
     if (name.startsWith('blob-') && wanted.has(name.slice('blob-'.length))) continue
     const path = join(paths.work, name)
     if (name.startsWith('doomed-')) {

@@ -1,7 +1,7 @@
 import * as fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errnoOf } from '../model/errors.ts'
-import { trySyscall } from '../syscall/call.ts'
+import { syscall, trySyscall } from '../syscall/call.ts'
 import { SyscallError, errnoName } from '../syscall/errno.ts'
 
 const LOCK_SH = 1
@@ -12,6 +12,8 @@ const LOCK_NB = 4
 export interface Lock extends Disposable {
   /** Deletes the lock's file, still holding it. */
   unlink(): void
+  /** Lets others share it from now on. */
+  share(): void
 }
 
 export type LockMode = 'shared' | 'exclusive'
@@ -45,6 +47,7 @@ function lockOf(fd: number, path: string): Lock {
   let open = true
   return {
     unlink: () => fs.unlinkSync(path),
+    share: () => void syscall('flock', [fd, LOCK_SH], path),
     [Symbol.dispose]: () => {
       if (open) fs.closeSync(fd)
       open = false

@@ -21,7 +21,7 @@ const VERSION = 1
 
 export function writeRecord(paths: StorePaths, record: ImageRecord): void {
   const config = { ...record.config, labels: [...record.config.labels] }
-  writeDurably(recordPath(paths, record.id), JSON.stringify({ version: VERSION, ...record, config }))
+  writeDurably(recordPath(paths, record.id), JSON.stringify({ version: VERSION, ...record, config }), paths.work)
 }
 
 /** Undefined where there is none, or one of a version this program does not know: a pull writes it anew. */

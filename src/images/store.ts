@@ -5,7 +5,7 @@ import type { Descriptor, ImageConfig, Platform } from '../model/image.ts'
 import { platformDistance } from '../model/platform.ts'
 import { formatReference, parseReference } from '../model/reference.ts'
 import { storeError } from './files.ts'
-import { collectGarbage } from './garbage.ts'
+import { collectGarbage, sweepFiles } from './garbage.ts'
 import { type IndexEntry, prepareLayout, readIndex, withEntry, writeIndex } from './index-file.ts'
 import { blobPath, layerPath, type StorePaths, storePaths } from './layout.ts'
 import { type Lock, tryLock, waitForLock } from './lock.ts'
@@ -81,12 +81,25 @@ export function openImageStore(options: { readonly root: string }): ImageStore {
     return firsts.flatMap((entry) => load(paths, entries, entry) ?? [])
   }
 
+  async function hold(signal?: AbortSignal): Promise<Lock> {
+    try {
+      prepareLayout(paths)
+      const alone = tryLock(paths.useLock, 'exclusive')
+      if (alone === undefined) return await waitForLock(paths.useLock, 'shared', signal)
+      sweepFiles(paths)
+      alone.share()
+      return alone
+    } catch (error) {
+      throw storeError(error, paths.root)
+    }
+  }
+
   /** Rewrites the index under its lock; what `change` answers is answered. */
   async function update<T>(
     change: (entries: readonly IndexEntry[]) => { entries: readonly IndexEntry[]; result: T },
   ): Promise<T> {
     try {
-      prepareLayout(paths)
+      using _hold = await hold()
       using _lock = await waitForLock(paths.indexLock, 'exclusive')
       const { entries, result } = change(readIndex(paths))
       writeIndex(paths, entries)
@@ -154,14 +167,7 @@ export function openImageStore(options: { readonly root: string }): ImageStore {
     add,
     collect,
     resolvedDigest: (name) => readIndex(paths).find((entry) => entry.name === name)?.resolved,
-    hold: async (signal) => {
-      try {
-        prepareLayout(paths)
-        return await waitForLock(paths.useLock, 'shared', signal)
-      } catch (error) {
-        throw storeError(error, paths.root)
-      }
-    },
+    hold,
     readBlob: (digest) => fs.readFileSync(blobPath(paths, digest)),
   }
 }

@@ -27,11 +27,17 @@ export type Stdio =
   /** The caller's descriptors themselves (pipes it made): no copying. */
   | { readonly kind: 'direct'; readonly interactive: boolean }
 
+/** One write(2) into a file of a container's cgroup (cgroup v2), made before the container starts. */
 export interface CgroupWrite {
+  /** The controller the file belongs to, e.g. `memory`; `cgroup` for the files every cgroup has. */
+  readonly controller: string
+  /** File name in the cgroup's directory, e.g. `memory.max`. */
   readonly file: string
   readonly value: string
-  /** Controller the file belongs to, e.g. `memory`; `core` for cgroup.* files. */
-  readonly controller: string
+  /** Written instead where `file` does not exist. */
+  readonly orElse?: { readonly file: string; readonly value: string }
+  /** Why a kernel without the file (ENOENT) is no failure. */
+  readonly optional?: string
 }
 
 export interface CgroupPlacement {

@@ -17,6 +17,7 @@ export const OPS = {
   target: { code: 10, fields: { fd: 'o', root: 'f', path: 's', kind: 'u', mode: 'u', like: 'f' } },
   pipe: { code: 11, fields: { read: 'o', write: 'o' } },
   rmdir: { code: 12, fields: { dir: 'f', path: 's' } },
+  write_file_or: { code: 14, fields: { dir: 'f', path: 's', bytes: 'b', other: 's', otherBytes: 'b' } },
   create_file: { code: 13, fields: { dir: 'f', path: 's', mode: 'u', bytes: 'b' } },
   mount: { code: 20, fields: { source: 's', target: 's', type: 's', flags: 'u', data: 's' } },
   umount: { code: 21, fields: { target: 's', flags: 'u' } },

@@ -9,6 +9,7 @@ const CALLS: Partial<Record<Step['op'], string>> = {
   chown: 'fchownat',
   chmod: 'fchmodat',
   write_file: 'write',
+  write_file_or: 'write',
   write_proc: 'write',
   create_file: 'write',
   open_proc: 'openat',

@@ -100,3 +100,26 @@ export function signalPidfd(pidfd: number, signal: number): boolean {
   if (result < 0) throw new SyscallError('pidfd_send_signal', -result)
   return true
 }
+
+/** Field 22 of /proc/PID/stat (proc_pid_stat(5)): with the pid it names a process for ever. Undefined if there is none. */
+export function startTimeOf(pid: number): number | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[19])
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH')) return undefined
+    throw error
+  }
+}
+
+/** SIGKILL to the process that has this pid *and* start time; nothing happens where it has ended. */
+export function killProcess(pid: number, startTime: number): void {
+  const pidfd = trySyscall('pidfd_open', [pid, 0])
+  if (pidfd < 0) return
+  try {
+    // The pidfd holds the identity: what is checked now stays true.
+    if (startTimeOf(pid) === startTime) signalPidfd(pidfd, constants.signals.SIGKILL)
+  } finally {
+    closeFd(pidfd)
+  }
+}

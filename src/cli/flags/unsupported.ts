@@ -36,17 +36,20 @@ const RUN: readonly Unsupported[] = [
   },
   {
     names:
-      'pod pod-id-file preserve-fds preserve-fd pidfile conmon-pidfile sdnotify systemd stop-timeout requires replace rmi',
+      'pod pod-id-file preserve-fds preserve-fd pidfile conmon-pidfile sdnotify systemd stop-timeout ' +
+      'requires replace rmi',
   },
   { names: 'read-only-tmpfs', hint: 'mount one with --tmpfs' },
   { names: 'domainname', hint: 'use --sysctl kernel.domainname=NAME' },
   {
     names:
-      'chrootdirs group-entry passwd passwd-entry personality seccomp-policy secret tz use-api-socket init-path init-ctr',
+      'chrootdirs group-entry passwd passwd-entry personality seccomp-policy secret tz use-api-socket init- ' +
+      'path init-ctr',
   },
   {
     names:
-      'runtime isolation storage-opt userland-proxy disable-content-trust cpu-count cpu-percent io-maxbandwidth io-maxiops',
+      'runtime isolation storage-opt userland-proxy disable-content-trust cpu-count cpu-percent io- ' +
+      'maxbandwidth io-maxiops',
   },
 ]
 
@@ -78,17 +81,18 @@ const OTHERS: Readonly<Record<string, readonly Unsupported[]>> = {
     },
     {
       names:
-        'storage-driver storage-opt tmpdir cgroup-manager conmon runtime runtime-flag network-cmd-path events-backend hooks-dir syslog transient-store volumepath imagestore module noout out',
+        'storage-driver storage-opt tmpdir cgroup-manager conmon runtime runtime-flag network-cmd-path ' +
+        'events-backend hooks-dir syslog transient-store volumepath imagestore module noout out',
     },
   ],
 }
 
 const COMMANDS =
-  'attach auto-update build builder buildx checkpoint cleanup clone commit compose config context cp create diff events' +
-  ' exec export farm generate healthcheck history import init kill kube load login logout logs machine manifest mount network' +
-  ' node pause play plugin pod port prune push quadlet rename restart restore save scp search secret service sign stack start' +
-  ' stats stop swarm system tag top tree trust umount unmount unpause unshare untag update volume volumes wait exists'
-
+  'attach auto-update build builder buildx checkpoint cleanup clone commit compose config context cp create diff ' +
+  'events exec export farm generate healthcheck history import init kill kube load login logout logs machine ' +
+  'manifest mount network node pause play plugin pod port prune push quadlet rename restart restore save scp ' +
+  'search secret service sign stack start stats stop swarm system tag top tree trust umount unmount unpause ' +
+  'unshare untag update volume volumes wait exists'
 /** The entry for a flag of `command` (`''` for flags before it), by long name or single letter. */
 export function unsupportedFlag(command: string, name: string): { name: string; hint?: string } | undefined {
   const tables = command === 'run' ? RUN : (OTHERS[command] ?? [])

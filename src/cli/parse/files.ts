@@ -156,10 +156,10 @@ export function parseTmpfs(text: string): TmpfsMount {
   return tmpfsMount('tmpfs', text, target, options)
 }
 
-const TMPFS_WORDS =
-  'ro rw exec noexec suid nosuid dev nodev sync async dirsync atime noatime diratime nodiratime relatime norelatime strictatime'.split(
-    ' ',
-  )
+const TMPFS_WORDS = (
+  'ro rw exec noexec suid nosuid dev nodev sync async dirsync atime noatime diratime nodiratime relatime ' +
+  'norelatime strictatime'
+).split(' ')
 /** podman's own words: whether the image's files are copied up. An image directory under a tmpfs stays hidden here. */
 const TMPFS_IGNORED = ['tmpcopyup', 'notmpcopyup', 'rprivate', 'private']
 

@@ -52,7 +52,7 @@ function applySecurityOption(security: Mutable<SecurityOptions>, text: string, c
   else throw bad('unknown option', 'no-new-privileges, seccomp=, apparmor=, label=, mask=, unmask=')
 }
 
-/** `net_admin`, `CAP_NET_ADMIN` -> `CAP_NET_ADMIN`; `all` -> `ALL`. Throws USAGE for a name the kernel does not have. */
+/** `net_admin`, `CAP_NET_ADMIN` -> `CAP_NET_ADMIN`; `all` -> `ALL`. Throws USAGE for any other name. */
 export function parseCapabilityFlag(flag: string, text: string): string {
   const upper = text.trim().toUpperCase()
   const name = upper === 'ALL' || upper.startsWith('CAP_') ? upper : `CAP_${upper}`

@@ -119,7 +119,7 @@ export function parsePlatformFlag(text: string): string {
   return formatPlatform(platform)
 }
 
-/** `net.core.somaxconn=1024`, also with slashes. Which ones belong to a namespace is the engine's to say. Throws USAGE. */
+/** `net.core.somaxconn=1024`, also with slashes; the engine says which belong to a namespace. Throws USAGE. */
 export function parseSysctls(values: readonly string[]): Record<string, string> {
   const pairs = values.map((text): [string, string] => {
     const equals = text.indexOf('=')
@@ -132,10 +132,10 @@ export function parseSysctls(values: readonly string[]): Record<string, string> 
   return Object.fromEntries(pairs)
 }
 
-const SIGNALS =
-  'HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS'.split(
-    ' ',
-  )
+const SIGNALS = (
+  'HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG ' +
+  'XCPU XFSZ VTALRM PROF WINCH IO PWR SYS'
+).split(' ')
 
 /** A name with or without `SIG`, or a number 1 to 64; real-time ones as `RTMIN+3`. Gives `SIGTERM`. Throws USAGE. */
 export function parseSignal(flag: string, text: string): string {

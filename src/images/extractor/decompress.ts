@@ -52,17 +52,21 @@ export function createDecompressor(compression: Compression, onData: (chunk: Buf
 
 function throughStream(stream: zlib.Gunzip, onData: (chunk: Buffer) => void, what: string): Decompressor {
   let failure: unknown
-  stream.on('data', (chunk: Buffer) => {
+  const consume = (chunk: Buffer): void => {
+    if (failure !== undefined) return
     try {
       onData(chunk)
     } catch (error) {
+      failure = error
       stream.destroy(error as Error)
     }
-  })
+  }
+  // Deferred until the stream has handed the next piece to its thread: both then work at the same time.
+  stream.on('data', (chunk: Buffer) => queueMicrotask(() => consume(chunk)))
   const ended = new Promise<void>((resolve, reject) => {
     stream.on('end', resolve)
     stream.on('error', (error: Error & { code?: string }) => {
-      failure = error.code?.startsWith('Z_') ? badTar(`its ${what} compression is damaged or cut off`) : error
+      failure ??= error.code?.startsWith('Z') ? badTar(`its ${what} compression is damaged or cut off`) : error
       reject(failure as Error)
     })
   })
@@ -74,9 +78,10 @@ function throughStream(stream: zlib.Gunzip, onData: (chunk: Buffer) => void, wha
         if (failure !== undefined) return reject(failure as Error)
         stream.write(chunk, (error) => (error == null ? resolve() : ended.catch(reject)))
       }),
-    end: () => {
+    end: async () => {
       stream.end()
-      return ended
+      await ended
+      if (failure !== undefined) throw failure as Error
     },
   }
 }

@@ -1,0 +1,104 @@
+import { closeSync } from 'node:fs'
+import { join } from 'node:path'
+import { errnoOf, TscrunError } from '../model/errors.ts'
+import type { ContainerFilter, ContainerStatus, ContainerSummary } from './api.ts'
+import { containerIds, lockDirectory, readLiveState, readRecord } from './containers.ts'
+import type { EnginePaths } from './paths.ts'
+import type { ContainerRecord, LiveState } from './record.ts'
+
+/** A container as it is now: its record, and whether somebody keeps it alive. */
+export interface ContainerView {
+  readonly record: ContainerRecord
+  readonly status: ContainerStatus
+  readonly live: LiveState | undefined
+}
+
+/** Newest first. Those that are half made or half removed are passed over. */
+export function viewContainers(paths: EnginePaths): ContainerView[] {
+  const views = containerIds(paths).flatMap((id) => view(paths, id) ?? [])
+  return views.toSorted((a, b) => b.record.createdMs - a.record.createdMs)
+}
+
+function view(paths: EnginePaths, id: string): ContainerView | undefined {
+  const record = readRecord(paths, id)
+  if (record === undefined) return undefined
+  const live = readLiveState(paths, id)
+  return { record, live, status: statusOf(paths, record) }
+}
+
+/** The lock tells who is alive, whatever a file says. */
+function statusOf(paths: EnginePaths, record: ContainerRecord): ContainerStatus {
+  if (record.exit !== undefined) return 'stopped'
+  try {
+    const fd = lockDirectory(join(paths.containers, record.id))
+    if (fd === undefined) return 'running'
+    closeSync(fd)
+    return 'stopped'
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return 'stopped'
+    throw error
+  }
+}
+
+/** By name, id, or a beginning of an id that only one has. Throws NO_SUCH_CONTAINER. */
+export function findContainer(paths: EnginePaths, idOrName: string): ContainerView {
+  const found = tryFindContainer(paths, idOrName)
+  if (found !== undefined) return found
+  throw new TscrunError('NO_SUCH_CONTAINER', `container ${idOrName}: there is none`, {
+    subject: idOrName,
+    hint: '`tscrun ps -a` lists them',
+  })
+}
+
+export function tryFindContainer(paths: EnginePaths, idOrName: string): ContainerView | undefined {
+  const views = viewContainers(paths)
+  const exact = views.find(({ record }) => record.name === idOrName || record.id === idOrName)
+  if (exact !== undefined || !/^[0-9a-f]+$/.test(idOrName)) return exact
+  const matches = views.filter(({ record }) => record.id.startsWith(idOrName))
+  if (matches.length > 1) {
+    throw new TscrunError('NO_SUCH_CONTAINER', `container ${idOrName}: ${matches.length} ids begin like this`, {
+      subject: idOrName,
+      hint: 'give more of it',
+    })
+  }
+  return matches[0]
+}
+
+export function summarize({ record, status }: ContainerView): ContainerSummary {
+  const { exit } = record
+  const binds = record.config.mounts?.filter((mount) => mount.type === 'bind') ?? []
+  return {
+    id: record.id,
+    name: record.name,
+    image: record.image,
+    command: record.config.process?.args ?? [],
+    status,
+    createdMs: record.createdMs,
+    startedMs: exit?.startedMs ?? record.createdMs,
+    ...(exit === undefined ? {} : { finishedMs: exit.finishedMs, exitCode: exit.exitCode }),
+    labels: record.labels,
+    mounts: binds.map((mount) => mount.source ?? ''),
+    network: record.network,
+  }
+}
+
+/** Each list is "any of"; all lists must hold. */
+export function matchesFilter(summary: ContainerSummary, filter: ContainerFilter, imageId: string | undefined): boolean {
+  const any = <T>(list: readonly T[] | undefined, test: (wanted: T) => boolean): boolean => list === undefined || list.some(test)
+  return (
+    any(filter.id, (id) => summary.id.startsWith(id)) &&
+    any(filter.name, (name) => summary.name.includes(name)) &&
+    any(filter.status, (status) => summary.status === status) &&
+    any(filter.ancestor, (image) => summary.image === image || imageId?.startsWith(`sha256:${image}`) === true || imageId === image) &&
+    any(filter.exited, (code) => summary.exitCode === code) &&
+    any(filter.volume, (volume) => summary.mounts.includes(volume)) &&
+    (filter.label ?? []).every((label) => hasLabel(summary, label))
+  )
+}
+
+function hasLabel(summary: ContainerSummary, label: string): boolean {
+  const equals = label.indexOf('=')
+  if (equals < 0) return Object.hasOwn(summary.labels, label)
+  const key = label.slice(0, equals)
+  return Object.hasOwn(summary.labels, key) && summary.labels[key] === label.slice(equals + 1)
+}

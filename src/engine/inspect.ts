@@ -1,0 +1,99 @@
+import type { StoredImage } from '../images/store.ts'
+import { formatPlatform } from '../model/platform.ts'
+import type { ContainerView } from './containers-view.ts'
+import type { EnginePaths } from './paths.ts'
+
+/** A container under docker's key names, and its OCI config as `OCIConfig`. */
+export function inspectContainer(paths: EnginePaths, { record, status, live }: ContainerView): Readonly<Record<string, unknown>> {
+  const { config, exit } = record
+  const time = (ms: number | undefined): string => (ms === undefined ? '0001-01-01T00:00:00Z' : new Date(ms).toISOString())
+  const [path = '', ...args] = config.process?.args ?? []
+  const memory = config.linux?.resources?.memory
+  return {
+    Id: record.id,
+    Created: time(record.createdMs),
+    Path: path,
+    Args: args,
+    State: {
+      Status: status === 'stopped' ? 'exited' : status,
+      Running: status === 'running',
+      Paused: status === 'paused',
+      OOMKilled: exit?.oomKilled ?? false,
+      Pid: status === 'running' ? (live?.pid ?? 0) : 0,
+      ExitCode: exit?.exitCode ?? 0,
+      Signal: exit?.signal ?? '',
+      Error: exit?.error ?? '',
+      StartedAt: time(live?.startedMs ?? exit?.startedMs),
+      FinishedAt: time(exit?.finishedMs),
+    },
+    Image: record.imageId ?? '',
+    ImageName: record.image,
+    Name: record.name,
+    HostConfig: {
+      NetworkMode: record.network,
+      AutoRemove: record.remove,
+      ReadonlyRootfs: config.root?.readonly ?? false,
+      Memory: memory?.limit ?? 0,
+      MemorySwap: memory?.swap ?? 0,
+      PidsLimit: config.linux?.resources?.pids?.limit ?? 0,
+      CpuQuota: config.linux?.resources?.cpu?.quota ?? 0,
+      CpuPeriod: config.linux?.resources?.cpu?.period ?? 0,
+    },
+    Mounts: (config.mounts ?? [])
+      .filter((mount) => mount.type === 'bind')
+      .map((mount) => ({
+        Type: 'bind',
+        Source: mount.source,
+        Destination: mount.destination,
+        RW: mount.options?.includes('ro') !== true,
+        Options: mount.options,
+      })),
+    Config: {
+      Hostname: config.hostname ?? '',
+      User: `${config.process?.user.uid}:${config.process?.user.gid}`,
+      Tty: config.process?.terminal === true,
+      Env: config.process?.env ?? [],
+      Cmd: config.process?.args ?? [],
+      Image: record.image,
+      WorkingDir: config.process?.cwd ?? '/',
+      Labels: record.labels,
+      StopSignal: record.stopSignal,
+    },
+    IDMappings: {
+      UidMap: (config.linux?.uidMappings ?? []).map((map) => `${map.containerID}:${map.hostID}:${map.size}`),
+      GidMap: (config.linux?.gidMappings ?? []).map((map) => `${map.containerID}:${map.hostID}:${map.size}`),
+    },
+    CgroupPath: record.cgroup ?? '',
+    Directory: `${paths.containers}/${record.id}`,
+    OCIConfig: config,
+  }
+}
+
+/** An image under docker's key names. */
+export function inspectImage(image: StoredImage): Readonly<Record<string, unknown>> {
+  const { config } = image
+  return {
+    Id: image.id,
+    RepoTags: image.names.filter((name) => !name.includes('@')),
+    RepoDigests: image.names.map((name) => `${name.replace(/[:@][^/]*$/, '')}@${image.manifest.digest}`),
+    Created: image.created ?? '',
+    Size: image.size,
+    Os: config.platform.os,
+    Architecture: config.platform.architecture,
+    Variant: config.platform.variant ?? '',
+    Platform: formatPlatform(config.platform),
+    Config: {
+      User: config.user,
+      Env: config.env,
+      Entrypoint: config.entrypoint,
+      Cmd: config.cmd,
+      WorkingDir: config.workingDir,
+      Labels: Object.fromEntries(config.labels),
+      Volumes: Object.fromEntries(config.volumes.map((path) => [path, {}])),
+      ExposedPorts: Object.fromEntries(config.exposedPorts.map((port) => [port, {}])),
+      StopSignal: config.stopSignal ?? '',
+    },
+    RootFS: { Type: 'layers', Layers: config.diffIds },
+    GraphDriver: { Name: 'overlay', Data: { Layers: image.layers } },
+  }
+}

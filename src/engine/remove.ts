@@ -1,0 +1,49 @@
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { removeCgroup } from '../cgroups/remove.ts'
+import { errnoOf, TscrunError } from '../model/errors.ts'
+import { killProcess } from '../syscall/process.ts'
+import { deleteContainer, lockDirectory } from './containers.ts'
+import { findContainer } from './containers-view.ts'
+import type { EnginePaths } from './paths.ts'
+
+/** A killed container's command still has to notice and to tidy up. */
+const PATIENCE_MS = 10_000
+
+/** Removes a container; with `force` also one that runs. Resolves to its id. */
+export async function removeContainer(paths: EnginePaths, idOrName: string, force: boolean): Promise<string> {
+  const { record, status, live } = findContainer(paths, idOrName)
+  if (status === 'running' && !force) {
+    throw new TscrunError('CONTAINER_STATE', `remove ${idOrName}: it is running`, {
+      subject: idOrName,
+      hint: 'stop it first, or use rm --force',
+    })
+  }
+  if (status === 'running') {
+    if (record.cgroup !== undefined) await removeCgroup(record.cgroup)
+    if (live !== undefined) killProcess(live.pid, live.startTime)
+  }
+  const directory = join(paths.containers, record.id)
+  for (let waited = 0; waited < PATIENCE_MS; waited += 10) {
+    const lockFd = lockUnlessGone(directory)
+    if (lockFd === 'gone') return record.id
+    if (lockFd !== undefined) {
+      deleteContainer(paths, { id: record.id, directory, lockFd }, record)
+      return record.id
+    }
+    await sleep(10)
+  }
+  throw new TscrunError('CONTAINER_STATE', `remove ${idOrName}: another command still holds it`, {
+    subject: idOrName,
+    hint: 'end that command, then try again',
+  })
+}
+
+function lockUnlessGone(directory: string): number | undefined | 'gone' {
+  try {
+    return lockDirectory(directory)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return 'gone'
+    throw error
+  }
+}

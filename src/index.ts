@@ -1,0 +1,63 @@
+import type { Engine as EngineVerbs, EngineOptions, PulledImage, PullOptions } from './engine/api.ts'
+import { createEngine as createCore, type EngineCore } from './engine/engine.ts'
+import { runContainer, type RunCallOptions, type RunHandle } from './engine/run.ts'
+
+export type {
+  ContainerFilter,
+  ContainerStatus,
+  ContainerSummary,
+  DoctorCheck,
+  EngineOptions,
+  ImageSummary,
+  Listener,
+  PulledImage,
+  PullEvent,
+  PullOptions,
+  RemovedImage,
+} from './engine/api.ts'
+export { ExitError, type RunCallOptions, type RunHandle, type RunResult } from './engine/run.ts'
+export { type ErrorCode, TscrunError } from './model/errors.ts'
+export type { RunOptions } from './model/run-options.ts'
+
+/** An engine over one store, for programs: the verbs of the command line, and `run` with streams and a result. */
+export interface Engine extends Omit<EngineVerbs, 'runForeground'> {
+  /**
+   * Runs a container to its end. The image may be a name, an id, or `undefined` with `options.rootfs`.
+   * Rejects with `ExitError` where the exit code is not 0 (unless `reject: false`), with `TscrunError` where it could
+   * not be started, was aborted, or wrote too much.
+   */
+  run(image: string | undefined, args?: readonly string[], options?: RunCallOptions): RunHandle
+}
+
+/** Opens an engine. Reads and makes nothing until a verb needs it. */
+export function createEngine(options: EngineOptions = {}): Engine {
+  const core: EngineCore = createCore(options)
+  return { ...core, run: (image, args = [], run = {}) => runContainer(core, image, args, run) }
+}
+
+let shared: Engine | undefined
+
+function defaultEngine(): Engine {
+  shared ??= createEngine()
+  return shared
+}
+
+/** `run` of a default engine (store in /var/lib/tscrun). */
+export function run(image: string | undefined, args: readonly string[] = [], options: RunCallOptions = {}): RunHandle {
+  return defaultEngine().run(image, args, options)
+}
+
+/** `pull` of a default engine. */
+export function pull(reference: string, options: PullOptions = {}): Promise<PulledImage> {
+  return defaultEngine().pull(reference, options)
+}
+
+/** `dryRun` of a default engine: the plan such a run would execute, as text. */
+export function plan(image: string | undefined, args: readonly string[] = [], options: RunCallOptions = {}): Promise<string> {
+  return defaultEngine().dryRun(image, args, options)
+}
+
+/** What this host can and cannot do. */
+export function doctor(): ReturnType<Engine['doctor']> {
+  return defaultEngine().doctor()
+}
