@@ -215,7 +215,7 @@ function show(events: readonly PullEvent[], target: Partial<ProgressTarget>): st
   return text
 }
 
-/** The screen after a text with `cursor up`, `erase line`, carriage returns and newlines, as a terminal would have it. */
+/** What a terminal shows after a text with cursor up, erase line, carriage returns and newlines. */
 function screen(text: string, columns: number): string[] {
   const lines: string[] = ['']
   let row = 0

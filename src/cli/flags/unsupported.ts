@@ -93,6 +93,7 @@ const COMMANDS =
   'manifest mount network node pause play plugin pod port prune push quadlet rename restart restore save scp ' +
   'search secret service sign stack start stats stop swarm system tag top tree trust umount unmount unpause ' +
   'unshare untag update volume volumes wait exists'
+
 /** The entry for a flag of `command` (`''` for flags before it), by long name or single letter. */
 export function unsupportedFlag(command: string, name: string): { name: string; hint?: string } | undefined {
   const tables = command === 'run' ? RUN : (OTHERS[command] ?? [])
