@@ -74,9 +74,9 @@ async function groupWithoutCommand(group: Group, rest: readonly string[]): Promi
 
 /** `tscrun help run`, `tscrun help image ls`, `tscrun run --help`. */
 async function printHelp(words: readonly string[]): Promise<number> {
-  const help = await import('./help.ts')
+  const [help, { isTerminalFd }] = await Promise.all([import('./help.ts'), import('./output/terminal.ts')])
   // Off a terminal docker's 80 columns.
-  const columns = process.stdout.isTTY ? process.stdout.columns : 80
+  const columns = (await isTerminalFd(1)) ? process.stdout.columns || 80 : 80
   const [name, ...rest] = words
   if (name === undefined) {
     print(help.topHelp(columns))
