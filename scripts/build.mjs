@@ -1,7 +1,7 @@
 // Builds dist/: the command line (CJS with lazy chunks), the layer extractor (one CJS file), the library (ESM) and its
 // types. Plain JavaScript, because Node 20 runs no TypeScript.
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, rmdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, renameSync, rmSync, rmdirSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { rolldown } from 'rolldown'
@@ -102,12 +102,8 @@ function prune(dir, keep) {
 }
 
 async function main() {
-  const present = BUNDLES.filter(({ from }) => existsSync(join(root, from)))
-  for (const { from } of BUNDLES) if (!existsSync(join(root, from))) console.error(`build: there is no ${from} yet`)
-
   mkdirSync(dist, { recursive: true })
-  const library = present.some(({ name }) => name === 'index')
-  const [declarations, ...bundles] = await Promise.all([library ? types() : [], ...present.map(bundle)])
+  const [declarations, ...bundles] = await Promise.all([types(), ...BUNDLES.map(bundle)])
   const files = bundles.flat()
   for (const file of files) write(file)
   // Last: bin/tscrun takes this file for a finished build.
