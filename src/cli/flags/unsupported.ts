@@ -43,13 +43,13 @@ const RUN: readonly Unsupported[] = [
   { names: 'domainname', hint: 'use --sysctl kernel.domainname=NAME' },
   {
     names:
-      'chrootdirs group-entry passwd passwd-entry personality seccomp-policy secret tz use-api-socket init- ' +
-      'path init-ctr',
+      'chrootdirs group-entry passwd passwd-entry personality seccomp-policy secret tz use-api-socket init-path ' +
+      'init-ctr',
   },
   {
     names:
-      'runtime isolation storage-opt userland-proxy disable-content-trust cpu-count cpu-percent io- ' +
-      'maxbandwidth io-maxiops',
+      'runtime isolation storage-opt userland-proxy disable-content-trust cpu-count cpu-percent io-maxbandwidth ' +
+      'io-maxiops',
   },
 ]
 
