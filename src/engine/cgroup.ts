@@ -17,7 +17,7 @@ export function placeCgroup(id: string, config: OciConfig, options: { readonly d
   const resources = config.linux?.resources ?? {}
   const writes = resourceWrites(resources)
   requireControllers(writes, facts)
-  if (facts.mountpoint === undefined || facts.readonly) return undefined
+  if (facts.mountpoint === undefined || (facts.readonly && writes.length === 0)) return undefined
   const controllers = [...new Set([...ALWAYS.filter((name) => facts.controllers.includes(name)), ...neededControllers(writes)])]
   const parent = options.dryRun === true ? `${facts.mountpoint}/tscrun` : prepareCgroupParent(facts, controllers)
   return {

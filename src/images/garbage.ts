@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { hexOf } from '../model/digest.ts'
+import { errnoOf } from '../model/errors.ts'
 import { parseManifest } from './documents.ts'
 import { listDirectory, readIfThere, TEMPORARY_FILE } from './files.ts'
 import { readIndex } from './index-file.ts'
@@ -63,8 +64,38 @@ export function discardTree(paths: StorePaths, tree: string): void {
   removeTree(doomed)
 }
 
-function removeTree(tree: string): void {
-  fs.rmSync(tree, { recursive: true, force: true })
+/** Longest path that is surely still usable with some components more (PATH_MAX is 4096). */
+const SHORT_PATH = 2048
+
+/**
+ * Deletes a tree. An archive can nest directories deeper than any path may be long, through symlinks to its own
+ * directories: such branches are moved up first.
+ */
+export function removeTree(tree: string): void {
+  try {
+    fs.rmSync(tree, { recursive: true, force: true })
+  } catch (error) {
+    if (errnoOf(error) !== 'ENAMETOOLONG') throw error
+    const moved = cutBranches(Buffer.from(tree), dirname(tree))
+    fs.rmSync(tree, { recursive: true, force: true })
+    for (const branch of moved) removeTree(branch)
+  }
+}
+
+function cutBranches(directory: Buffer, to: string): readonly string[] {
+  const moved: string[] = []
+  for (const entry of fs.readdirSync(directory, { withFileTypes: true, encoding: 'buffer' })) {
+    if (!entry.isDirectory()) continue
+    const path = Buffer.concat([directory, Buffer.from('/'), entry.name])
+    if (path.length < SHORT_PATH) {
+      moved.push(...cutBranches(path, to))
+      continue
+    }
+    const branch = join(to, `doomed-${randomBytes(8).toString('hex')}`)
+    fs.renameSync(path, branch)
+    moved.push(branch)
+  }
+  return moved
 }
 
 /**

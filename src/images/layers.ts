@@ -6,7 +6,7 @@ import type { Descriptor } from '../model/image.ts'
 import { type BlobSource, storeBlob } from './blobs.ts'
 import { type ExtractedLayer, type Extraction, startExtraction } from './extraction.ts'
 import { syncDirectory } from './files.ts'
-import { hasBlob } from './garbage.ts'
+import { discardTree, hasBlob, removeTree } from './garbage.ts'
 import { layerPath, type StorePaths } from './layout.ts'
 import { type Lock, waitForLock } from './lock.ts'
 import { inheritFromLower } from './lower.ts'
@@ -60,7 +60,7 @@ export async function fetchLayer(paths: StorePaths, layer: WantedLayer, job: Lay
     inheritFromLower(tree, job.lowers, extracted)
     return commit(paths, layer.chainId, tree, place, extracted, lock)
   } catch (error) {
-    fs.rmSync(tree, { recursive: true, force: true })
+    removeTree(tree)
     throw error
   }
 }
@@ -80,7 +80,7 @@ function signalOf(job: LayerJob): { readonly signal?: AbortSignal } {
 
 async function extract(paths: StorePaths, layer: WantedLayer, tree: string, job: LayerJob): Promise<ExtractedLayer> {
   const begin = (): Extraction => {
-    fs.rmSync(tree, { recursive: true, force: true })
+    removeTree(tree)
     fs.mkdirSync(tree, { mode: 0o755 })
     return startExtraction({
       directory: tree,
@@ -159,7 +159,7 @@ function commit(
   const facts: LayerFacts = { bytes: extracted.bytes }
   fs.writeFileSync(factsPath(paths, chainId), JSON.stringify(facts), { mode: 0o600 })
   // A layer without facts was not committed by this version: it is replaced.
-  fs.rmSync(place, { recursive: true, force: true })
+  if (fs.existsSync(place)) discardTree(paths, place)
   fs.renameSync(tree, place)
   syncDirectory(paths.layers)
   lock.unlink()

@@ -176,19 +176,22 @@ async function chooseBase(transport: Transport, registry: string, tlsVerify: boo
   const isLocal = isLoopback(secure.hostname)
   if (!isLocal && tlsVerify) return secure
   const candidates = isLocal ? [plain, secure] : [secure, plain]
-  let first: unknown
+  const failures: TscrunError[] = []
   for (const candidate of candidates) {
     try {
       const response = await transport.request(new URL('/v2/', candidate), {})
       response.discard()
-      if (response.status === 200 || response.status === 401 || response.status >= 500 || response.status === 429)
-        return candidate
+      const { status } = response
+      if (status === 200 || status === 401 || status === 429 || status >= 500) return candidate
+      failures.push(new TscrunError('REGISTRY', `connect ${registry}: answers, but is no registry`, { subject: registry }))
     } catch (error) {
       if (!(error instanceof TscrunError) || error.code !== 'NETWORK') throw error
-      first ??= error
+      failures.push(error)
     }
   }
-  throw first ?? new TscrunError('REGISTRY', `connect ${registry}: not a registry`, { subject: registry })
+  // A certificate that is not trusted is why the other way was no way either.
+  const refusal = failures.find(({ errno }) => /CERT|SELF_SIGNED|UNABLE_TO/.test(errno ?? ''))
+  throw refusal ?? failures.find(({ code }) => code === 'REGISTRY') ?? failures[0]
 }
 
 /** Asks; learns a token from a 401, also in the middle of a pull when the old one has run out; asks again. */

@@ -1,5 +1,6 @@
 import type { LimitOptions, RunOptions } from '../model/run-options.ts'
 import type { OciDevice, OciDeviceRule, OciResources, ThrottleDevice } from '../model/config.ts'
+import { DEFAULT_DEVICE_RULES } from '../cgroups/devices.ts'
 import { TscrunError } from '../model/errors.ts'
 
 type ResolveDevice = (path: string) => { readonly major: number; readonly minor: number }
@@ -81,17 +82,6 @@ function deviceRules(options: RunOptions, devices: readonly OciDevice[]): OciDev
   for (const text of options.deviceCgroupRules ?? []) rules.push(parseDeviceRule(text))
   return rules
 }
-
-const DEFAULT_DEVICE_RULES: readonly OciDeviceRule[] = [
-  // Nodes may be made, not opened.
-  { allow: true, type: 'c', access: 'm' },
-  { allow: true, type: 'b', access: 'm' },
-  ...([[1, 3], [1, 5], [1, 7], [1, 8], [1, 9], [5, 0], [5, 1], [5, 2]] as const).map(
-    ([major, minor]): OciDeviceRule => ({ allow: true, type: 'c', major, minor, access: 'rwm' }),
-  ),
-  // The slaves of devpts.
-  { allow: true, type: 'c', major: 136, access: 'rwm' },
-]
 
 /** `c 10:200 rwm`, `a *:* rwm` (docker-run(1), --device-cgroup-rule). */
 function parseDeviceRule(text: string): OciDeviceRule {

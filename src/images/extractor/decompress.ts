@@ -51,37 +51,43 @@ export function createDecompressor(compression: Compression, onData: (chunk: Buf
 }
 
 function throughStream(stream: zlib.Gunzip, onData: (chunk: Buffer) => void, what: string): Decompressor {
-  let failure: unknown
+  let failure: Error | undefined
+  /** Whoever waits for a write or for the end: a stream that fails does not answer writes under way. */
+  let waiting: ((reason: Error) => void) | undefined
+  const fail = (error: Error): void => {
+    failure ??= error
+    waiting?.(failure)
+  }
   const consume = (chunk: Buffer): void => {
     if (failure !== undefined) return
     try {
       onData(chunk)
     } catch (error) {
-      failure = error
-      stream.destroy(error as Error)
+      fail(error as Error)
+      stream.destroy()
     }
   }
   // Deferred until the stream has handed the next piece to its thread: both then work at the same time.
   stream.on('data', (chunk: Buffer) => queueMicrotask(() => consume(chunk)))
-  const ended = new Promise<void>((resolve, reject) => {
-    stream.on('end', resolve)
-    stream.on('error', (error: Error & { code?: string }) => {
-      failure ??= error.code?.startsWith('Z') ? badTar(`its ${what} compression is damaged or cut off`) : error
-      reject(failure as Error)
-    })
+  stream.on('error', (error: Error & { code?: string }) => {
+    fail(error.code?.startsWith('Z') === true ? badTar(`its ${what} compression is damaged or cut off`) : error)
   })
-  // Read again where it matters, in end(); until then a failure is no unhandled rejection.
-  ended.catch(() => undefined)
+  const waitFor = (begin: (done: () => void) => void): Promise<void> =>
+    new Promise((resolve, reject) => {
+      if (failure !== undefined) return reject(failure)
+      waiting = reject
+      begin(resolve)
+    })
   return {
-    write: (chunk) =>
-      new Promise((resolve, reject) => {
-        if (failure !== undefined) return reject(failure as Error)
-        stream.write(chunk, (error) => (error == null ? resolve() : ended.catch(reject)))
-      }),
+    write: (chunk) => waitFor((done) => stream.write(chunk, done)),
     end: async () => {
-      stream.end()
-      await ended
-      if (failure !== undefined) throw failure as Error
+      await waitFor((done) => {
+        stream.once('end', done)
+        stream.end()
+      })
+      // The last piece is consumed after the stream has ended.
+      await Promise.resolve()
+      if (failure !== undefined) throw failure
     },
   }
 }
