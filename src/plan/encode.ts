@@ -109,7 +109,9 @@ class Writer {
   }
 
   #number(value: number | bigint): void {
-    this.#bytes.writeBigUInt64LE(BigInt(value), this.reserve(8))
+    // First the room: it may move the bytes.
+    const at = this.reserve(8)
+    this.#bytes.writeBigUInt64LE(BigInt(value), at)
   }
 
   /** Length, bytes, at least one NUL, padding to 8. */
