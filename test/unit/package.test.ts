@@ -1,0 +1,92 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { publint } from 'publint'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const MODULES = join(ROOT, 'node_modules')
+
+let consumer = ''
+let installed = ''
+
+/** What npm would install, from the built checkout: the tarball, its one runtime dependency, its command. */
+beforeAll(() => {
+  consumer = mkdtempSync(join(tmpdir(), 'tscrun-package-'))
+  installed = join(consumer, 'node_modules/tscrun')
+  mkdirSync(join(consumer, 'node_modules/.bin'), { recursive: true })
+  mkdirSync(installed)
+  execFileSync('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', consumer], { cwd: ROOT })
+  const tarball = readdirSync(consumer).find((name) => name.endsWith('.tgz')) ?? ''
+  execFileSync('tar', ['-xzf', join(consumer, tarball), '-C', installed, '--strip-components=1'])
+  for (const name of ['koffi', '@koromix']) symlinkSync(join(MODULES, name), join(consumer, 'node_modules', name))
+  symlinkSync('../tscrun/bin/tscrun', join(consumer, 'node_modules/.bin/tscrun'))
+})
+
+afterAll(() => {
+  rmSync(consumer, { recursive: true })
+})
+
+function output(program: string, args: readonly string[]): string {
+  return execFileSync(program, args, { cwd: consumer, encoding: 'utf8' }).trim()
+}
+
+describe('the package', () => {
+  it('holds the command, the native programs and the licence, and no sources or tests', () => {
+    expect(readdirSync(installed)).toEqual(expect.arrayContaining(['LICENSE', 'bin', 'dist', 'native', 'package.json']))
+    for (const name of ['src', 'test', 'scripts', 'node_modules']) expect(readdirSync(installed)).not.toContain(name)
+    expect(readdirSync(join(installed, 'native', process.arch))).toEqual(
+      expect.arrayContaining(['launcher', 'libtscrun.so', 'stage']),
+    )
+    // The path of the Node that built it is this machine's own affair.
+    expect(readdirSync(join(installed, 'native', process.arch))).not.toContain('node-path')
+  })
+
+  it('has entry points that every resolver understands', async () => {
+    const { messages } = await publint({ pkgDir: installed, strict: true })
+    expect(messages).toEqual([])
+  })
+
+  it('has a command that runs without anything in PATH', () => {
+    const version = execFileSync('/usr/bin/env', ['-i', 'node_modules/.bin/tscrun', '--version'], {
+      cwd: consumer,
+      encoding: 'utf8',
+    })
+    expect(version).toMatch(/\d+\.\d+\.\d+/)
+  })
+
+  it('is loaded by import and by require', () => {
+    const names = "['createEngine', 'run', 'pull', 'TscrunError'].map((name) => typeof tscrun[name]).join()"
+    const all = 'function,function,function,function'
+    expect(
+      output('node', ['--input-type=module', '-e', `import * as tscrun from 'tscrun'; console.log(${names})`]),
+    ).toBe(all)
+    expect(output('node', ['--no-warnings', '-e', `const tscrun = require('tscrun'); console.log(${names})`])).toBe(all)
+  })
+})
+
+describe('the types of the package', () => {
+  const USE = "run('alpine', ['id'], { memory: 64 * 2 ** 20 })\nnew TscrunError('USAGE', 'no')\n"
+  const WRONG = "// @ts-expect-error\nrun('alpine', ['id'], { memory: '64m' })\n"
+  const IMPORT = "import { run, TscrunError } from 'tscrun'\n"
+
+  it.each([
+    ['an ES module', 'esm.mts', IMPORT, ['--module', 'nodenext']],
+    [
+      'a CommonJS module',
+      'cjs.cts',
+      "import tscrun = require('tscrun')\nconst { run, TscrunError } = tscrun\n",
+      ['--module', 'nodenext'],
+    ],
+    ['a bundler', 'bundled.ts', IMPORT, ['--module', 'preserve', '--moduleResolution', 'bundler']],
+  ])('serve %s, with and without the types of Node', (_, file, head, flags) => {
+    writeFileSync(join(consumer, file), `${head}${USE}${WRONG}`)
+    const common = ['--noEmit', '--strict', '--target', 'es2023', ...flags]
+    const tsc = join(MODULES, '.bin/tsc')
+    expect(output(tsc, [...common, '--types', 'node', '--typeRoots', join(MODULES, '@types'), file])).toBe('')
+    // Then Buffer and streams are unknown words in the declarations, and only those.
+    expect(output(tsc, [...common, '--types', '', '--skipLibCheck', file])).toBe('')
+  })
+})
