@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { hexOf } from '../model/digest.ts'
-import { errnoOf } from '../model/errors.ts'
 import { parseManifest } from './documents.ts'
 import { listDirectory, readIfThere, TEMPORARY_FILE } from './files.ts'
 import { readIndex } from './index-file.ts'
 import { blobPath, type StorePaths } from './layout.ts'
 import { tryLock } from './lock.ts'
 import { readRecord } from './record.ts'
+import { DOOMED, removeTree } from './remove-tree.ts'
 
 /** Deletes blobs, records and layers that no entry of the index leads to; the caller holds the use lock alone. */
 export function collectGarbage(paths: StorePaths): void {
@@ -59,43 +59,9 @@ function addManifest(paths: StorePaths, digest: string, blobs: Set<string>, dept
 
 /** Takes a layer's tree out of sight at once, then deletes it: a crash between leaves work for the next sweep. */
 export function discardTree(paths: StorePaths, tree: string): void {
-  const doomed = join(paths.work, `doomed-${randomBytes(8).toString('hex')}`)
+  const doomed = join(paths.work, `${DOOMED}${randomBytes(8).toString('hex')}`)
   fs.renameSync(tree, doomed)
-  removeTree(doomed)
-}
-
-/** Longest path that is surely still usable with some components more (PATH_MAX is 4096). */
-const SHORT_PATH = 2048
-
-/**
- * Deletes a tree. An archive can nest directories deeper than any path may be long, through symlinks to its own
- * directories: such branches are moved up first.
- */
-export function removeTree(tree: string): void {
-  try {
-    fs.rmSync(tree, { recursive: true, force: true })
-  } catch (error) {
-    if (errnoOf(error) !== 'ENAMETOOLONG') throw error
-    const moved = cutBranches(Buffer.from(tree), dirname(tree))
-    fs.rmSync(tree, { recursive: true, force: true })
-    for (const branch of moved) removeTree(branch)
-  }
-}
-
-function cutBranches(directory: Buffer, to: string): readonly string[] {
-  const moved: string[] = []
-  for (const entry of fs.readdirSync(directory, { withFileTypes: true, encoding: 'buffer' })) {
-    if (!entry.isDirectory()) continue
-    const path = Buffer.concat([directory, Buffer.from('/'), entry.name])
-    if (path.length < SHORT_PATH) {
-      moved.push(...cutBranches(path, to))
-      continue
-    }
-    const branch = join(to, `doomed-${randomBytes(8).toString('hex')}`)
-    fs.renameSync(path, branch)
-    moved.push(branch)
-  }
-  return moved
+  removeTree(doomed, paths.work)
 }
 
 /**
@@ -108,13 +74,13 @@ export function sweepWork(paths: StorePaths, wanted: ReadonlySet<string>): void 
     if (name.startsWith(TEMPORARY_FILE)) continue
     if (name.startsWith('blob-') && wanted.has(name.slice('blob-'.length))) continue
     const path = join(paths.work, name)
-    if (name.startsWith('doomed-')) {
-      removeTree(path)
+    if (name.startsWith(DOOMED)) {
+      removeTree(path, paths.work)
       continue
     }
     using lock = tryLock(`${path}.lock`, 'exclusive')
     if (lock === undefined) continue
-    removeTree(path)
+    removeTree(path, paths.work)
     lock.unlink()
   }
 }

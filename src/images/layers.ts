@@ -6,11 +6,12 @@ import type { Descriptor } from '../model/image.ts'
 import { type BlobSource, storeBlob } from './blobs.ts'
 import { type ExtractedLayer, type Extraction, startExtraction } from './extraction.ts'
 import { syncDirectory } from './files.ts'
-import { discardTree, hasBlob, removeTree } from './garbage.ts'
+import { discardTree, hasBlob } from './garbage.ts'
 import { layerPath, type StorePaths } from './layout.ts'
 import { type Lock, waitForLock } from './lock.ts'
 import { inheritFromLower } from './lower.ts'
 import type { LayerPhase } from './progress.ts'
+import { removeTree } from './remove-tree.ts'
 
 /** One layer of an image that is being fetched. */
 export interface WantedLayer {
@@ -60,7 +61,7 @@ export async function fetchLayer(paths: StorePaths, layer: WantedLayer, job: Lay
     inheritFromLower(tree, job.lowers, extracted)
     return commit(paths, layer.chainId, tree, place, extracted, lock)
   } catch (error) {
-    removeTree(tree)
+    removeTree(tree, paths.work)
     throw error
   }
 }
@@ -80,7 +81,7 @@ function signalOf(job: LayerJob): { readonly signal?: AbortSignal } {
 
 async function extract(paths: StorePaths, layer: WantedLayer, tree: string, job: LayerJob): Promise<ExtractedLayer> {
   const begin = (): Extraction => {
-    removeTree(tree)
+    removeTree(tree, paths.work)
     fs.mkdirSync(tree, { mode: 0o755 })
     return startExtraction({
       directory: tree,

@@ -183,7 +183,9 @@ async function chooseBase(transport: Transport, registry: string, tlsVerify: boo
       response.discard()
       const { status } = response
       if (status === 200 || status === 401 || status === 429 || status >= 500) return candidate
-      failures.push(new TscrunError('REGISTRY', `connect ${registry}: answers, but is no registry`, { subject: registry }))
+      failures.push(
+        new TscrunError('REGISTRY', `connect ${registry}: answers, but is no registry`, { subject: registry }),
+      )
     } catch (error) {
       if (!(error instanceof TscrunError) || error.code !== 'NETWORK') throw error
       failures.push(error)
@@ -191,7 +193,7 @@ async function chooseBase(transport: Transport, registry: string, tlsVerify: boo
   }
   // A certificate that is not trusted is why the other way was no way either.
   const refusal = failures.find(({ errno }) => /CERT|SELF_SIGNED|UNABLE_TO/.test(errno ?? ''))
-  throw refusal ?? failures.find(({ code }) => code === 'REGISTRY') ?? failures[0]
+  throw refusal ?? failures.find(({ code }) => code === 'REGISTRY') ?? failures[0] ?? new Error('no address was tried')
 }
 
 /** Asks; learns a token from a 401, also in the middle of a pull when the old one has run out; asks again. */

@@ -47,7 +47,7 @@ export function proxyAgent(proxy: URL, isTls: boolean, options: https.AgentOptio
         if (!isTls) return done(null, socket)
         done(null, tls.connect({ ...options, ...target, socket, servername: target.servername ?? target.host ?? '' }))
       },
-      (error: Error) => done(error),
+      (error: unknown) => done(error as Error),
     )
     return undefined
   }

@@ -77,8 +77,7 @@ export function createTransport(options: TransportOptions): Transport {
         redirect: 'manual',
         agent: agentFor(url),
         highWaterMark: READ_AHEAD,
-        // node-fetch has its own idea of the type; the object is the same.
-        signal: clock.signal as never,
+        signal: clock.signal,
       })
       return wrap(url, response, clock)
     } catch (error) {

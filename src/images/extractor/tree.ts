@@ -1,5 +1,6 @@
 import * as fs from 'node:fs'
 import { TscrunError, errnoOf } from '../../model/errors.ts'
+import { removeTree } from '../remove-tree.ts'
 import { setTimesOfName, setXattr } from './kernel.ts'
 import { parentOf, show } from './names.ts'
 import { badTar, type TarTime } from './tar-numbers.ts'
@@ -84,7 +85,7 @@ export function createTree(overlay: OverlayPrefix, maxInodes: number): Tree {
   function clear(path: Buffer): void {
     const there = lstat(path)
     if (there?.isDirectory()) {
-      fs.rmSync(path, { recursive: true })
+      removeTree(path, '.')
       forget(keyOf(path))
     } else if (there !== undefined) fs.unlinkSync(path)
   }

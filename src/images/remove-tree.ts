@@ -1,0 +1,47 @@
+import { randomBytes } from 'node:crypto'
+import * as fs from 'node:fs'
+import { errnoOf } from '../model/errors.ts'
+
+/** Longest path that surely bears one more component (NAME_MAX 255, PATH_MAX 4096). */
+const SHORT_PATH = 3500
+
+/**
+ * Deletes a tree, a file or nothing. An archive can nest directories deeper than a path may be long, through
+ * symlinks to its own directories, and deeper than a stack of calls (fs.rm is recursive): branches that deep are
+ * first moved into `aside`, a directory of the same file system.
+ */
+export function removeTree(tree: string | Buffer, aside: string): void {
+  const root = Buffer.from(tree)
+  const stats = lstatIfThere(root)
+  if (stats === undefined) return
+  if (!stats.isDirectory()) return fs.unlinkSync(root)
+  // Directories seen, each before those in it: in reverse they are empty when their turn comes.
+  const found: Buffer[] = [root]
+  for (const directory of found) {
+    for (const entry of fs.readdirSync(directory, { withFileTypes: true, encoding: 'buffer' })) {
+      const path = Buffer.concat([directory, Buffer.from('/'), entry.name])
+      if (!entry.isDirectory()) fs.unlinkSync(path)
+      else if (path.length < SHORT_PATH) found.push(path)
+      else found.push(moveAside(path, aside))
+    }
+  }
+  for (const directory of found.toReversed()) fs.rmdirSync(directory)
+}
+
+function moveAside(path: Buffer, aside: string): Buffer {
+  const branch = Buffer.from(`${aside}/${DOOMED}${randomBytes(8).toString('hex')}`)
+  fs.renameSync(path, branch)
+  return branch
+}
+
+/** What a tree is called once it is only there to be deleted. */
+export const DOOMED = 'doomed-'
+
+function lstatIfThere(path: Buffer): fs.Stats | undefined {
+  try {
+    return fs.lstatSync(path)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+}

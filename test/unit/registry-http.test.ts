@@ -1,0 +1,215 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import { type AddressInfo, connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { execa } from 'execa'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { parseChallenges } from '../../src/registry/challenge.ts'
+import { openRegistry, type RegistryOptions } from '../../src/registry/client.ts'
+import { authFiles, findCredentials } from '../../src/registry/credentials.ts'
+import { isLoopback } from '../../src/registry/hosts.ts'
+import { proxyFor } from '../../src/registry/proxy.ts'
+
+let directory: string
+let servers: { close(): unknown; closeAllConnections(): void }[]
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'tscrun-http-'))
+  servers = []
+})
+afterEach(() => {
+  for (const server of servers) {
+    server.closeAllConnections()
+    server.close()
+  }
+  rmSync(directory, { recursive: true })
+})
+
+async function listen(server: Server): Promise<number> {
+  servers.push(server)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return (server.address() as AddressInfo).port
+}
+
+async function tagOf(registry: string, options: Partial<RegistryOptions> = {}): Promise<string> {
+  const client = openRegistry({
+    registry,
+    repository: 'image',
+    env: { HOME: directory },
+    retry: { retries: 0, delayMs: 1, maxDelayMs: 10 },
+    ...options,
+  })
+  try {
+    return (await client.manifest('1', [], 1000)).bytes.toString()
+  } finally {
+    client.close()
+  }
+}
+
+describe('TLS to a registry', () => {
+  /** A registry with a certificate for localhost that only `ca.pem` vouches for. */
+  async function secureRegistry(): Promise<{ port: number; ca: string }> {
+    const [key, ca] = [join(directory, 'key.pem'), join(directory, 'ca.pem')]
+    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost']
+    const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2']
+    await execa('openssl', ['req', '-x509', ...kind, ...subject, '-keyout', key, '-out', ca])
+    const { readFileSync } = await import('node:fs')
+    const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(ca) }, (_, response) =>
+      response.end('secure'),
+    )
+    return { port: await listen(server), ca }
+  }
+
+  it('refuses a certificate nobody vouches for, and says what to do', async () => {
+    const { port } = await secureRegistry()
+    await expect(tagOf(`localhost:${port}`)).rejects.toMatchObject({
+      code: 'NETWORK',
+      hint: expect.stringContaining('certs.d'),
+    })
+  })
+
+  it.each(['SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS', 'TSCRUN_NODE_EXTRA_CA_CERTS'])(
+    'trusts what %s names',
+    async (name) => {
+      const { port, ca } = await secureRegistry()
+      expect(await tagOf(`localhost:${port}`, { env: { HOME: directory, [name]: ca } })).toBe('secure')
+    },
+  )
+
+  it('trusts the CA in the certs.d directory of the registry', async () => {
+    const { port, ca } = await secureRegistry()
+    const certs = join(directory, '.config/containers/certs.d', `localhost:${port}`)
+    await execa('install', ['-D', ca, join(certs, 'ca.crt')])
+    expect(await tagOf(`localhost:${port}`)).toBe('secure')
+  })
+
+  it('asks for no proof where verification is switched off', async () => {
+    const { port } = await secureRegistry()
+    expect(await tagOf(`localhost:${port}`, { tlsVerify: false })).toBe('secure')
+  })
+})
+
+describe('proxies', () => {
+  it('asks through a tunnel, with the login for the proxy', async () => {
+    const registry = await listen(createServer((_, response) => response.end('tunnelled')))
+    const asked: string[] = []
+    const proxy = createServer()
+    proxy.on('connect', (request, socket) => {
+      asked.push(`${request.url} ${request.headers['proxy-authorization']}`)
+      if (request.url?.endsWith(':443')) return socket.end('HTTP/1.1 403 no\r\n\r\n')
+      const onward = connect(registry, '127.0.0.1', () => {
+        socket.write('HTTP/1.1 200 OK\r\n\r\n')
+        socket.pipe(onward).pipe(socket)
+      })
+    })
+    const address = `http://me:secret@127.0.0.1:${await listen(proxy)}`
+    const env = { HOME: directory, HTTPS_PROXY: address, HTTP_PROXY: address }
+    expect(await tagOf('registry.test', { tlsVerify: false, env })).toBe('tunnelled')
+    const login = `Basic ${Buffer.from('me:secret').toString('base64')}`
+    expect(new Set(asked)).toEqual(new Set([`registry.test:443 ${login}`, `registry.test:80 ${login}`]))
+    await expect(tagOf('registry.test', { env })).rejects.toMatchObject({
+      code: 'NETWORK',
+      message: expect.stringContaining('403'),
+    })
+  })
+
+  it.each([
+    ['https://registry.test/', { HTTPS_PROXY: 'http://p:1' }, 'p:1'],
+    ['https://registry.test/', { https_proxy: 'p:1', HTTPS_PROXY: 'q:2' }, 'p:1'],
+    ['https://registry.test/', { HTTP_PROXY: 'http://p:1' }, undefined],
+    ['https://registry.test/', { ALL_PROXY: 'http://p:1' }, 'p:1'],
+    ['https://registry.test/', { HTTPS_PROXY: 'http://p:1', NO_PROXY: 'test' }, undefined],
+    ['https://registry.test/', { HTTPS_PROXY: 'http://p:1', NO_PROXY: 'x, .registry.test' }, undefined],
+    ['https://registry.test/', { HTTPS_PROXY: 'http://p:1', NO_PROXY: 'egistry.test' }, 'p:1'],
+    ['https://registry.test:5000/', { HTTPS_PROXY: 'http://p:1', NO_PROXY: 'registry.test:443' }, 'p:1'],
+    ['https://registry.test:5000/', { HTTPS_PROXY: 'http://p:1', NO_PROXY: 'registry.test:5000' }, undefined],
+    ['https://registry.test/', { HTTPS_PROXY: 'http://p:1', no_proxy: '*' }, undefined],
+    ['https://[2001:db8::1]/', { HTTPS_PROXY: 'http://p:1', no_proxy: '2001:db8::1' }, undefined],
+    ['http://127.0.0.1:5000/', { HTTP_PROXY: 'http://p:1' }, undefined],
+  ])('for %s with %j takes %s', (url, env, host) => {
+    expect(proxyFor(new URL(url), env)?.host).toBe(host)
+  })
+
+  it('refuses an address that is none', () => {
+    expect(() => proxyFor(new URL('https://r.test'), { HTTPS_PROXY: 'socks5://p' })).toThrow(
+      expect.objectContaining({ code: 'NETWORK' }),
+    )
+  })
+})
+
+describe('WWW-Authenticate', () => {
+  it.each([
+    [
+      'Bearer realm="https://a/t",service="s",scope="repository:x:pull,push"',
+      [['bearer', { realm: 'https://a/t', service: 's', scope: 'repository:x:pull,push' }]],
+    ],
+    ['Basic realm="a \\"b\\""', [['basic', { realm: 'a "b"' }]]],
+    [
+      'Basic, Bearer realm=x',
+      [
+        ['basic', {}],
+        ['bearer', { realm: 'x' }],
+      ],
+    ],
+    [
+      'bearer  REALM = "x" , Basic realm="y"',
+      [
+        ['bearer', { realm: 'x' }],
+        ['basic', { realm: 'y' }],
+      ],
+    ],
+    ['', []],
+    ['"""', []],
+  ])('reads %s', (header, wanted) => {
+    const read = parseChallenges(header).map(({ scheme, parameters }) => [scheme, Object.fromEntries(parameters)])
+    expect(read).toEqual(wanted)
+  })
+})
+
+describe('logins', () => {
+  const auth = (text: string): string => Buffer.from(text).toString('base64')
+  const write = (auths: object): { REGISTRY_AUTH_FILE: string } => {
+    const file = join(directory, 'auth.json')
+    writeFileSync(file, JSON.stringify({ auths }))
+    return { REGISTRY_AUTH_FILE: file }
+  }
+
+  it('takes the longest name that fits', () => {
+    const env = write({ 'r.test': { auth: auth('all:1') }, 'r.test/team': { auth: auth('team:a:b') } })
+    expect(findCredentials('r.test', 'team/app', env)).toMatchObject({ user: 'team', password: 'a:b' })
+    expect(findCredentials('r.test', 'teams/app', env)).toMatchObject({ user: 'all' })
+    expect(findCredentials('other.test', 'x', env)).toBeUndefined()
+  })
+
+  it("knows Docker Hub's old name, and identity tokens", () => {
+    const env = write({ 'https://index.docker.io/v1/': { auth: auth('me:x'), identitytoken: 'tok' } })
+    expect(findCredentials('docker.io', 'library/alpine', env)).toMatchObject({ kind: 'identity', token: 'tok' })
+  })
+
+  it('says which file is damaged', () => {
+    const file = join(directory, 'auth.json')
+    writeFileSync(file, '{')
+    expect(() => findCredentials('r.test', 'x', { REGISTRY_AUTH_FILE: file })).toThrow(
+      expect.objectContaining({ code: 'REGISTRY_AUTH', message: expect.stringContaining(file) }),
+    )
+  })
+
+  it('looks in the documented order', () => {
+    expect(authFiles({ HOME: '/h', XDG_RUNTIME_DIR: '/run/u' })).toEqual([
+      '/run/u/containers/auth.json',
+      '/h/.config/containers/auth.json',
+      '/h/.docker/config.json',
+    ])
+  })
+})
+
+describe('loopback', () => {
+  it.each(['localhost', 'LOCALHOST', '127.0.0.1', '127.8.8.8', '::1', '[::1]'])('is %s', (host) => {
+    expect(isLoopback(host)).toBe(true)
+  })
+  it.each(['localhost.evil.test', '127.0.0.1.evil.test', '128.0.0.1', '::', '1270.0.0.1'])('is not %s', (host) => {
+    expect(isLoopback(host)).toBe(false)
+  })
+})
