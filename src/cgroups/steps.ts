@@ -4,7 +4,8 @@ import type { Step } from '../model/step.ts'
 
 export interface CgroupSteps {
   readonly make: readonly Step[]
-  readonly delegate: readonly Step[]
+  /** Before the command runs: the device filter, and whose the cgroup's files are. */
+  readonly guard: readonly Step[]
   readonly remove: readonly Step[]
 }
 
@@ -16,9 +17,10 @@ export function cgroupSteps(
   placement: CgroupPlacement | undefined,
   owner: { readonly rootUid: number; readonly rootGid: number; readonly delegate: boolean },
 ): CgroupSteps {
-  if (placement === undefined) return { make: [], delegate: [], remove: [] }
+  if (placement === undefined) return { make: [], guard: [], remove: [] }
   const { parent, name } = placement
   const path = `${parent}/${name}`
+  const guard: Step[] = []
   const make: Step[] = [
     { op: 'open', fd: 'fd:cgroups', dir: 'cwd', path: parent, flags: O.PATH | O.DIRECTORY, mode: 0, resolve: 0 },
     { op: 'mkdir', dir: 'fd:cgroups', path: name, mode: 0o755, about: `make the cgroup ${path}` },
@@ -34,20 +36,21 @@ export function cgroupSteps(
   ]
   make.push(...placement.writes.map((write) => writeStep(path, write)))
   if (placement.deviceFilter !== undefined) {
-    make.push({
+    guard.push({
       op: 'device_filter',
       cgroup: 'fd:cgroup',
       program: placement.deviceFilter,
       about: 'attach the device filter',
     })
   }
-  const delegate: Step[] =
-    owner.delegate && owner.rootUid !== 0
-      ? DELEGATED.map((file) => ({ op: 'chown', dir: 'fd:cgroup', path: file, uid: owner.rootUid, gid: owner.rootGid }))
-      : []
+  if (owner.delegate && owner.rootUid !== 0) {
+    for (const file of DELEGATED) {
+      guard.push({ op: 'chown', dir: 'fd:cgroup', path: file, uid: owner.rootUid, gid: owner.rootGid })
+    }
+  }
   return {
     make,
-    delegate,
+    guard,
     remove: [{ op: 'cgroup_remove', parent: 'fd:cgroups', name, about: `remove the cgroup ${path}` }],
   }
 }

@@ -8,6 +8,12 @@ import { hostFacts } from './host.ts'
 /** Counted for every container where the host can, so that `stats` and the OOM report have something to read. */
 const ALWAYS = ['memory', 'pids', 'cpu', 'io'] as const
 
+/** Where the cgroup of a container without a record would be. */
+export function cgroupOf(id: string): string | undefined {
+  const { mountpoint } = hostFacts().cgroup
+  return mountpoint === undefined ? undefined : `${mountpoint}/tscrun/${id}`
+}
+
 /**
  * Where the container's cgroup goes and what is written to it. Undefined where the host has no writable cgroup v2;
  * a limit asked for there is CONTROLLER_UNAVAILABLE. With `dryRun` nothing is made.

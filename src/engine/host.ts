@@ -44,7 +44,14 @@ export function nofileHardLimit(): number {
 }
 
 /** Numbers of the processors the kernel knows: `0-3` in /sys/devices/system/cpu/present. */
-export function presentCpus(): number[] {
+export function presentCpus(): readonly number[] {
+  cpus ??= readPresentCpus()
+  return cpus
+}
+
+let cpus: readonly number[] | undefined
+
+function readPresentCpus(): number[] {
   const text = readIfThere('/sys/devices/system/cpu/present')?.trim() ?? ''
   return text.split(',').flatMap(range => {
     const [first, last] = range.split('-').map(Number)

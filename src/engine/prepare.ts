@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { statSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import type { Digest } from '../model/digest.ts'
@@ -8,6 +7,7 @@ import type { ImageConfig } from '../model/image.ts'
 import type { LaunchSpec, RootfsSource } from '../model/launch.ts'
 import type { RunOptions } from '../model/run-options.ts'
 import { canHoldUpper, canIdmap, filesystemOf, overlayTakesIdmapped } from '../overlayfs/support.ts'
+import { randomId } from '../syscall/random.ts'
 import { readInLayers } from '../rootfs/lookup.ts'
 import { resolveUser } from '../rootfs/user.ts'
 import { makeConfig } from '../spec/make.ts'
@@ -76,7 +76,7 @@ export function prepareContainer(
   options: RunOptions,
 ): PreparedContainer {
   const facts = hostFacts()
-  const id = randomBytes(32).toString('hex')
+  const id = randomId()
   const name = options.name === undefined ? defaultName(id) : checkName(options.name)
   const warnings: string[] = []
   const ownUser = decideUserNamespace(source, paths, options, facts, warnings)

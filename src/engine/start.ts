@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { Plan } from '../model/step.ts'
 import type { LaunchSpec } from '../model/launch.ts'
@@ -42,7 +43,6 @@ export function startContainer(paths: EnginePaths, prepared: PreparedContainer, 
     const complete: LaunchSpec = cgroup === undefined ? spec : { ...spec, cgroup }
     record = recordOf(prepared, options.run, complete, idRange)
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
-    writeRecord(held.directory, record)
     const plan = withLock(compile(complete))
     const launched = launch(plan, {
       title: `tscrun: ${prepared.name}`,
@@ -99,6 +99,8 @@ function recordOf(prepared: PreparedContainer, run: RunOptions, spec: LaunchSpec
 async function seeToTheEnd(paths: EnginePaths, held: HeldContainer, record: ContainerRecord, launched: Launched): Promise<ContainerExit> {
   let startedMs: number | undefined
   try {
+    // Beside the start, not before it: a container without a record is a leftover, whose cgroup is found by its id.
+    writeRecord(held.directory, record)
     const { pid, startTime } = await launched.started
     startedMs = Date.now()
     writeLiveState(paths, { version: 1, id: held.id, pid, startTime, startedMs })
@@ -107,6 +109,7 @@ async function seeToTheEnd(paths: EnginePaths, held: HeldContainer, record: Cont
     settle(paths, held, record, { ...exitRecord(exit), startedMs })
     return exit
   } catch (error) {
+    launched.signal(constants.signals.SIGKILL)
     await launched.released
     settle(paths, held, record, {
       exitCode: 125,

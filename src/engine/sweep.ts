@@ -2,6 +2,7 @@ import { closeSync, readdirSync, readlinkSync, rmSync, unlinkSync } from 'node:f
 import { join } from 'node:path'
 import { removeCgroup } from '../cgroups/remove.ts'
 import { errnoOf } from '../model/errors.ts'
+import { cgroupOf } from './cgroup.ts'
 import { killProcess } from '../syscall/process.ts'
 import { containerIds, deleteContainer, finishContainer, type HeldContainer, liveIds, lockDirectory, readLiveState, readRecord } from './containers.ts'
 import type { EnginePaths } from './paths.ts'
@@ -30,7 +31,7 @@ async function sweepOne(paths: EnginePaths, id: string, wasLive: boolean): Promi
   // Without a record it was never finished being made.
   const doomed = record === undefined || record.remove
   if (!doomed && !wasLive) return closeSync(lockFd)
-  await endProcesses(paths, id, record?.cgroup)
+  await endProcesses(paths, id, record === undefined ? cgroupOf(id) : record.cgroup)
   if (doomed) return deleteContainer(paths, held, record)
   finishContainer(paths, held, record, {
     exitCode: 137,

@@ -144,6 +144,6 @@ export interface Plan {
 }
 
 /** Meeting points of the two columns. */
-export const MEETING = { cloned: 1, mapped: 2, mounted: 3, start: 4 } as const
+export const MEETING = { mapped: 1, ready: 2 } as const
 /** Kinds of `target`; `same` makes what `like` is, directory or file. */
 export const TARGET = { directory: 0, file: 1, plainDirectory: 2, same: 3 } as const

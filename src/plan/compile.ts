@@ -38,7 +38,7 @@ export function compile(spec: LaunchSpec): Plan {
   const devptsIndex = config.mounts?.findIndex(mount => mount.type === 'devpts') ?? -1
   const owner = { uid: process.user.uid, hostUid: hostUid(process.user.uid), hostGid: hostGid(process.user.gid) }
   const stdio = stdioSteps(spec, owner, devptsIndex < 0 ? undefined : `fd:mount${devptsIndex}`)
-  const files = fileSteps(spec.files, root)
+  const files = fileSteps(spec.files, { ...root, attachAt: ATTACH_AT })
 
   const parent: Step[] = [
     { op: 'umask', mask: 0 },
@@ -50,29 +50,31 @@ export function compile(spec: LaunchSpec): Plan {
     cloneStep(selection, spec.cgroup === undefined ? 'none' : 'fd:cgroup'),
     ...stdio.release,
     ...mappingSteps(config, selection),
-    ...cgroup.delegate,
+    ...files.parent,
     // The id-mapped view of the layers needs the child's user namespace, so the tree is made after the clone.
     ...(spec.rootfs.kind === 'overlay'
-      ? [...overlaySteps(spec.rootfs, { directory: spec.directory, kernel: spec.kernel, ...root }), ...leavePrivateMounts()]
+      ? overlaySteps(spec.rootfs, { directory: spec.directory, kernel: spec.kernel, ...root })
       : directorySteps(spec.rootfs)),
     { op: 'send_fd', fd: 'fd:rootfs' },
     ...(devMount === undefined ? [] : devSteps(config, devMount.options ?? [], { ...root, hostUid, hostGid })),
     ...(devMount === undefined ? [] : [{ op: 'send_fd', fd: 'fd:dev' } as const]),
-    ...files.parent,
     ...mounts.parent,
     ...stdio.receive,
-    { op: 'wait', point: MEETING.mounted },
+    // The child has all it needs to go on; what costs time but is needed only before the command runs is done beside it.
+    ...cgroup.guard,
+    ...(spec.rootfs.kind === 'overlay' ? leavePrivateMounts() : []),
+    { op: 'notify', point: MEETING.ready },
   ]
   const child: Step[] = [
     ...birthSteps(config, selection),
     // The container's own processes may not trace us, nor read our descriptors (CVE-2016-9962).
     { op: 'prctl', option: PR.SET_DUMPABLE, arg2: 0, arg3: 0, arg4: 0, arg5: 0, about: 'become non-dumpable' },
     { op: 'umask', mask: 0 },
+    ...mounts.early,
+    ...files.receive,
     { op: 'recv_fd', fd: 'fd:rootfs' },
     { op: 'move_mount', mount: 'fd:rootfs', dir: 'cwd', path: ATTACH_AT, about: 'place the root filesystem' },
     ...(devMount === undefined ? [] : [{ op: 'recv_fd', fd: 'fd:dev' } as const]),
-    // The files' mounts come before the user's, which may cover them, but must lie on the root.
-    ...files.receive,
     ...mounts.child,
     ...files.place,
     ...stdio.open,
@@ -83,7 +85,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...(devMount === undefined ? [] : removeEmptyDirectory()),
     ...readonlyRoot(spec),
     { op: 'pivot_root', root: 'fd:rootfs', about: 'make the root filesystem the root' },
-    { op: 'notify', point: MEETING.mounted },
+    { op: 'wait', point: MEETING.ready },
     ...stdio.place,
     ...processSteps(spec, process),
   ]

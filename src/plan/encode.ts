@@ -1,4 +1,4 @@
-import { COLUMN_NAMES, ERRNO, OPS, type FdSlot, type FieldKind, type Plan, type Pump, type Step } from '../model/step.ts'
+import { COLUMN_NAMES, ERRNO, OPS, type FdSlot, type FieldKind, type OpName, type Plan, type Pump, type Step } from '../model/step.ts'
 
 /** PLAN_MAGIC, flags and sizes of native/plan.h. */
 const MAGIC = 0x31525354
@@ -38,6 +38,18 @@ export function encodePlan(plan: Plan, options: EncodeOptions): Buffer {
   return writer.finish(header)
 }
 
+const FIELDS = new Map<OpName, readonly (readonly [field: string, kind: FieldKind])[]>()
+
+/** The fields of an op in order, listed once. */
+function fieldsOf(op: OpName): readonly (readonly [field: string, kind: FieldKind])[] {
+  let fields = FIELDS.get(op)
+  if (fields === undefined) {
+    fields = Object.entries<FieldKind>(OPS[op].fields)
+    FIELDS.set(op, fields)
+  }
+  return fields
+}
+
 class Writer {
   readonly slots = new Map<string, number>()
   #bytes = Buffer.alloc(16 * 1024)
@@ -73,7 +85,7 @@ class Writer {
     const op = OPS[step.op]
     const head = this.reserve(STEP_BYTES)
     const values = step as unknown as Readonly<Record<string, never>>
-    for (const [field, kind] of Object.entries<FieldKind>(op.fields)) this.#argument(kind, values[field] as never)
+    for (const [field, kind] of fieldsOf(step.op)) this.#argument(kind, values[field] as never)
     this.#bytes.writeUInt16LE(op.code, head)
     const tolerated = step.tolerate ?? []
     if (tolerated.length > 3) throw new RangeError('plan: at most three errnos are tolerated')
@@ -91,18 +103,15 @@ class Writer {
         this.#number(this.slot(value, kind))
         return
       case 's':
-        this.#bytesWithLength(text(value))
+        this.#text(value)
         return
       case 'b':
-        this.#bytesWithLength(Buffer.from(value))
+        if (typeof value === 'string') this.#blob(Buffer.from(value))
+        else this.#blob(value)
         return
-      case 'v': {
-        const list = value as readonly string[]
-        const count = Buffer.alloc(8)
-        count.writeUInt32LE(list.length)
-        this.#bytesWithLength(Buffer.concat([count, ...list.map(item => text(`${item}\0`, 1))]))
+      case 'v':
+        this.#list(value)
         return
-      }
       default:
         kind satisfies never
     }
@@ -111,14 +120,33 @@ class Writer {
   #number(value: number | bigint): void {
     // First the room: it may move the bytes.
     const at = this.reserve(8)
-    this.#bytes.writeBigUInt64LE(BigInt(value), at)
+    if (typeof value === 'bigint' || value > 0xffffffff) this.#bytes.writeBigUInt64LE(BigInt(value), at)
+    else this.#bytes.writeUInt32LE(value, at) // the upper half is zero; what is no number is refused
   }
 
-  /** Length, bytes, at least one NUL, padding to 8. */
-  #bytesWithLength(bytes: Uint8Array): void {
+  /** Length, text, at least one NUL, padding to 8. A NUL inside would cut the text short in C: refused. */
+  #text(text: string): void {
+    if (text.includes('\0')) throw new RangeError(`plan: a NUL byte in ${JSON.stringify(text)}`)
+    const length = Buffer.byteLength(text)
+    this.#number(length)
+    const at = this.reserve((length + 8) & ~7)
+    this.#bytes.write(text, at)
+  }
+
+  #blob(bytes: Uint8Array): void {
     this.#number(bytes.length)
     const at = this.reserve((bytes.length + 8) & ~7)
     this.#bytes.set(bytes, at)
+  }
+
+  /** Length, count, the texts with a NUL behind each. */
+  #list(texts: readonly string[]): void {
+    if (texts.some((text) => text.includes('\0'))) throw new RangeError('plan: a NUL byte in a list of texts')
+    const joined = texts.map((text) => `${text}\0`).join('')
+    const bytes = Buffer.alloc(8 + Buffer.byteLength(joined))
+    bytes.writeUInt32LE(texts.length)
+    bytes.write(joined, 8)
+    this.#blob(bytes)
   }
 
   pump(pump: Pump): void {
@@ -132,12 +160,4 @@ class Writer {
     header.forEach((value, index) => this.#bytes.writeUInt32LE(value >>> 0, 4 * index))
     return this.#bytes.subarray(0, this.#at)
   }
-}
-
-/** A NUL inside would cut the text short in C: refused. */
-function text(value: string, allowedNuls = 0): Buffer {
-  const bytes = Buffer.from(value)
-  const first = bytes.indexOf(0)
-  if (first >= 0 && first < bytes.length - allowedNuls) throw new RangeError(`plan: a NUL byte in ${JSON.stringify(value)}`)
-  return bytes
 }

@@ -46,7 +46,7 @@ export function callOf(step: Step): string {
   return CALLS[step.op] ?? step.op
 }
 
-const MEETINGS = ['', 'cloned', 'mapped', 'mounted', 'start']
+const MEETINGS = ['', 'mapped', 'ready']
 const OCTAL = new Set(['mode', 'mask'])
 const HEX = new Set(['flags', 'set', 'clear', 'attributes', 'propagation', 'at', 'resolve', 'effective', 'permitted', 'inheritable', 'keep', 'raise', 'type'])
 

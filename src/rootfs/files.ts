@@ -1,5 +1,5 @@
 import type { LaunchSpec } from '../model/launch.ts'
-import { MS, OPEN_TREE_CLONE } from '../model/linux.ts'
+import { FSCONFIG, MOUNT_ATTR, OPEN_TREE_CLONE } from '../model/linux.ts'
 import { TARGET, type FdSlot, type Step } from '../model/step.ts'
 
 export interface FileSteps {
@@ -8,27 +8,46 @@ export interface FileSteps {
   readonly place: readonly Step[]
 }
 
-/** /etc/hosts and its kin: written into the container's directory, owned by its root, bound into place. */
-export function fileSteps(files: LaunchSpec['files'], owner: { rootUid: number; rootGid: number }): FileSteps {
-  const parent: Step[] = []
-  const receive: Step[] = []
-  const place: Step[] = []
-  for (const [index, file] of files.entries()) {
-    const slot: FdSlot = `fd:file${index}`
-    const target: FdSlot = `fd:filetarget${index}`
+interface FileOwner {
+  readonly rootUid: number
+  readonly rootGid: number
+  /** Where the child attaches their filesystem, under the root: before Linux 6.15 only what is attached can be cloned. */
+  readonly attachAt: string
+}
+
+/** /etc/hosts and its kin: made in a small filesystem in memory, owned by the container's root, bound into place. */
+export function fileSteps(files: LaunchSpec['files'], owner: FileOwner): FileSteps {
+  if (files.length === 0) return { parent: [], receive: [], place: [] }
+  const set = (key: string, value: string): Step => ({ op: 'fsconfig', fs: 'fd:filesfs', command: FSCONFIG.SET_STRING, key, value })
+  const parent: Step[] = [
+    { op: 'fsopen', fs: 'fd:filesfs', type: 'tmpfs' },
+    set('source', 'tmpfs'),
+    // What the container appends to them is bounded.
+    set('size', '1m'),
+    set('uid', String(owner.rootUid)),
+    set('gid', String(owner.rootGid)),
+    { op: 'fsconfig', fs: 'fd:filesfs', command: FSCONFIG.CMD_CREATE, key: '', value: '', about: 'make the filesystem for /etc/hosts and its kin' },
+    { op: 'fsmount', mount: 'fd:files', fs: 'fd:filesfs', attributes: MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC },
+  ]
+  for (const file of files) {
     parent.push(
-      { op: 'create_file', dir: 'fd:directory', path: file.name, mode: 0o644, bytes: file.content, about: `write ${file.target}` },
-      { op: 'chown', dir: 'fd:directory', path: file.name, uid: owner.rootUid, gid: owner.rootGid },
-      { op: 'open_tree', fd: slot, dir: 'fd:directory', path: file.name, flags: OPEN_TREE_CLONE },
-      { op: 'mount_setattr', mount: slot, at: 0, set: 0, clear: 0, propagation: MS.PRIVATE, userns: 'none' },
-      { op: 'send_fd', fd: slot },
-    )
-    receive.push({ op: 'recv_fd', fd: slot })
-    const about = `place ${file.target}`
-    place.push(
-      { op: 'target', fd: target, root: 'fd:rootfs', path: file.target, kind: TARGET.file, mode: 0o644, like: 'none', about },
-      { op: 'move_mount', mount: slot, dir: target, path: '', about },
+      { op: 'create_file', dir: 'fd:files', path: file.name, mode: 0o644, bytes: file.content, about: `write ${file.target}` },
+      { op: 'chown', dir: 'fd:files', path: file.name, uid: owner.rootUid, gid: owner.rootGid },
     )
   }
+  parent.push({ op: 'send_fd', fd: 'fd:files' })
+  const place = files.flatMap((file, index): Step[] => {
+    const [slot, target]: [FdSlot, FdSlot] = [`fd:file${index}`, `fd:filetarget${index}`]
+    const about = `place ${file.target}`
+    return [
+      { op: 'open_tree', fd: slot, dir: 'fd:files', path: file.name, flags: OPEN_TREE_CLONE },
+      { op: 'target', fd: target, root: 'fd:rootfs', path: file.target, kind: TARGET.file, mode: 0o644, like: 'none', about },
+      { op: 'move_mount', mount: slot, dir: target, path: '', about },
+    ]
+  })
+  const receive: Step[] = [
+    { op: 'recv_fd', fd: 'fd:files' },
+    { op: 'move_mount', mount: 'fd:files', dir: 'cwd', path: owner.attachAt, about: 'keep the filesystem of /etc/hosts at hand' },
+  ]
   return { parent, receive, place }
 }

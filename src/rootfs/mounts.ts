@@ -6,6 +6,9 @@ import { parseMountOptions, type ParsedOptions } from './mount-options.ts'
 /** The two sides of a container's mounts: what the stage must prepare, in the order the child receives it. */
 export interface MountSteps {
   readonly parent: readonly Step[]
+  /** Child, while the stage still builds the root: filesystems that need nothing of it. */
+  readonly early: readonly Step[]
+  /** Child, once the root is there. */
   readonly child: readonly Step[]
 }
 
@@ -23,6 +26,7 @@ export interface MountContext {
 /** Every mount of the config, in its order (config.md: "MUST mount entries in the listed order"). */
 export function mountSteps(config: OciConfig, context: MountContext): MountSteps {
   const parent: Step[] = []
+  const early: Step[] = []
   const child: Step[] = []
   for (const [index, mount] of (config.mounts ?? []).entries()) {
     const made = context.prepared.get(mount.destination)
@@ -38,11 +42,11 @@ export function mountSteps(config: OciConfig, context: MountContext): MountSteps
       parent.push(...hostsOwn(type, options, slot), { op: 'send_fd', fd: slot })
       child.push({ op: 'recv_fd', fd: slot })
     } else {
-      child.push(...freshSteps(mount, type, options, slot, index))
+      early.push(...freshSteps(mount, type, options, slot, index))
     }
     child.push(...placeSteps(mount, type, slot, index))
   }
-  return { parent, child }
+  return { parent, early, child }
 }
 
 function fsTypeOf(mount: OciMount): string {

@@ -63,7 +63,7 @@ function probePlan({ firstId, idmap }: ProbeOptions): Plan {
     ...(firstId === undefined ? [] : user),
     { op: 'notify', point: MEETING.mapped },
     ...(idmap === undefined ? [] : shifted),
-    { op: 'notify', point: MEETING.start },
+    { op: 'notify', point: MEETING.ready },
   ]
   const child: Step[] = [
     { op: 'wait', point: MEETING.mapped },
@@ -71,7 +71,7 @@ function probePlan({ firstId, idmap }: ProbeOptions): Plan {
       ? []
       : [{ op: 'set_ids', uid: 0, gid: 0, about: 'become root of the user namespace' } as const]),
     { op: 'unshare', flags: CLONE.NEWCGROUP, about: 'make the cgroup namespace' },
-    { op: 'wait', point: MEETING.start },
+    { op: 'wait', point: MEETING.ready },
   ]
   return { parent, child, teardown: [], pumps: [], inherited: [] }
 }
