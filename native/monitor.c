@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -35,11 +34,10 @@ static void kill_container(struct run *run)
 }
 
 /* Field 22 of /proc/PID/stat: with the pid it names a process for ever (proc_pid_stat(5)). */
-static uint64_t start_time(pid_t pid)
+static uint64_t start_time(struct run *run)
 {
-	char path[64], text[1024];
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-	cleanup_close fd = open(path, O_RDONLY | O_CLOEXEC);
+	char text[1024];
+	cleanup_close fd = open_of_init(run, "stat", O_RDONLY);
 	ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
 	if (got <= 0)
 		return 0;
@@ -101,7 +99,7 @@ static void watch(struct run *run)
 			continue; /* EINTR: stopped and continued */
 		if (watched[WATCH_SYNC].revents) {
 			/* Its end closes with the exec. */
-			tell(run, MSG_STARTED, 0, (uint64_t)run->init, start_time(run->init));
+			tell(run, MSG_STARTED, 0, (uint64_t)run->init, start_time(run));
 			watched[WATCH_SYNC].fd = -1;
 		}
 		if (watched[WATCH_CONTROL].revents && !on_control(run)) {

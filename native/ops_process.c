@@ -8,7 +8,6 @@
 #include <linux/close_range.h>
 #include <net/if.h>
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -33,8 +32,24 @@ int op_setns(struct run *run, const struct arg *args)
 	return setns(args[0].fd, (int)args[1].u) < 0 ? -errno : 0;
 }
 
-/* A file below /proc/<init>, after making sure that /proc is a procfs. */
-static int open_of_init(struct run *run, const char *name, int flags)
+/* `<pid>/<name>`, without the weight of printf(3). */
+static int name_of_init(char *out, size_t size, pid_t pid, const char *name)
+{
+	char digits[16];
+	size_t count = 0, length = strlen(name);
+	for (unsigned rest = (unsigned)pid; rest || !count; rest /= 10)
+		digits[count++] = (char)('0' + rest % 10);
+	if (count + 1 + length + 1 > size)
+		return -1;
+	while (count)
+		*out++ = digits[--count];
+	*out++ = '/';
+	memcpy(out, name, length + 1);
+	return 0;
+}
+
+/* A file below /proc/<init>, after making sure that /proc is a procfs (CVE-2019-16884). */
+int open_of_init(struct run *run, const char *name, int flags)
 {
 	char path[128];
 	struct statfs info;
@@ -45,7 +60,7 @@ static int open_of_init(struct run *run, const char *name, int flags)
 		errno = ENOTSUP;
 		return -1;
 	}
-	if ((size_t)snprintf(path, sizeof path, "%d/%s", (int)run->init, name) >= sizeof path) {
+	if (name_of_init(path, sizeof path, run->init, name) < 0) {
 		errno = ENAMETOOLONG;
 		return -1;
 	}

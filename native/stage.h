@@ -38,13 +38,12 @@ TSCRUN_OPS(DECLARE_OP)
 #undef DECLARE_OP
 
 int run_column(struct run *run, enum column column);
-int skip_step(struct run *run, const uint8_t **at);
 void tell(struct run *run, uint32_t type, uint32_t error, uint64_t a, uint64_t b);
 void run_init(struct run *run) __attribute__((noreturn));
 int supervise(struct run *run);
-int pump_wait(struct run *run, int *status);
 int store_fd(struct run *run, const struct arg *slot, int fd);
 int cgroup_kill(int cgroup);
+int open_of_init(struct run *run, const char *name, int flags);
 uint64_t now_ns(void);
 
 void close_fd(const int *fd);
