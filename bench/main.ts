@@ -1,0 +1,133 @@
+import { spawnSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpus, release } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { parseArgs } from 'node:util'
+import { packageRoot } from '../src/syscall/package-root.ts'
+import { pull } from './pull.ts'
+import { formatGoals, formatGroup, goals } from './report.ts'
+import {
+  type Contest,
+  type Group,
+  inProcess,
+  type Library,
+  longestBlock,
+  oneShot,
+  parallel,
+  prepareContest,
+  type Stage,
+} from './starts.ts'
+
+// npm run bench: compares tscrun with Debian's runtimes in one run, and keeps what was measured in bench/results.
+const USAGE = `npm run bench -- [--quick] [--only GROUP[,GROUP...]] [--no-save]
+groups: one-shot, in-process, block, parallel, pull`
+
+const ROUNDS = {
+  quick: { oneShot: 8, inProcess: 30, block: 10, parallel: 1, pull: 1, files: 20_000, fileBytes: 2048 },
+  full: { oneShot: 50, inProcess: 300, block: 50, parallel: 5, pull: 5, files: 24_000, fileBytes: 19_000 },
+} as const
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: 'boolean' },
+      only: { type: 'string' },
+      'no-save': { type: 'boolean' },
+      help: { type: 'boolean' },
+    },
+  })
+  if (values.help === true) {
+    console.log(USAGE)
+    return
+  }
+  const rounds = ROUNDS[values.quick === true ? 'quick' : 'full']
+  const only = values.only?.split(',')
+  const root = packageRoot()
+  // On the disk that stores lie on: /tmp may be memory.
+  const work = mkdtempSync('/var/tmp/tscrun-bench-')
+  // Root of a user namespace is nobody here, and must reach its root filesystem.
+  chmodSync(work, 0o711)
+  try {
+    const library = (await import(pathToFileURL(join(root, 'dist/index.js')).href)) as Library
+    const stage: Stage = { root, work, library }
+    const contest = await prepareContest(stage)
+    for (const line of contest.skipped) console.error(`bench: without ${line}`)
+    const groups: Group[] = []
+    for (const [name, measureGroup] of measurements(stage, contest, rounds)) {
+      if (only !== undefined && !only.includes(name)) continue
+      const group = await measureGroup()
+      console.log(formatGroup(group))
+      groups.push(group)
+    }
+    const list = goals(groups, values.quick !== true)
+    console.log(formatGoals(list))
+    if (values['no-save'] !== true)
+      save(root, { quick: values.quick === true, skipped: contest.skipped, groups, goals: list })
+  } finally {
+    rmSync(work, { recursive: true, force: true })
+  }
+}
+
+type Measurement = readonly [name: string, measure: () => Promise<Group>]
+
+function measurements(stage: Stage, contest: Contest, rounds: (typeof ROUNDS)['quick' | 'full']): Measurement[] {
+  return [
+    ['one-shot', () => oneShot(stage, contest, rounds.oneShot)],
+    ['in-process', () => inProcess(contest, rounds.inProcess)],
+    ['block', () => longestBlock(contest, rounds.block)],
+    ['parallel', () => parallel(contest, rounds.parallel)],
+    ['pull', () => pull(stage, contest, { rounds: rounds.pull, files: rounds.files, fileBytes: rounds.fileBytes })],
+  ]
+}
+
+interface Results {
+  readonly quick: boolean
+  readonly skipped: readonly string[]
+  readonly groups: readonly Group[]
+  readonly goals: readonly object[]
+}
+
+/** One file a run: raw samples in milliseconds, and what they were taken on. */
+function save(root: string, { groups, ...rest }: Results): void {
+  const text = (program: string, ...args: string[]): string =>
+    spawnSync(program, args, { cwd: root, encoding: 'utf8' }).stdout?.trim() ?? ''
+  const commit = text('git', 'rev-parse', '--short', 'HEAD')
+  const changed = text('git', 'status', '--porcelain', '--', 'src', 'native', 'scripts', 'bin') !== ''
+  const date = new Date().toISOString()
+  const machine = {
+    cpu: cpus()[0]?.model,
+    cpus: cpus().length,
+    memoryKib: Number(/^MemTotal:\s+(\d+)/.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1]),
+    kernel: release(),
+    load: readFileSync('/proc/loadavg', 'utf8').trim(),
+    node: process.version,
+    crun: text('crun', '--version').split('\n')[0],
+    runc: text('runc', '--version').split('\n')[0],
+    podman: text('podman', '--version'),
+    skopeo: text('skopeo', '--version'),
+    umoci: text('umoci', '--version'),
+  }
+  const rounded = groups.map((group) => ({
+    ...group,
+    rows: group.rows.map(({ name, samples }) => ({
+      name,
+      samples: samples.map((sample) => Math.round(sample * 1000) / 1000),
+    })),
+  }))
+  const directory = join(root, 'bench/results')
+  mkdirSync(directory, { recursive: true })
+  const path = join(
+    directory,
+    `${date.slice(0, 10)}-${commit}${changed ? '-changed' : ''}${rest.quick ? '-quick' : ''}.json`,
+  )
+  // A line a row: small, and readable as a diff.
+  const json = JSON.stringify({ date, commit, changed, machine, ...rest, groups: rounded }, undefined, 1)
+  writeFileSync(
+    path,
+    `${json.replaceAll(/\[\s+(-?[\d.,\s]+?)\s+\]/g, (_, list: string) => `[${list.replaceAll(/\s+/g, ' ')}]`)}\n`,
+  )
+  console.log(`kept in ${path.slice(root.length + 1)}`)
+}
+
+await main()

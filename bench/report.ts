@@ -1,0 +1,68 @@
+import { percentile, p50 } from './measure.ts'
+import { type Group, median } from './starts.ts'
+
+/** What PERFORMANCE goals ask of one run; `bound` is in the unit of `actual`. */
+export interface Goal {
+  readonly text: string
+  readonly actual: number
+  readonly bound: number
+}
+
+/** Each row with p50, p90, and how much of its p50 the subject needs. */
+export function formatGroup({ title, rows, subject }: Group): string {
+  const width = Math.max(...rows.map(({ name }) => name.length), 30)
+  const own = p50(rows.find(({ name }) => name === subject)?.samples ?? [])
+  const head = `${title}\n${''.padEnd(width)}${'p50'.padStart(10)}${'p90'.padStart(10)}${'n'.padStart(6)}   ${subject} / this`
+  const lines = rows.map(({ name, samples }) => {
+    const ratio = name === subject ? '' : (own / p50(samples)).toFixed(2)
+    return `${name.padEnd(width)}${number(p50(samples))}${number(percentile(samples, 0.9))}${String(samples.length).padStart(6)}   ${ratio}`
+  })
+  return `${[head, ...lines.map((line) => line.trimEnd())].join('\n')}\n`
+}
+
+function number(value: number): string {
+  return value.toFixed(value < 100 ? 2 : 0).padStart(10)
+}
+
+/** The goals that these groups can tell about; `full` where the image of the pull is as large as the goal's. */
+export function goals(groups: readonly Group[], full: boolean): Goal[] {
+  const group = (name: string): Group | undefined => groups.find((candidate) => candidate.name === name)
+  const [one, resident, block, many, pulled] = ['one-shot', 'in-process', 'block', 'parallel', 'pull'].map(group)
+  const run = median(one, 'tscrun run --rm')
+  const node = median(one, 'node -e 0')
+  const own = median(resident, 'tscrun in process')
+  const list: Goal[] = [
+    { text: 'one-shot run: bare node + 8 ms', actual: run, bound: node + 8 },
+    { text: 'one-shot run: 25 ms (at least)', actual: run, bound: 25 },
+    { text: 'one-shot run: 1/4 of podman', actual: run / median(one, 'podman'), bound: 1 / 4 },
+    { text: 'one-shot run: 1/3 of podman (at least)', actual: run / median(one, 'podman'), bound: 1 / 3 },
+    { text: 'version: bare node + 4 ms', actual: median(one, 'tscrun version'), bound: node + 4 },
+    { text: 'run in process: 2 ms', actual: own, bound: 2 },
+    { text: 'run in process: 3 ms (at least)', actual: own, bound: 3 },
+    { text: 'run in process: 1/3 of crun', actual: own / median(resident, 'crun'), bound: 1 / 3 },
+    { text: 'run in process: ahead of crun (at least)', actual: own / median(resident, 'crun'), bound: 1 },
+    { text: 'longest block of the event loop: 1 ms', actual: median(block, 'tscrun in process'), bound: 1 },
+    { text: '100 starts one-shot: 1300 ms', actual: median(many, 'tscrun run --rm'), bound: 1300 },
+    { text: '100 starts in process: 200 ms', actual: median(many, 'tscrun in process'), bound: 200 },
+    {
+      text: '100 starts in process: ahead of crun',
+      actual: median(many, 'tscrun in process') / median(many, 'crun'),
+      bound: 1,
+    },
+    ...(full ? [{ text: 'pull and unpack: 1600 ms', actual: median(pulled, 'tscrun pull'), bound: 1600 }] : []),
+    {
+      text: 'pull and unpack: ahead of podman',
+      actual: median(pulled, 'tscrun pull') / median(pulled, 'podman pull'),
+      bound: 1,
+    },
+  ]
+  return list.filter(({ actual, bound }) => !Number.isNaN(actual) && !Number.isNaN(bound))
+}
+
+export function formatGoals(list: readonly Goal[]): string {
+  const lines = list.map(({ text, actual, bound }) => {
+    const verdict = actual <= bound ? 'met' : 'missed'
+    return `${verdict.padEnd(8)}${text.padEnd(44)}${number(actual)}  (<= ${bound.toFixed(2)})`
+  })
+  return `goals\n${lines.join('\n')}\n`
+}
