@@ -1,5 +1,6 @@
+import { accessSync, constants as access } from 'node:fs'
 import { constants } from 'node:os'
-import { TscrunError } from '../model/errors.ts'
+import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { RunOptions } from '../model/run-options.ts'
 import type { Stdio } from '../model/launch.ts'
 import { openImageStore } from '../images/store.ts'
@@ -96,19 +97,28 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
       return formatPlan(compile(cgroup === undefined ? spec : { ...spec, cgroup }))
     },
     pull: (reference, pull) => pullVerb(store, reference, pull),
-    images: async () => imageSummaries(store),
-    removeImage: async (reference, { force }) => removeImageVerb(paths, store, reference, force),
+    images: async () => {
+      requireReadable(paths)
+      return imageSummaries(store)
+    },
+    removeImage: async (reference, { force }) => {
+      requireReadable(paths)
+      return removeImageVerb(paths, store, reference, force)
+    },
     ps: async ({ all, filter = {} }) => {
+      requireReadable(paths)
       await sweep(paths, 'all')
       return viewContainers(paths)
         .filter((view) => (all || view.status === 'running') && matchesFilter(summarize(view), filter, view.record.imageId))
         .map(summarize)
     },
     remove: async (idOrName, { force }) => {
+      requireReadable(paths)
       await sweep(paths, 'live')
       return removeContainer(paths, idOrName, force)
     },
     inspect: async (idOrName, type) => {
+      requireReadable(paths)
       const container = type === 'image' ? undefined : tryFindContainer(paths, idOrName)
       if (container !== undefined) return inspectContainer(paths, container)
       const image = type === 'container' ? undefined : store.find(idOrName)
@@ -116,7 +126,10 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
       if (type === 'container') return inspectContainer(paths, findContainer(paths, idOrName))
       throw noSuch(idOrName, type)
     },
-    info: async () => engineInfo(paths, viewContainers(paths), store.list()),
+    info: async () => {
+      requireReadable(paths)
+      return engineInfo(paths, viewContainers(paths), store.list())
+    },
     doctor: async () => (await import('./doctor.ts')).runDoctor(hostFacts(), paths),
   }
 }
@@ -132,6 +145,24 @@ function noSuch(name: string, type: 'image' | undefined): TscrunError {
 /** The streams of a run on the caller's own descriptors. */
 function callerStreams(run: RunOptions): Stdio {
   return { kind: run.tty === true ? 'terminal' : 'copied', interactive: run.interactive === true }
+}
+
+/** Whoever may not read the store is told so before half of it is read. */
+function requireReadable(paths: EnginePaths): void {
+  if (hostFacts().euid === 0) return
+  for (const path of [paths.root, paths.runRoot]) {
+    try {
+      accessSync(path, access.R_OK | access.X_OK)
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') continue
+      throw new TscrunError('PERMISSION_DENIED', `read the store ${path}: permission denied (EACCES)`, {
+        errno: 'EACCES',
+        subject: path,
+        hint: 'run it with sudo, or choose a store of your own with --root and --runroot',
+        cause: error,
+      })
+    }
+  }
 }
 
 /** What still needs root says so in one line. */
