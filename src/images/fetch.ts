@@ -56,6 +56,25 @@ export async function fetchImage(
   reference: Reference,
   options: PullImageOptions,
 ): Promise<StoredImage> {
+  try {
+    return await fetchHolding(store, reference, options)
+  } catch (error) {
+    // What came before the refusal is of no use to anybody; what an interruption left is, to the next try.
+    if (error instanceof TscrunError && REFUSALS.has(error.code)) await store.collect()
+    throw error
+  }
+}
+
+/** Failures that another try meets again. */
+const REFUSALS: ReadonlySet<string> = new Set([
+  'INVALID_IMAGE',
+  'DIGEST_MISMATCH',
+  'LIMIT_EXCEEDED',
+  'WRONG_PLATFORM',
+  'NO_SPACE',
+])
+
+async function fetchHolding(store: ImageStore, reference: Reference, options: PullImageOptions): Promise<StoredImage> {
   // The first failure of one part ends the others.
   const stop = new AbortController()
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal])
@@ -67,6 +86,7 @@ export async function fetchImage(
     options.onProgress?.({ type: 'resolved', reference: name, digest: image.resolved })
     sweepWork(store.paths, new Set(image.layers.map((layer) => hexOf(layer.blob.digest))))
     const facts = await fetchLayers(store, client, image.layers, options, { signal, stop })
+    checkSize(sum(facts), options)
     const { manifest, config, id } = image
     const record = { id, manifest, config, chain: image.layers.map((layer) => layer.chainId), size: sum(facts) }
     const fresh = store.resolvedDigest(name) !== image.resolved
@@ -82,6 +102,14 @@ export async function fetchImage(
 
 function sum(facts: readonly LayerFacts[]): number {
   return facts.reduce((total, { bytes }) => total + bytes, 0)
+}
+
+/** Each layer has kept the limit; all of them together must as well. */
+function checkSize(bytes: number, { maxUnpackBytes = DEFAULT_MAX_BYTES }: PullImageOptions): void {
+  if (bytes <= maxUnpackBytes) return
+  throw new TscrunError('LIMIT_EXCEEDED', `unpack image: ${bytes} bytes, more than ${maxUnpackBytes}`, {
+    hint: 'allow more with --max-unpack-size if you trust the image',
+  })
 }
 
 function abortedError(signal: AbortSignal | undefined): TscrunError | undefined {

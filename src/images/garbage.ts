@@ -1,9 +1,8 @@
-import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { hexOf } from '../model/digest.ts'
 import { parseManifest } from './documents.ts'
-import { listDirectory, readIfThere, TEMPORARY_FILE } from './files.ts'
+import { listDirectory, readIfThere, TEMPORARY_FILE, uniqueWord } from './files.ts'
 import { readIndex } from './index-file.ts'
 import { blobPath, type StorePaths } from './layout.ts'
 import { tryLock } from './lock.ts'
@@ -59,7 +58,7 @@ function addManifest(paths: StorePaths, digest: string, blobs: Set<string>, dept
 
 /** Takes a layer's tree out of sight at once, then deletes it: a crash between leaves work for the next sweep. */
 export function discardTree(paths: StorePaths, tree: string): void {
-  const doomed = join(paths.work, `${DOOMED}${randomBytes(8).toString('hex')}`)
+  const doomed = join(paths.work, `${DOOMED}${uniqueWord()}`)
   fs.renameSync(tree, doomed)
   removeTree(doomed, paths.work)
 }

@@ -13,7 +13,7 @@ export interface PullImageOptions {
   readonly tlsVerify?: boolean
   readonly onProgress?: (event: PullProgress) => void
   readonly signal?: AbortSignal
-  /** Most bytes of files a layer may unpack to; 1 TiB without it. */
+  /** Most bytes of files the image may unpack to; 1 TiB without it. */
   readonly maxUnpackBytes?: number
   /** Layers that are fetched and unpacked at once. */
   readonly parallel?: number

@@ -1,4 +1,3 @@
-import { basename } from 'node:path'
 import type { ChainId, Digest } from '../model/digest.ts'
 import type { Descriptor, ImageConfig } from '../model/image.ts'
 import { readIfThere, writeDurably } from './files.ts'
@@ -35,9 +34,4 @@ export function readRecord(paths: StorePaths, id: Digest): ImageRecord | undefin
   if (stored.version !== VERSION) return undefined
   const { version: _, config, ...rest } = stored
   return { ...rest, config: { ...config, labels: new Map(config.labels) } }
-}
-
-/** The image id in the name of a record's file. */
-export function idOfRecord(path: string): string {
-  return `sha256:${basename(path, '.json')}`
 }

@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import { errnoOf } from '../model/errors.ts'
+import { uniqueWord } from './files.ts'
 
 /** Longest path that surely bears one more component (NAME_MAX 255, PATH_MAX 4096). */
 const SHORT_PATH = 3500
@@ -29,7 +29,7 @@ export function removeTree(tree: string | Buffer, aside: string): void {
 }
 
 function moveAside(path: Buffer, aside: string): Buffer {
-  const branch = Buffer.from(`${aside}/${DOOMED}${randomBytes(8).toString('hex')}`)
+  const branch = Buffer.from(`${aside}/${DOOMED}${uniqueWord()}`)
   fs.renameSync(path, branch)
   return branch
 }

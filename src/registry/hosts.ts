@@ -1,5 +1,3 @@
-import type { Reference } from '../model/reference.ts'
-
 /** Where a registry's API is: Docker Hub's is not at the name it goes by. */
 export function apiHost(registry: string): string {
   return registry === 'docker.io' ? 'registry-1.docker.io' : registry
@@ -9,9 +7,4 @@ export function apiHost(registry: string): string {
 export function isLoopback(hostname: string): boolean {
   const host = hostname.toLowerCase().replace(/^\[|\]$/g, '')
   return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host)
-}
-
-/** `docker.io/library/alpine:3` as a message's subject. */
-export function subjectOf(reference: Pick<Reference, 'registry' | 'repository'>): string {
-  return `${reference.registry}/${reference.repository}`
 }
