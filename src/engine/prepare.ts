@@ -11,6 +11,7 @@ import { randomId } from '../syscall/random.ts'
 import { readInLayers } from '../rootfs/lookup.ts'
 import { resolveUser } from '../rootfs/user.ts'
 import { makeConfig } from '../spec/make.ts'
+import { joinedMappings } from './joined-user.ts'
 import { bindSources, deviceNumbers, resolveDevices } from './devices.ts'
 import { networkFiles } from './files.ts'
 import { hostFacts, nofileHardLimit, presentCpus } from './host.ts'
@@ -79,10 +80,13 @@ export function prepareContainer(
   const id = randomId()
   const name = options.name === undefined ? defaultName(id) : checkName(options.name)
   const warnings: string[] = []
-  const ownUser = decideUserNamespace(source, paths, options, facts, warnings)
+  const asked = options.namespaces?.user
+  const joined = typeof asked === 'object' ? joinedMappings(asked.path) : undefined
+  const ownUser = joined === undefined && decideUserNamespace(source, paths, options, facts, warnings)
+  const shifted = ownUser || joined !== undefined
   const hostname = options.hostname ?? id.slice(0, 12)
   const directory = join(paths.containers, id)
-  const rootfs = rootfsOf(source, paths, options, ownUser, warnings)
+  const rootfs = rootfsOf(source, paths, options, shifted, warnings)
   const account = (path: string): string => readInLayers(source.layers, path, MAX_ACCOUNT_BYTES)?.toString('latin1') ?? ''
   const user = resolveUser(options.user ?? source.config.user, account('/etc/passwd'), account('/etc/group'), options.groupAdd)
   const devices = resolveDevices(options)
@@ -98,8 +102,9 @@ export function prepareContainer(
         name,
         image: source.config,
         args,
-        options: { ...options, volumes: bindSources(options.volumes ?? [], ownUser, facts, dryRun) },
+        options: { ...options, volumes: bindSources(options.volumes ?? [], shifted, facts, dryRun) },
         user,
+        ...(joined === undefined ? {} : { joined }),
         ...(ownUser ? { idRange: idRange ?? { hostId: 0x70000000, size: RANGE_SIZE } } : {}),
         hostname,
         devices,

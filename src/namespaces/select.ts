@@ -16,15 +16,18 @@ export const NAMESPACE_FLAGS = {
 export interface NamespaceSelection {
   readonly fresh: ReadonlySet<NamespaceType>
   readonly joined: readonly (OciNamespace & { readonly path: string })[]
-  /** A user namespace of its own: root in the container is nobody on the host. */
+  /** A user namespace other than the host's, made or joined: root in the container is nobody on the host. */
   readonly ownUser: boolean
+  /** It is joined: the first process enters it, and makes the other namespaces in there. */
+  readonly joinsUser: boolean
 }
 
 export function selectNamespaces(config: OciConfig): NamespaceSelection {
   const all = config.linux?.namespaces ?? []
   const fresh = new Set(all.filter(namespace => namespace.path === undefined).map(namespace => namespace.type))
   const joined = all.filter((namespace): namespace is OciNamespace & { path: string } => namespace.path !== undefined)
-  return { fresh, joined, ownUser: fresh.has('user') }
+  const joinsUser = joined.some((namespace) => namespace.type === 'user')
+  return { fresh, joined, ownUser: fresh.has('user') || joinsUser, joinsUser }
 }
 
 /** The host's id of a container's id. Undefined where the mapping does not cover it; the same id without a mapping. */

@@ -9,12 +9,15 @@ const NOT_BY_CLONE = CLONE.NEWCGROUP | CLONE.NEWTIME
 /** The stage enters what the container joins, so that its child is born there although it could not enter itself. */
 export function joinSteps(selection: NamespaceSelection): Step[] {
   return selection.joined
-    .filter(namespace => namespace.type !== 'user' && namespace.type !== 'mount')
+    .filter((namespace) => namespace.type !== 'mount')
     .flatMap((namespace): Step[] => {
       const slot: FdSlot = `fd:join-${namespace.type}`
       const about = `join the ${namespace.type} namespace ${namespace.path}`
+      const open: Step = { op: 'open', fd: slot, dir: 'cwd', path: namespace.path, flags: O.RDONLY, mode: 0, resolve: 0, about }
+      // The stage stays in the host's, or it could do nothing more for the container.
+      if (namespace.type === 'user') return [{ ...open, fd: 'fd:userns' }]
       return [
-        { op: 'open', fd: slot, dir: 'cwd', path: namespace.path, flags: O.RDONLY, mode: 0, resolve: 0, about },
+        open,
         {
           op: 'setns',
           namespace: slot,
@@ -28,7 +31,8 @@ export function joinSteps(selection: NamespaceSelection): Step[] {
 
 export function cloneStep(selection: NamespaceSelection, cgroup: FdSlot | 'none'): Step {
   let flags = CLONE.NEWNS as number
-  for (const type of selection.fresh) flags |= NAMESPACE_FLAGS[type]
+  // In a joined user namespace the others must be made from within, to belong to it; a pid namespace needs a clone.
+  for (const type of selection.fresh) if (!selection.joinsUser || type === 'pid') flags |= NAMESPACE_FLAGS[type]
   return {
     op: 'clone',
     flags: flags & ~NOT_BY_CLONE,
@@ -41,7 +45,7 @@ export function cloneStep(selection: NamespaceSelection, cgroup: FdSlot | 'none'
 /** What the stage does for its newborn child, before anything is mounted with its ids. */
 export function mappingSteps(config: OciConfig, selection: NamespaceSelection): Step[] {
   const steps: Step[] = []
-  if (selection.ownUser) {
+  if (selection.fresh.has('user')) {
     steps.push(
       { op: 'write_proc', file: 'uid_map', bytes: mapLines(config.linux?.uidMappings ?? []) },
       { op: 'write_proc', file: 'gid_map', bytes: mapLines(config.linux?.gidMappings ?? []) },
@@ -51,14 +55,27 @@ export function mappingSteps(config: OciConfig, selection: NamespaceSelection): 
   const score = config.process?.oomScoreAdj
   // Written here: in the child the right to lower it is lost with the user namespace.
   if (score !== undefined) steps.push({ op: 'write_proc', file: 'oom_score_adj', bytes: String(score) })
-  steps.push({ op: 'open_proc', fd: 'fd:mntns', file: 'ns/mnt' })
+  if (!selection.joinsUser) steps.push({ op: 'open_proc', fd: 'fd:mntns', file: 'ns/mnt' })
   steps.push({ op: 'notify', point: MEETING.mapped })
   return steps
 }
 
-/** The first steps of the newborn: its own session, then root in its user namespace. */
-export function birthSteps(config: OciConfig, selection: NamespaceSelection): Step[] {
+/**
+ * The first steps of the newborn: its own session, then root in its user namespace.
+ *
+ * @param asHostRoot what must be done before a user namespace is joined, while this still is root of the host
+ */
+export function birthSteps(config: OciConfig, selection: NamespaceSelection, asHostRoot: readonly Step[]): Step[] {
   const steps: Step[] = [{ op: 'setsid' }, { op: 'wait', point: MEETING.mapped }]
+  if (selection.joinsUser) {
+    let flags = CLONE.NEWNS as number
+    for (const type of ['network', 'ipc', 'uts'] as const) if (selection.fresh.has(type)) flags |= NAMESPACE_FLAGS[type]
+    steps.push(
+      ...asHostRoot,
+      { op: 'setns', namespace: 'fd:userns', type: CLONE.NEWUSER, about: 'join the user namespace' },
+      { op: 'unshare', flags, about: 'make the namespaces that belong to it' },
+    )
+  }
   if (selection.fresh.has('time')) steps.push(...timeSteps(config))
   if (selection.ownUser) steps.push({ op: 'set_ids', uid: 0, gid: 0, about: 'become root of the user namespace' })
   // Made here, inside the container's cgroup, so that this cgroup is what it sees as `/`.

@@ -34,11 +34,15 @@ export function compile(spec: LaunchSpec): Plan {
   const cgroup = cgroupSteps(spec.cgroup, { ...root, delegate: selection.fresh.has('cgroup') })
   const devMount = config.mounts?.find(mount => mount.destination === '/dev' && mount.type === 'tmpfs')
   const prepared = new Map<string, FdSlot>(devMount === undefined ? [] : [['/dev', 'fd:dev']])
-  const mounts = mountSteps(config, { ownUser: selection.ownUser, fresh: selection.fresh, prepared })
+  const mounts = mountSteps(config, { ...selection, prepared })
   const devptsIndex = config.mounts?.findIndex(mount => mount.type === 'devpts') ?? -1
   const owner = { uid: process.user.uid, hostUid: hostUid(process.user.uid), hostGid: hostGid(process.user.gid) }
   const stdio = stdioSteps(spec, owner, devptsIndex < 0 ? undefined : `fd:mount${devptsIndex}`)
   const files = fileSteps(spec.files, { ...root, attachAt: ATTACH_AT })
+  const leave = spec.rootfs.kind === 'overlay' ? leavePrivateMounts() : []
+  // A volume is a clone of the host's own mount, not of the private copy: that one is no peer of it (shared volumes), and
+  // has the layers below the store.
+  const clones = mounts.parent.some(step => step.op === 'open_tree')
 
   const parent: Step[] = [
     { op: 'umask', mask: 0 },
@@ -58,15 +62,16 @@ export function compile(spec: LaunchSpec): Plan {
     { op: 'send_fd', fd: 'fd:rootfs' },
     ...(devMount === undefined ? [] : devSteps(config, devMount.options ?? [], { ...root, hostUid, hostGid })),
     ...(devMount === undefined ? [] : [{ op: 'send_fd', fd: 'fd:dev' } as const]),
+    ...(clones ? leave : []),
     ...mounts.parent,
     ...stdio.receive,
     // The child has all it needs to go on; what costs time but is needed only before the command runs is done beside it.
     ...cgroup.guard,
-    ...(spec.rootfs.kind === 'overlay' ? leavePrivateMounts() : []),
+    ...(clones ? [] : leave),
     { op: 'notify', point: MEETING.ready },
   ]
   const child: Step[] = [
-    ...birthSteps(config, selection),
+    ...birthSteps(config, selection, mounts.first),
     // The container's own processes may not trace us, nor read our descriptors (CVE-2016-9962).
     { op: 'prctl', option: PR.SET_DUMPABLE, arg2: 0, arg3: 0, arg4: 0, arg5: 0, about: 'become non-dumpable' },
     { op: 'umask', mask: 0 },
@@ -96,7 +101,7 @@ export function compile(spec: LaunchSpec): Plan {
     pumps: stdio.pumps,
     inherited: stdio.inherited,
     ...(spec.cgroup === undefined ? {} : { cgroup: 'fd:cgroup' }),
-    mountNamespace: 'fd:mntns',
+    ...(selection.joinsUser ? {} : { mountNamespace: 'fd:mntns' }),
   }
 }
 

@@ -6,6 +6,8 @@ import { parseMountOptions, type ParsedOptions } from './mount-options.ts'
 /** The two sides of a container's mounts: what the stage must prepare, in the order the child receives it. */
 export interface MountSteps {
   readonly parent: readonly Step[]
+  /** Child, before it joins a user namespace: a procfs of a pid namespace that belongs to the host's. */
+  readonly first: readonly Step[]
   /** Child, while the stage still builds the root: filesystems that need nothing of it. */
   readonly early: readonly Step[]
   /** Child, once the root is there. */
@@ -13,10 +15,11 @@ export interface MountSteps {
 }
 
 /** Kernel filesystems that a user namespace may mount only with the namespace that they show. */
-const SHOWS = { proc: 'pid', sysfs: 'network', mqueue: 'ipc' } as const
+const SHOWS = { proc: 'pid', sysfs: 'network', mqueue: 'ipc', cgroup2: 'cgroup' } as const
 
 export interface MountContext {
   readonly ownUser: boolean
+  readonly joinsUser: boolean
   /** Namespace types that are made for this container. */
   readonly fresh: ReadonlySet<string>
   /** The mount of this destination is prepared elsewhere as this slot and sent first. */
@@ -26,6 +29,7 @@ export interface MountContext {
 /** Every mount of the config, in its order (config.md: "MUST mount entries in the listed order"). */
 export function mountSteps(config: OciConfig, context: MountContext): MountSteps {
   const parent: Step[] = []
+  const first: Step[] = []
   const early: Step[] = []
   const child: Step[] = []
   for (const [index, mount] of (config.mounts ?? []).entries()) {
@@ -39,14 +43,16 @@ export function mountSteps(config: OciConfig, context: MountContext): MountSteps
       parent.push(...bindSteps(mount, options, slot), { op: 'send_fd', fd: slot })
       child.push({ op: 'recv_fd', fd: slot })
     } else if (mustBeHosts(type, context)) {
-      parent.push(...hostsOwn(type, options, slot), { op: 'send_fd', fd: slot })
+      const joined = config.linux?.namespaces?.some(namespace => namespace.type === SHOWS[type as keyof typeof SHOWS]) === true
+      parent.push(...(joined ? joinedOnes(type, options, slot) : hostsOwn(type, options, slot)), { op: 'send_fd', fd: slot })
       child.push({ op: 'recv_fd', fd: slot })
     } else {
-      early.push(...freshSteps(mount, type, options, slot, index))
+      const list = context.joinsUser && type === 'proc' ? first : early
+      list.push(...freshSteps(mount, type, options, slot, index))
     }
     child.push(...placeSteps(mount, type, slot, index))
   }
-  return { parent, early, child }
+  return { parent, first, early, child }
 }
 
 function fsTypeOf(mount: OciMount): string {
@@ -70,6 +76,11 @@ function hostsOwn(type: string, options: ParsedOptions, slot: FdSlot): Step[] {
       { op: 'mount_setattr', mount: slot, at: 0, set: options.set, clear: 0, propagation: MS.PRIVATE, userns: 'none' },
     ]
   }
+  return joinedOnes(type, options, slot)
+}
+
+/** What the stage mounts shows the namespace it is in: it has entered the ones that the container joins. */
+function joinedOnes(type: string, options: ParsedOptions, slot: FdSlot): Step[] {
   const fs: FdSlot = `${slot}fs`
   return [
     { op: 'fsopen', fs, type },

@@ -17,6 +17,8 @@ export interface ConfigInputs {
   readonly user: { readonly uid: number; readonly gid: number; readonly additionalGids: readonly number[]; readonly home: string }
   /** The range of host ids of a user namespace of its own; absent: the host's. */
   readonly idRange?: { readonly hostId: number; readonly size: number }
+  /** The ids of a user namespace that is joined. */
+  readonly joined?: { readonly uid: readonly IdMapping[]; readonly gid: readonly IdMapping[] }
   readonly hostname: string
   /** Bind mounts whose owners are to be shifted: the sources' filesystems can. */
   readonly devices: readonly OciDevice[]
@@ -34,7 +36,7 @@ export function makeConfig(inputs: ConfigInputs): OciConfig {
   const { options, user } = inputs
   const terminal = options.tty === true
   const capabilities = capabilitiesOf(options)
-  const namespaces = namespacesOf(options, inputs.idRange !== undefined)
+  const namespaces = namespacesOf(options, inputs.idRange !== undefined, inputs.joined !== undefined)
   const mappings = mappingsOf(inputs)
   const ownUts = namespaces.some(namespace => namespace.type === 'uts' && namespace.path === undefined)
   return {
@@ -61,7 +63,7 @@ export function makeConfig(inputs: ConfigInputs): OciConfig {
     annotations: { ...options.annotations },
     linux: {
       namespaces,
-      ...(mappings === undefined ? {} : { uidMappings: mappings, gidMappings: mappings }),
+      ...(mappings === undefined ? {} : { uidMappings: mappings.uid, gidMappings: mappings.gid }),
       ...(options.namespaces?.time === undefined ? {} : { timeOffsets: timeOffsetsOf(options.namespaces.time) }),
       devices: inputs.devices,
       resources: limitsToResources(options, inputs.devices, inputs.resolveDevice),
@@ -76,7 +78,7 @@ function capabilitiesOf(options: RunOptions): string[] {
   return addAndDrop(base, options.capAdd ?? [], options.capDrop ?? [])
 }
 
-function namespacesOf(options: RunOptions, ownUser: boolean): OciNamespace[] {
+function namespacesOf(options: RunOptions, ownUser: boolean, joinsUser: boolean): OciNamespace[] {
   const chosen = options.namespaces ?? {}
   const network = options.network === 'host' ? 'host' : options.network === 'none' ? 'new' : (options.network ?? 'new')
   const list: OciNamespace[] = [{ type: 'mount' }]
@@ -90,14 +92,16 @@ function namespacesOf(options: RunOptions, ownUser: boolean): OciNamespace[] {
   add('uts', chosen.uts)
   add('cgroup', chosen.cgroup)
   if (ownUser) add('user')
-  else if (typeof chosen.user === 'object') add('user', chosen.user)
+  else if (joinsUser && typeof chosen.user === 'object') add('user', chosen.user)
   if (chosen.time !== undefined) add('time')
   return list
 }
 
-function mappingsOf(inputs: ConfigInputs): IdMapping[] | undefined {
+function mappingsOf(inputs: ConfigInputs): ConfigInputs['joined'] {
   const range = inputs.idRange
-  return range === undefined ? undefined : [{ containerID: 0, hostID: range.hostId, size: range.size }]
+  if (range === undefined) return inputs.joined
+  const mapping = [{ containerID: 0, hostID: range.hostId, size: range.size }]
+  return { uid: mapping, gid: mapping }
 }
 
 function timeOffsetsOf(time: { readonly boottime?: number; readonly monotonic?: number }): Record<string, { secs: number }> {
@@ -134,7 +138,7 @@ function mountsOf(inputs: ConfigInputs, namespaces: readonly OciNamespace[]): Oc
   if (namespaces.some(namespace => namespace.type === 'cgroup')) {
     mounts.push({ destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['nosuid', 'noexec', 'nodev', ...system] })
   }
-  return [...mounts, ...userMounts(options, inputs.idRange !== undefined)]
+  return [...mounts, ...userMounts(options, mappingsOf(inputs) !== undefined)]
 }
 
 /** tmpfs and volumes in the order of their depth, so that a mount on /a never hides one on /a/b. */
