@@ -1,4 +1,5 @@
 /** System call numbers. From 424 on they are the same on every architecture (Linux's scripts/syscall.tbl). */
+// biome-ignore format: a table
 const X64 = {
   ioctl: 16, sendmsg: 46, recvmsg: 47, socketpair: 53, wait4: 61, flock: 73, fchdir: 81, umask: 95, ptrace: 101,
   lsetxattr: 189, lgetxattr: 192, llistxattr: 195, fsetxattr: 190, fgetxattr: 193, mount: 165, umount2: 166, chroot: 161, prctl: 157,
@@ -9,6 +10,7 @@ const X64 = {
   sched_getaffinity: 204, prlimit64: 302, fchown: 93, fchmod: 91, getdents64: 217, newfstatat: 262,
 } as const
 
+// biome-ignore format: a table
 const ARM64: { readonly [name in keyof typeof X64]: number } = {
   ioctl: 29, sendmsg: 211, recvmsg: 212, socketpair: 199, wait4: 260, flock: 32, fchdir: 50, umask: 166, ptrace: 117,
   lsetxattr: 6, lgetxattr: 9, llistxattr: 12, fsetxattr: 7, fgetxattr: 10, mount: 40, umount2: 39, chroot: 51, prctl: 167,
@@ -19,6 +21,7 @@ const ARM64: { readonly [name in keyof typeof X64]: number } = {
   sched_getaffinity: 123, prlimit64: 261, fchown: 55, fchmod: 52, getdents64: 61, newfstatat: 79,
 }
 
+// biome-ignore format: a table
 const COMMON = {
   pidfd_send_signal: 424, open_tree: 428, move_mount: 429, fsopen: 430, fsconfig: 431, fsmount: 432, fspick: 433,
   pidfd_open: 434, clone3: 435, close_range: 436, openat2: 437, pidfd_getfd: 438, mount_setattr: 442, fchmodat2: 452,
