@@ -3,6 +3,7 @@ import { release } from 'node:os'
 import { readCgroupFacts } from '../cgroups/facts.ts'
 import { errnoOf } from '../model/errors.ts'
 import type { HostFacts } from '../model/facts.ts'
+import { CAPABILITIES } from '../security/capabilities.ts'
 import { hardLimit } from '../syscall/limits.ts'
 
 let facts: HostFacts | undefined
@@ -58,4 +59,12 @@ function readPresentCpus(): number[] {
     if (first === undefined || Number.isNaN(first)) return []
     return Array.from({ length: (last ?? first) - first + 1 }, (_, index) => first + index)
   })
+}
+
+/** Names of the capabilities this process may use (CapPrm within CapBnd, proc_pid_status(5)). */
+export function ownCapabilities(): readonly string[] {
+  const status = readIfThere('/proc/self/status') ?? ''
+  const field = (name: string): bigint => BigInt(`0x${new RegExp(`^${name}:\\s*([0-9a-f]+)$`, 'm').exec(status)?.[1] ?? '0'}`)
+  const mask = field('CapPrm') & field('CapBnd')
+  return CAPABILITIES.filter((_, number) => ((mask >> BigInt(number)) & 1n) === 1n)
 }

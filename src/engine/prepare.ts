@@ -14,7 +14,7 @@ import { makeConfig } from '../spec/make.ts'
 import { joinedMappings } from './joined-user.ts'
 import { bindSources, deviceNumbers, resolveDevices } from './devices.ts'
 import { networkFiles } from './files.ts'
-import { hostFacts, nofileHardLimit, presentCpus } from './host.ts'
+import { hostFacts, nofileHardLimit, ownCapabilities, presentCpus } from './host.ts'
 import { RANGE_SIZE } from './id-range.ts'
 import { checkName, defaultName } from './name.ts'
 import type { EnginePaths } from './paths.ts'
@@ -106,6 +106,7 @@ export function prepareContainer(
         user,
         ...(joined === undefined ? {} : { joined }),
         ...(ownUser ? { idRange: idRange ?? { hostId: 0x70000000, size: RANGE_SIZE } } : {}),
+        available: ownCapabilities(),
         hostname,
         devices,
         cpus: presentCpus(),
@@ -135,15 +136,28 @@ export function prepareContainer(
  */
 function decideUserNamespace(source: Source, paths: EnginePaths, options: RunOptions, facts: HostFacts, warnings: string[]): boolean {
   const asked = options.namespaces?.user
-  if (asked === 'host' || typeof asked === 'object') return false
+  if (typeof asked === 'object') {
+    // Never run in the host's instead: that would be less than what was asked for.
+    throw new TscrunError('USERNS_UNAVAILABLE', `--userns=ns:${asked.path}: joining a user namespace is not supported yet`, {
+      subject: asked.path,
+      hint: 'use --userns=auto or --userns=host',
+    })
+  }
+  if (asked === 'host') return false
   if (options.privileged === true && asked === undefined) return false
-  const reason = whyNoUserNamespace(source, paths, facts)
+  const reason = whyNoUserNamespace(source, paths, facts) ?? whyNotWith(options)
   if (reason === undefined) return true
   if (asked === 'auto') {
     throw new TscrunError('USERNS_UNAVAILABLE', `--userns=auto: ${reason}`, { hint: 'leave it out to share the host\'s user namespace, or move the store by --root' })
   }
   warnings.push(`root in the container is root of the host: ${reason}`)
   return false
+}
+
+/** /proc of a pid namespace can be mounted only with rights over it, which an own user namespace does not have. */
+function whyNotWith(options: RunOptions): string | undefined {
+  const pid = options.namespaces?.pid
+  return typeof pid === 'object' ? `/proc of ${pid.path} cannot be shown in a user namespace of its own` : undefined
 }
 
 function whyNoUserNamespace(source: Source, paths: EnginePaths, facts: HostFacts): string | undefined {

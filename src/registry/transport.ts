@@ -211,8 +211,10 @@ export function transportError(error: unknown, url: URL): unknown {
   if (error instanceof StallError) return new TscrunError('NETWORK', `${where}: ${error.message}`, details)
   const code = errnoOf(error) ?? ''
   const hint = HINTS.find(([pattern]) => pattern.test(code))?.[1]
-  const reason = error.message.replace(/^request to \S+ failed, reason: /, '').split('\n', 1)[0]
-  return new TscrunError('NETWORK', `${where}: ${reason || code}`, {
+  const message = error.message.replace(/^request to \S+ failed, reason: /, '').split('\n', 1)[0] ?? ''
+  // The kernel's and the resolver's own sentences repeat the address.
+  const reason = /^E[A-Z_]+$/.test(code) || message === '' ? code : message
+  return new TscrunError('NETWORK', `${where}: ${reason}`, {
     ...details,
     ...(code === '' ? {} : { errno: code }),
     ...(hint === undefined ? {} : { hint }),
