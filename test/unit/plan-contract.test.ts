@@ -155,7 +155,7 @@ function expected(plan: Plan): ReturnType<typeof decodePlan> {
     plan[name].map((step) => ({
       op: step.op,
       tolerate: (step.tolerate ?? []).map((errno) => ERRNO[errno]),
-      args: Object.entries<FieldKind>(OPS[step.op].fields).map(([field, kind]) => argument(kind, (step as Record<string, unknown>)[field])),
+      args: Object.entries<FieldKind>(OPS[step.op].fields).map(([field, kind]) => argument(kind, (step as unknown as Record<string, unknown>)[field])),
     })),
   )
   const flags = { output: 0, stdin: number('PUMP_STDIN'), 'terminal-in': number('PUMP_STDIN') | number('PUMP_TERMINAL') }
