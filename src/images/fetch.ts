@@ -17,6 +17,7 @@ import { fetchLayer, type LayerFacts, type WantedLayer } from './layers.ts'
 import type { PullProgress } from './progress.ts'
 import type { PullImageOptions } from './pull.ts'
 import type { ImageStore, StoredImage } from './store.ts'
+import { syncFileSystem } from './sync.ts'
 
 const ACCEPT = Object.values(MEDIA_TYPES)
 const DEFAULT_MAX_BYTES = 2 ** 40
@@ -221,6 +222,7 @@ async function fetchLayers(
   const slot = createSlots(options.parallel ?? Math.min(6, Math.max(2, availableParallelism())))
   const places = layers.map((layer) => layerPath(store.paths, layer.chainId))
   const doneOf = layers.map(() => deferred<LayerFacts>())
+  let unpacked = false
   const start = async (i: number): Promise<void> => {
     const [layer, done] = [layers[i], doneOf[i]]
     if (layer === undefined || done === undefined) throw new Error(`no layer ${i}`)
@@ -234,7 +236,10 @@ async function fetchLayers(
         maxBytes: options.maxUnpackBytes ?? DEFAULT_MAX_BYTES,
         maxInodes: MAX_INODES,
         slot,
-        onPhase: (phase) => tell({ type: 'layer', id: digest, size, phase }),
+        onPhase: (phase) => {
+          unpacked ||= phase === 'extracting'
+          tell({ type: 'layer', id: digest, size, phase })
+        },
         onBytes: (current) => {
           const now = performance.now()
           if (current < size && now - toldAt < REPORT_EVERY_MS) return
@@ -255,6 +260,8 @@ async function fetchLayers(
   await Promise.all(order.map(start))
   await all
   if (control.signal.aborted) throw control.signal.reason
+  // Once for all layers, before the index names them: a listed image survives a power cut.
+  if (unpacked) await syncFileSystem(store.paths.layers)
   return Promise.all(doneOf.map((done) => done.promise))
 }
 
