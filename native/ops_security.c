@@ -77,7 +77,11 @@ int op_device_filter(struct run *run, const struct arg *args)
 		.insns = (uintptr_t)args[1].p,
 		.license = (uintptr_t) "Apache-2.0",
 	};
-	cleanup_close program = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load);
+	/* The verifier gives up with EAGAIN when a signal is pending (bpf(2)); libbpf tries five times too. */
+	int loaded = -1;
+	for (int tries = 0; tries < 5 && loaded < 0 && (tries == 0 || errno == EAGAIN); tries++)
+		loaded = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load);
+	cleanup_close program = loaded;
 	if (program < 0)
 		return -errno;
 	union bpf_attr attach = {.attach_type = BPF_CGROUP_DEVICE, .attach_flags = BPF_F_ALLOW_MULTI};

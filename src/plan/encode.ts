@@ -120,8 +120,11 @@ class Writer {
   #number(value: number | bigint): void {
     // First the room: it may move the bytes.
     const at = this.reserve(8)
+    if (typeof value === 'number' && !(Number.isSafeInteger(value) && value >= 0)) {
+      throw new RangeError(`plan: ${value} is not a number that a register holds`)
+    }
     if (typeof value === 'bigint' || value > 0xffffffff) this.#bytes.writeBigUInt64LE(BigInt(value), at)
-    else this.#bytes.writeUInt32LE(value, at) // the upper half is zero; what is no number is refused
+    else this.#bytes.writeUInt32LE(value, at)
   }
 
   /** Length, text, at least one NUL, padding to 8. A NUL inside would cut the text short in C: refused. */
