@@ -8,7 +8,7 @@ import type { PullProgress } from '../../src/images/progress.ts'
 import { pullImage, type PullImageOptions } from '../../src/images/pull.ts'
 import { openImageStore, type StoredImage } from '../../src/images/store.ts'
 import { parseReference } from '../../src/model/reference.ts'
-import { pushBusybox } from './fixtures/images.ts'
+import { makeImage, pushBusybox, pushImages } from './fixtures/images.ts'
 import { startRegistry, type TestRegistry } from './fixtures/registry.ts'
 
 let registry: TestRegistry
@@ -53,6 +53,15 @@ describe('pulling from a registry', () => {
     expect(fs.statSync(join(top, 'etc/motd'))).toMatchObject({ rdev: 0, mode: 0o020000 })
     expect(events[0]).toMatchObject({ type: 'resolved' })
     expect(events.at(-1)).toMatchObject({ type: 'done', fresh: true })
+  })
+
+  it('takes an image of 130 layers', async () => {
+    const layers = Array.from({ length: 130 }, (_, i) => [{ name: `dir/file-${i}`, content: `${i}` }])
+    const name = await pushImages(registry.host, 'many:1', [await makeImage({ layers })])
+    const image = await pull(name)
+    const contents = image.layers.map((layer, i) => fs.readFileSync(join(layer, `dir/file-${i}`), 'utf8'))
+    expect(contents).toEqual(layers.map((_, i) => `${i}`))
+    expect(fs.readdirSync(join(root, 'work'))).toEqual([])
   })
 
   it('is an OCI layout that skopeo reads', async () => {

@@ -258,6 +258,24 @@ describe('a pull that is killed', () => {
   })
 })
 
+describe('a full disk', () => {
+  it.each(['1m', '2560k'])('of %s is named in one line, and nothing of the image is left', async (size) => {
+    const name = await pushBusybox(registry, 'full:1')
+    await execa('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', root])
+    try {
+      await expect(pull(name)).rejects.toMatchObject({
+        code: 'NO_SPACE',
+        message: expect.stringMatching(/^[^\n]*ENOSPC[^\n]*$/),
+        hint: expect.any(String),
+      })
+      expect(openImageStore({ root }).list()).toEqual([])
+      expect(contents()).toEqual({ layers: 0, blobs: 0, records: 0, work: [] })
+    } finally {
+      await execa('umount', [root])
+    }
+  })
+})
+
 describe('a power cut', () => {
   it('finds layers on the disk before the index names them', async () => {
     const name = await pushBusybox(registry, 'power:1')
