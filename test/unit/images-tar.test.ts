@@ -144,6 +144,15 @@ describe('the layer parser', () => {
     expect(() => parse(paxArchive(text))).toThrow(expect.objectContaining({ code: 'INVALID_IMAGE' }))
   })
 
+  it('takes a last member without padding and end marker, as `umoci insert` writes it, but none that is cut off', async () => {
+    const archive = pack()
+    archive.entry({ name: 'f' }, 'content')
+    archive.finalize()
+    const whole = Buffer.concat(await archive.toArray())
+    expect(parse(whole.subarray(0, 512 + 7)).map(({ content }) => content.toString())).toEqual(['content'])
+    expect(() => parse(whole.subarray(0, 512 + 6))).toThrow('cut off')
+  })
+
   it('lets the PAX size win over the one in the header', async () => {
     const [read] = parse(paxArchive('10 size=5\n'))
     expect(read?.entry.size).toBe(5)

@@ -147,7 +147,7 @@ export function createTarParser(handler: TarHandler): TarParser {
     padding = pad
     collect(BLOCK, header)
     handler.entry(entry)
-    inside = dataLeft > 0 || padding > 0
+    inside = dataLeft > 0
     if (dataLeft === 0 && entry.type === 'file') handler.endOfFile()
   }
 
@@ -200,7 +200,8 @@ export function createTarParser(handler: TarHandler): TarParser {
       position += count
       dataLeft -= count
       if (dataLeft === 0) {
-        inside = padding > 0
+        // What follows is padding and the end marker: `umoci insert` leaves both out of its layers.
+        inside = false
         handler.endOfFile()
       }
     }
@@ -215,7 +216,6 @@ export function createTarParser(handler: TarHandler): TarParser {
         const count = Math.min(padding, chunk.length - at)
         padding -= count
         at += count
-        inside = padding > 0
       } else at = gather(chunk, at)
     }
   }
