@@ -36,8 +36,9 @@ export interface RunningHandle {
 export function startContainer(paths: EnginePaths, prepared: PreparedContainer, options: StartOptions): RunningHandle {
   const held = createContainerDirectory(paths, prepared.id, prepared.name)
   let record: ContainerRecord | undefined
+  let idRange: IdRange | undefined
   try {
-    const idRange = prepared.ownUser ? takeRange(paths.ranges, held.id, readPool()) : undefined
+    idRange = prepared.ownUser ? takeRange(paths.ranges, held.id, readPool()) : undefined
     const spec = prepared.spec({ stdio: options.stdio, ...(idRange === undefined ? {} : { idRange }) })
     const cgroup = placeCgroup(held.id, spec.config)
     const complete: LaunchSpec = cgroup === undefined ? spec : { ...spec, cgroup }
@@ -52,7 +53,7 @@ export function startContainer(paths: EnginePaths, prepared: PreparedContainer, 
     })
     return { id: held.id, launched, ended: seeToTheEnd(paths, held, record, launched) }
   } catch (error) {
-    deleteContainer(paths, held, record ?? { name: prepared.name })
+    deleteContainer(paths, held, record ?? { name: prepared.name, ...(idRange === undefined ? {} : { idRange }) })
     throw error
   }
 }

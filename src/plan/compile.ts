@@ -2,13 +2,14 @@ import { cgroupSteps } from '../cgroups/steps.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import { MOUNT_ATTR, O, PR } from '../model/linux.ts'
 import { MEETING, type FdSlot, type Plan, type Step } from '../model/step.ts'
-import { hostId, selectNamespaces } from '../namespaces/select.ts'
+import { hostId, selectNamespaces, type NamespaceSelection } from '../namespaces/select.ts'
 import { birthSteps, cloneStep, joinSteps, mappingSteps } from '../namespaces/steps.ts'
 import { directorySteps, leavePrivateMounts, overlaySteps } from '../overlayfs/steps.ts'
 import { devSteps } from '../rootfs/dev.ts'
 import { fileSteps } from '../rootfs/files.ts'
 import { mountSteps } from '../rootfs/mounts.ts'
 import { protectSteps, removeEmptyDirectory } from '../rootfs/protect.ts'
+import { checkSysctls } from '../security/sysctl.ts'
 import { processSteps, workdirSteps } from './process.ts'
 import { stdioSteps } from './stdio.ts'
 
@@ -84,7 +85,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...files.place,
     ...stdio.open,
     ...workdirSteps(process),
-    ...sysctlSteps(spec),
+    ...sysctlSteps(spec, selection),
     // After the sysctls: /proc/sys becomes read-only here.
     ...protectSteps(config),
     ...(devMount === undefined ? [] : removeEmptyDirectory()),
@@ -105,17 +106,17 @@ export function compile(spec: LaunchSpec): Plan {
   }
 }
 
-function sysctlSteps(spec: LaunchSpec): Step[] {
-  const entries = Object.entries(spec.config.linux?.sysctl ?? {})
+/** Checked here for every caller: a setting that no namespace of the container keeps would be the host's. */
+function sysctlSteps(spec: LaunchSpec, { fresh, joined }: NamespaceSelection): Step[] {
   const index = spec.config.mounts?.findIndex(mount => mount.type === 'proc') ?? -1
-  return entries.map(([key, value]) => ({
-    op: 'sysctl',
-    proc: `fd:mount${index}`,
-    path: `sys/${key.replaceAll('.', '/')}`,
-    value,
-    about: `set sysctl ${key}`,
-    hint: `the kernel refuses ${JSON.stringify(value)} for ${key}`,
-  }))
+  const own = [...fresh, ...joined.map(namespace => namespace.type)]
+  return checkSysctls(spec.config.linux?.sysctl ?? {}, own).map(({ key, path, value }): Step => {
+    const words = { about: `set sysctl ${key}`, hint: `the kernel refuses ${JSON.stringify(value)} for ${key}` }
+    // Root of a user namespace may not write these two files, but may make the calls.
+    if (path === 'kernel/hostname') return { op: 'sethostname', name: value, ...words }
+    if (path === 'kernel/domainname') return { op: 'setdomainname', name: value, ...words }
+    return { op: 'sysctl', proc: `fd:mount${index}`, path: `sys/${path}`, value, ...words }
+  })
 }
 
 function readonlyRoot(spec: LaunchSpec): Step[] {

@@ -1,0 +1,210 @@
+import { execFileSync } from 'node:child_process'
+import { chownSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { expectNothingLeft, expectOneLine, makeMachine, pidOf, until, type Machine } from './fixtures/machine.ts'
+
+let machine: Machine
+let volume = ''
+let count = 0
+beforeAll(() => {
+  machine = makeMachine()
+})
+beforeEach(() => {
+  volume = join(machine.directory, `volume${count++}`)
+  mkdirSync(volume)
+})
+afterAll(() => machine.dispose())
+afterEach(() => expectNothingLeft(machine))
+
+const ownerOf = (path: string): string => {
+  const { uid, gid } = statSync(path)
+  return `${uid}:${gid}`
+}
+
+describe('a volume', () => {
+  it('is the directory of the host, both ways', async () => {
+    writeFileSync(join(volume, 'from-host'), 'host\n')
+    expect(await machine.sh('cat /v/from-host; echo container > /v/from-container', ['-v', `${volume}:/v`])).toBe('host')
+    expect(readFileSync(join(volume, 'from-container'), 'utf8')).toBe('container\n')
+  })
+
+  it('keeps owners right although ids are shifted: root is root, 1000 is 1000, on both sides', async () => {
+    writeFileSync(join(volume, 'of-1000'), '')
+    chownSync(join(volume, 'of-1000'), 1000, 1001)
+    const flags = ['-v', `${volume}:/v`]
+    expect(await machine.sh('stat -c "%u:%g" /v /v/of-1000; touch /v/of-root; touch /v/to-33; chown 33:34 /v/to-33', flags)).toBe('0:0\n1000:1001')
+    chownSync(volume, 1000, 1000)
+    await machine.sh('touch /v/of-alice', [...flags, '--user', 'alice'])
+    expect(['of-root', 'to-33', 'of-alice'].map((name) => ownerOf(join(volume, name)))).toEqual(['0:0', '33:34', '1000:1000'])
+  })
+
+  it('of another user cannot be written by user 1000', async () => {
+    const { exitCode } = await machine.run(['-v', `${volume}:/v`, '--user', '1000'], ['touch', '/v/x'])
+    expect([exitCode, existsSync(join(volume, 'x'))]).toEqual([1, false])
+  })
+
+  it('is read-only with :ro, and root of the container cannot change that', async () => {
+    const { exitCode, stderr } = await machine.run(['-v', `${volume}:/v:ro`, '--cap-add', 'sys_admin'], ['sh', '-c', 'mount -o remount,rw /v; touch /v/x'])
+    expect(exitCode).toBe(1)
+    expect(stderr).toContain('Read-only file system')
+    expect(existsSync(join(volume, 'x'))).toBe(false)
+  })
+
+  it('can be one file', async () => {
+    const file = join(volume, 'file')
+    writeFileSync(file, 'one\n')
+    expect(await machine.sh('cat /etc/made/here; echo two >> /etc/made/here', ['-v', `${file}:/etc/made/here`])).toBe('one')
+    expect(readFileSync(file, 'utf8')).toBe('one\ntwo\n')
+  })
+
+  it('is made by -v where it is missing, not by --mount', async () => {
+    const missing = join(volume, 'a/b')
+    expect(await machine.sh('stat -c %u:%g /v', ['-v', `${missing}:/v`])).toBe('0:0')
+    expect(ownerOf(missing)).toBe('0:0')
+    const { exitCode, stderr } = await machine.run(['--mount', `type=bind,src=${volume}/c,dst=/v`], ['true'])
+    expect(exitCode).toBe(125)
+    expectOneLine(stderr, /^tscrun: volume .*\/c: no such file or directory/)
+    expect(existsSync(join(volume, 'c'))).toBe(false)
+  })
+
+  it('takes --mount with its options', async () => {
+    writeFileSync(join(volume, 'run'), '#!/bin/sh\necho ran\n', { mode: 0o755 })
+    const flags = ['--mount', `type=bind,source=${volume},target=/v,readonly`]
+    expect(await machine.sh('/v/run; touch /v/x 2>/dev/null || echo ro', flags)).toBe('ran\nro')
+    expect((await machine.run(['-v', `${volume}:/v:noexec`], ['/v/run'])).exitCode).toBe(126)
+  })
+
+  it('is never nosuid or nodev by accident, and is so on request', async () => {
+    const optionsOf = async (options: string): Promise<string[]> => (await machine.sh('grep " /v " /proc/self/mountinfo | cut -d" " -f6', ['-v', `${volume}:/v${options}`])).split(',')
+    expect(await optionsOf('')).toContain('rw')
+    expect(await optionsOf(':nosuid,nodev')).toEqual(expect.arrayContaining(['nosuid', 'nodev']))
+  })
+
+  it('of a link is what the link points at', async () => {
+    execFileSync('ln', ['-s', volume, `${volume}-link`])
+    writeFileSync(join(volume, 'x'), 'through\n')
+    expect(await machine.sh('cat /v/x', ['-v', `${volume}-link:/v`])).toBe('through')
+  })
+
+  it('lies over a path of the image, and in another volume', async () => {
+    mkdirSync(join(volume, 'inner'))
+    writeFileSync(join(volume, 'inner', 'x'), 'inner\n')
+    // The deeper one is given first: it must not be hidden.
+    const flags = ['-v', `${volume}/inner:/outer/sub`, '-v', `${volume}:/outer`, '-v', `${volume}:/etc`]
+    mkdirSync(join(volume, 'sub'))
+    expect(await machine.sh('cat /outer/sub/x; ls /etc', flags)).toBe('inner\nhostname\nhosts\ninner\nresolv.conf\nsub')
+  })
+
+  it('may hold the store: the mounts of a starting container are not in it', async () => {
+    expect(await machine.sh('grep -c " /v/" /proc/self/mountinfo || true', ['-v', `${machine.directory}:/v`])).toBe('0')
+  })
+
+  it('includes the mounts below it with rbind, and does not with bind', async () => {
+    mkdirSync(join(volume, 'below'))
+    execFileSync('mount', ['-t', 'tmpfs', 'tscrun-test', join(volume, 'below')])
+    try {
+      writeFileSync(join(volume, 'below', 'x'), '')
+      expect(await machine.sh('ls /v/below', ['-v', `${volume}:/v`])).toBe('x')
+      expect(await machine.sh('ls /v/below', ['-v', `${volume}:/v:bind`])).toBe('')
+    } finally {
+      execFileSync('umount', [join(volume, 'below')])
+    }
+  })
+
+  it('shows later mounts of the host with rslave, and none without', async () => {
+    execFileSync('mount', ['--bind', volume, volume])
+    execFileSync('mount', ['--make-shared', volume])
+    mkdirSync(join(volume, 'later'))
+    try {
+      const flags = ['-v', `${volume}:/slave:rslave`, '-v', `${volume}:/private`]
+      const subprocess = machine.run(['-i', ...flags], ['sh', '-c', 'echo up; read line; ls /slave/later /private/later'], { stdin: 'pipe' })
+      await new Promise((resolve) => subprocess.stdout.once('data', resolve))
+      execFileSync('mount', ['-t', 'tmpfs', 'tscrun-test', join(volume, 'later')])
+      writeFileSync(join(volume, 'later', 'seen'), '')
+      subprocess.stdin?.end('\n')
+      expect((await subprocess).stdout).toBe('up\n/private/later:\n\n/slave/later:\nseen\n')
+    } finally {
+      execFileSync('umount', ['-R', volume])
+    }
+  })
+})
+
+describe('--tmpfs', () => {
+  it('is memory, with options', async () => {
+    const text = await machine.sh('grep " /scratch " /proc/mounts; echo x > /scratch/y && cat /scratch/y; stat -c "%a %u" /scratch', ['--tmpfs', '/scratch:size=1m,mode=1777'])
+    const [mount = '', content, mode] = text.split('\n')
+    expect(mount).toMatch(/^tmpfs \/scratch tmpfs rw,nosuid,nodev,noexec,relatime,size=1024k,/)
+    expect([content, mode]).toEqual(['x', '1777 0'])
+  })
+
+  it('ends at its size', async () => {
+    const { exitCode, stderr } = await machine.run(['--tmpfs', '/scratch:size=1m'], ['dd', 'if=/dev/zero', 'of=/scratch/x', 'bs=1M', 'count=2'])
+    expect(exitCode).toBe(1)
+    expect(stderr).toContain('No space left')
+  })
+
+  it('can be executable on request', async () => {
+    expect(await machine.sh('cp /bin/busybox /scratch/echo && /scratch/echo hi', ['--tmpfs', '/scratch:exec'])).toBe('hi')
+  })
+})
+
+describe('--read-only', () => {
+  it('closes the root, not /dev/shm, tmpfs, volumes', async () => {
+    const text = await machine.sh('touch /x 2>/dev/null || echo ro; touch /etc/y 2>/dev/null || echo ro; touch /dev/shm/a /t/b /v/c && echo rest', [
+      '--read-only',
+      '--tmpfs',
+      '/t',
+      '-v',
+      `${volume}:/v`,
+    ])
+    expect(text).toBe('ro\nro\nrest')
+  })
+
+  it('holds against a remount', async () => {
+    const { exitCode } = await machine.run(['--read-only', '--cap-add', 'sys_admin'], ['sh', '-c', 'mount -o remount,rw / ; touch /x'])
+    expect(exitCode).not.toBe(0)
+  })
+})
+
+describe('limits that need no cgroup', () => {
+  it('--shm-size', async () => {
+    expect(await machine.sh('df -k /dev/shm | tail -1 | tr -s " " | cut -d" " -f2')).toBe('65536')
+    expect(await machine.sh('df -k /dev/shm | tail -1 | tr -s " " | cut -d" " -f2', ['--shm-size', '8m'])).toBe('8192')
+  })
+
+  it('--ulimit, soft and hard', async () => {
+    expect(await machine.sh('ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc', ['--ulimit', 'nofile=100:200', '--ulimit', 'core=0'])).toBe('100\n200\n0\n0')
+  })
+
+  it("the soft limit on open files is 1024, not Node's", async () => {
+    expect(await machine.sh('ulimit -Sn')).toBe('1024')
+  })
+
+  it('--sysctl of its own namespaces', async () => {
+    const flags = ['--sysctl', 'kernel.shmmax=12345678', '--sysctl', 'net.ipv4.ip_forward=1', '--sysctl', 'kernel.domainname=dom.example']
+    expect(await machine.sh('cat /proc/sys/kernel/shmmax /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/domainname', flags)).toBe('12345678\n1\ndom.example')
+  })
+
+  it('low ports are open to everyone in its own network', async () => {
+    expect(await machine.sh('cat /proc/sys/net/ipv4/ip_unprivileged_port_start', ['--user', '1000'])).toBe('0')
+  })
+
+  it('--oom-score-adj', async () => {
+    expect(await machine.sh('cat /proc/self/oom_score_adj', ['--oom-score-adj', '500'])).toBe('500')
+  })
+})
+
+describe('what the container writes', () => {
+  it('ends with it', async () => {
+    expect(await machine.sh('touch /made && echo made')).toBe('made')
+    expect(existsSync(join(machine.rootfs, 'made'))).toBe(false)
+    expect(await machine.sh('ls /made 2>/dev/null || echo gone')).toBe('gone')
+  })
+
+  it('does not keep a container from ending: a process in the background goes with it', async () => {
+    const { exitCode, stdout } = await machine.run([], ['sh', '-c', 'sleep 1077 & echo done'])
+    expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: 'done\n' })
+    await until(() => pidOf('sleep 1077') === undefined)
+  })
+})
