@@ -148,7 +148,9 @@ describe('the layer parser', () => {
     const archive = pack()
     archive.entry({ name: 'f' }, 'content')
     archive.finalize()
-    const whole = Buffer.concat(await archive.toArray())
+    const parts: Buffer[] = []
+    for await (const part of archive) parts.push(part as Buffer)
+    const whole = Buffer.concat(parts)
     expect(parse(whole.subarray(0, 512 + 7)).map(({ content }) => content.toString())).toEqual(['content'])
     expect(() => parse(whole.subarray(0, 512 + 6))).toThrow('cut off')
   })
