@@ -1,5 +1,5 @@
-import { closeSync, constants, fstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, renameSync, rmdirSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { closeSync, constants, fstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, renameSync, rmdirSync, rmSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import { trySyscall } from '../syscall/call.ts'
 import { errnoName, SyscallError } from '../syscall/errno.ts'
@@ -62,12 +62,25 @@ function withDirectories(paths: EnginePaths, action: () => void): void {
     if (errnoOf(error) !== 'ENOENT') throw storeFailure(error, paths)
     try {
       for (const path of [paths.root, paths.containers, paths.names, paths.ranges, paths.layers, paths.runRoot]) {
-        mkdirSync(path, { recursive: true, mode: 0o700 })
+        makeDirectory(path)
       }
       action()
     } catch (second) {
       throw storeFailure(second, paths)
     }
+  }
+}
+
+/** With the directories above it. Node's own recursive mkdir says ENOENT where the filesystem is read-only. */
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 })
+  } catch (error) {
+    const errno = errnoOf(error)
+    if (errno === 'EEXIST' && statSync(path).isDirectory()) return
+    if (errno !== 'ENOENT') throw error
+    makeDirectory(dirname(path))
+    mkdirSync(path, { mode: 0o700 })
   }
 }
 
@@ -79,6 +92,7 @@ function storeFailure(error: unknown, paths: EnginePaths): unknown {
     ENOSPC: ['NO_SPACE', 'free some space, or choose another --root'],
     EDQUOT: ['NO_SPACE', 'the quota is used up: free some space, or choose another --root'],
     EROFS: ['STORE', 'choose a --root on a writable filesystem'],
+    EEXIST: ['STORE', 'something that is no directory is in the way: choose another --root'],
     ENOTDIR: ['STORE', 'something that is no directory is in the way: choose another --root'],
   }
   const known = errno === undefined ? undefined : hints[errno]
