@@ -26,6 +26,7 @@ const build = await rolldown({
   input: join(root, 'bench/main.ts'),
   platform: 'node',
   external: [/^koffi$/, /^@koromix\//, /^execa$/, /^tar-stream$/],
+  transform: { target: 'node20.19' },
 })
 await build.write({ file: bundle, format: 'esm' })
 await build.close()
