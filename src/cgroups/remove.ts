@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { errnoOf } from '../model/errors.ts'
+import { pause } from '../syscall/pause.ts'
 
 const PATIENCE_MS = 10_000
 
@@ -9,7 +9,7 @@ const PATIENCE_MS = 10_000
 export async function removeCgroup(directory: string): Promise<void> {
   try {
     writeFileSync(join(directory, 'cgroup.kill'), '1')
-    for (let waited = 0; isPopulated(directory) && waited < PATIENCE_MS; waited += 5) await sleep(5)
+    for (let waited = 0; isPopulated(directory) && waited < PATIENCE_MS; waited += 5) await pause(5)
     removeTree(directory)
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error

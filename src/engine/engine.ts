@@ -1,23 +1,16 @@
-import { accessSync, constants as access } from 'node:fs'
 import { constants } from 'node:os'
-import { errnoOf, TscrunError } from '../model/errors.ts'
-import type { RunOptions } from '../model/run-options.ts'
-import type { Stdio } from '../model/launch.ts'
 import { openImageStore } from '../images/store.ts'
-import { compile } from '../plan/compile.ts'
-import { formatPlan } from '../plan/format.ts'
+import { TscrunError } from '../model/errors.ts'
+import type { Stdio } from '../model/launch.ts'
+import type { RunOptions } from '../model/run-options.ts'
 import type { Engine, EngineOptions, ForegroundOptions, Listener } from './api.ts'
-import { placeCgroup } from './cgroup.ts'
-import { findContainer, matchesFilter, summarize, tryFindContainer, viewContainers } from './containers-view.ts'
+import { liveIds } from './containers.ts'
+import { getImage } from './get-image.ts'
 import { hostFacts } from './host.ts'
-import { getImage, imageSummaries, pullVerb, removeImageVerb } from './image-verbs.ts'
-import { engineInfo } from './info.ts'
-import { inspectContainer, inspectImage } from './inspect.ts'
 import { enginePaths, type EnginePaths } from './paths.ts'
 import { prepareContainer, rootfsSource, type Source } from './prepare.ts'
-import { removeContainer } from './remove.ts'
-import { startContainer, type RunningHandle } from './start.ts'
-import { sweep } from './sweep.ts'
+import { type RunningHandle, startContainer } from './start.ts'
+import type { StoreVerbs } from './verbs.ts'
 
 /** What the library's face needs beyond the verbs of `Engine`. */
 export interface EngineCore extends Engine {
@@ -57,7 +50,7 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     using _hold = run.rootfs === undefined ? await store.hold(run.signal) : undefined
     const source = await sourceOf(image, run, run)
     run.signal?.throwIfAborted()
-    const prepared = prepareContainer(paths, source, args, run)
+    const prepared = await prepareContainer(paths, source, args, run)
     for (const warning of prepared.warnings) run.onWarning?.(warning)
     return startContainer(paths, prepared, {
       run,
@@ -77,7 +70,7 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     run.onStarted?.({ id: handle.id, kill })
     const timer = run.timeoutMs === undefined ? undefined : setTimeout(() => kill('SIGKILL'), run.timeoutMs)
     // While the container runs: what an earlier command left behind when it was killed.
-    const swept = sweep(paths, 'live')
+    const swept = liveIds(paths).some((id) => id !== handle.id) ? verbs().then((loaded) => loaded.sweep()) : undefined
     try {
       return (await handle.ended).exitCode
     } finally {
@@ -86,83 +79,35 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     }
   }
 
+  /** What a run does not need is not loaded for one. */
+  async function verbs(): Promise<StoreVerbs> {
+    const { storeVerbs } = await import('./verbs.ts')
+    return storeVerbs(paths, store)
+  }
+
   return {
     paths,
     begin,
     runForeground,
     dryRun: async (image, args, run) => {
       const source = await sourceOf(image, { ...run, pull: 'never' }, {})
-      const spec = prepareContainer(paths, source, args, run).spec({ stdio: callerStreams(run), dryRun: true })
-      const cgroup = placeCgroup(spec.id, spec.config, { dryRun: true })
-      return formatPlan(compile(cgroup === undefined ? spec : { ...spec, cgroup }))
+      const { dryRun } = await import('./dry-run.ts')
+      return dryRun(await prepareContainer(paths, source, args, run), callerStreams(run))
     },
-    pull: (reference, pull) => pullVerb(store, reference, pull),
-    images: async () => {
-      requireReadable(paths)
-      return imageSummaries(store)
-    },
-    removeImage: async (reference, { force }) => {
-      requireReadable(paths)
-      return removeImageVerb(paths, store, reference, force)
-    },
-    ps: async ({ all, filter = {} }) => {
-      requireReadable(paths)
-      await sweep(paths, 'all')
-      return viewContainers(paths)
-        .filter((view) => (all || view.status === 'running') && matchesFilter(summarize(view), filter, view.record.imageId))
-        .map(summarize)
-    },
-    remove: async (idOrName, { force }) => {
-      requireReadable(paths)
-      await sweep(paths, 'live')
-      return removeContainer(paths, idOrName, force)
-    },
-    inspect: async (idOrName, type) => {
-      requireReadable(paths)
-      const container = type === 'image' ? undefined : tryFindContainer(paths, idOrName)
-      if (container !== undefined) return inspectContainer(paths, container)
-      const image = type === 'container' ? undefined : store.find(idOrName)
-      if (image !== undefined) return inspectImage(image)
-      if (type === 'container') return inspectContainer(paths, findContainer(paths, idOrName))
-      throw noSuch(idOrName, type)
-    },
-    info: async () => {
-      requireReadable(paths)
-      return engineInfo(paths, viewContainers(paths), store.list())
-    },
+    pull: async (reference, pull) => (await verbs()).pull(reference, pull),
+    images: async () => (await verbs()).images(),
+    removeImage: async (reference, removal) => (await verbs()).removeImage(reference, removal),
+    ps: async (which) => (await verbs()).ps(which),
+    remove: async (idOrName, removal) => (await verbs()).remove(idOrName, removal),
+    inspect: async (idOrName, type) => (await verbs()).inspect(idOrName, type),
+    info: async () => (await verbs()).info(),
     doctor: async () => (await import('./doctor.ts')).runDoctor(hostFacts(), paths),
   }
-}
-
-function noSuch(name: string, type: 'image' | undefined): TscrunError {
-  const what = type === 'image' ? 'image' : 'container or image'
-  return new TscrunError('NO_SUCH_IMAGE', `${what} ${name}: there is none`, {
-    subject: name,
-    hint: '`tscrun ps -a` and `tscrun images` list what there is',
-  })
 }
 
 /** The streams of a run on the caller's own descriptors. */
 function callerStreams(run: RunOptions): Stdio {
   return { kind: run.tty === true ? 'terminal' : 'copied', interactive: run.interactive === true }
-}
-
-/** Whoever may not read the store is told so before half of it is read. */
-function requireReadable(paths: EnginePaths): void {
-  if (hostFacts().euid === 0) return
-  for (const path of [paths.root, paths.runRoot]) {
-    try {
-      accessSync(path, access.R_OK | access.X_OK)
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') continue
-      throw new TscrunError('PERMISSION_DENIED', `read the store ${path}: permission denied (EACCES)`, {
-        errno: 'EACCES',
-        subject: path,
-        hint: 'run it with sudo, or choose a store of your own with --root and --runroot',
-        cause: error,
-      })
-    }
-  }
 }
 
 /** What still needs root says so in one line. */

@@ -10,6 +10,7 @@ import { canHoldUpper, canIdmap, filesystemOf, overlayTakesIdmapped } from '../o
 import { randomId } from '../syscall/random.ts'
 import { readInLayers } from '../rootfs/lookup.ts'
 import { resolveUser } from '../rootfs/user.ts'
+import { capabilitiesOf } from '../spec/capabilities.ts'
 import { makeConfig } from '../spec/make.ts'
 import { joinedMappings } from './joined-user.ts'
 import { bindSources, deviceNumbers, resolveDevices } from './devices.ts'
@@ -70,12 +71,12 @@ export interface PreparedContainer {
 }
 
 /** Decides everything about a container that the host, the image and the options leave open. Reads, changes nothing. */
-export function prepareContainer(
+export async function prepareContainer(
   paths: EnginePaths,
   source: Source,
   args: readonly string[],
   options: RunOptions,
-): PreparedContainer {
+): Promise<PreparedContainer> {
   const facts = hostFacts()
   const id = randomId()
   const name = options.name === undefined ? defaultName(id) : checkName(options.name)
@@ -90,6 +91,8 @@ export function prepareContainer(
   const account = (path: string): string => readInLayers(source.layers, path, MAX_ACCOUNT_BYTES)?.toString('latin1') ?? ''
   const user = resolveUser(options.user ?? source.config.user, account('/etc/passwd'), account('/etc/group'), options.groupAdd)
   const devices = resolveDevices(options)
+  const capabilities = capabilitiesOf(options, shifted ? undefined : ownCapabilities())
+  const seccomp = await seccompOf(options, capabilities)
   return {
     id,
     name,
@@ -106,7 +109,7 @@ export function prepareContainer(
         user,
         ...(joined === undefined ? {} : { joined }),
         ...(ownUser ? { idRange: idRange ?? { hostId: 0x70000000, size: RANGE_SIZE } } : {}),
-        available: ownCapabilities(),
+        capabilities,
         hostname,
         devices,
         cpus: presentCpus(),
@@ -114,7 +117,6 @@ export function prepareContainer(
         rootPath: 'rootfs',
         resolveDevice: deviceNumbers,
       })
-      const seccomp = seccompOf(options, config)
       return {
         id,
         config,

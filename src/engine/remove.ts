@@ -1,7 +1,7 @@
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { removeCgroup } from '../cgroups/remove.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
+import { pause } from '../syscall/pause.ts'
 import { killProcess } from '../syscall/process.ts'
 import { deleteContainer, lockDirectory } from './containers.ts'
 import { findContainer } from './containers-view.ts'
@@ -31,7 +31,7 @@ export async function removeContainer(paths: EnginePaths, idOrName: string, forc
       deleteContainer(paths, { id: record.id, directory, lockFd }, record)
       return record.id
     }
-    await sleep(10)
+    await pause(10)
   }
   throw new TscrunError('CONTAINER_STATE', `remove ${idOrName}: another command still holds it`, {
     subject: idOrName,

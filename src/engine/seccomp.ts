@@ -1,23 +1,24 @@
 import { readFileSync } from 'node:fs'
-import type { OciConfig } from '../model/config.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import type { RunOptions } from '../model/run-options.ts'
 import { defaultFilter } from '../security/seccomp/default-filter.ts'
-import { compileSeccomp } from '../security/seccomp/compile.ts'
-import { parseDockerProfile } from '../security/seccomp/docker-profile.ts'
 
 /** seccomp(2): the filter does not turn speculation mitigations on, which cost every system call. */
 const FLAG_SPEC_ALLOW = 4
 
 /** The filter of a container: the default one, one from a file in docker's format, or none. */
-export function seccompOf(options: RunOptions, config: OciConfig): LaunchSpec['seccomp'] {
+export async function seccompOf(options: RunOptions, capabilities: readonly string[]): Promise<LaunchSpec['seccomp']> {
   const choice = options.security?.seccomp
   if (choice === 'unconfined' || (options.privileged === true && choice === undefined)) return undefined
   const arch = process.arch === 'arm64' ? 'arm64' : 'x64'
-  const capabilities = config.process?.capabilities?.bounding ?? []
-  if (choice === undefined) return { program: defaultFilter(arch, capabilities), flags: FLAG_SPEC_ALLOW }
-  const { program, flags } = compileSeccomp(parseDockerProfile(readProfile(choice), capabilities, arch), arch)
+  if (choice === undefined) {
+    // A 32-bit x86 image knows sockets by socketcall(2) only.
+    const legacySockets = options.platform === 'linux/386'
+    return { program: await defaultFilter(arch, capabilities, { legacySockets }), flags: FLAG_SPEC_ALLOW }
+  }
+  const { compileDockerProfile } = await import('../security/seccomp/custom.ts')
+  const { program, flags } = compileDockerProfile(readProfile(choice), capabilities, arch)
   return { program, flags }
 }
 

@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
+import { removeCgroup } from '../cgroups/remove.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { Plan } from '../model/step.ts'
 import type { LaunchSpec } from '../model/launch.ts'
@@ -112,6 +113,8 @@ async function seeToTheEnd(paths: EnginePaths, held: HeldContainer, record: Cont
   } catch (error) {
     launched.signal(constants.signals.SIGKILL)
     await launched.released
+    // A monitor that was killed could not do it; after any other it is gone already.
+    if (record.cgroup !== undefined) await removeCgroup(record.cgroup)
     settle(paths, held, record, {
       exitCode: 125,
       oomKilled: false,

@@ -82,3 +82,10 @@ export function storeError(error: unknown, subject: string): unknown {
   }
   return error
 }
+
+/** Deletes files that never got their name; the caller holds the use lock alone, so nobody is writing one. */
+export function sweepFiles(paths: { readonly work: string }): void {
+  for (const name of listDirectory(paths.work)) {
+    if (name.startsWith(TEMPORARY_FILE)) fs.rmSync(join(paths.work, name), { force: true })
+  }
+}

@@ -2,7 +2,7 @@ import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { hexOf } from '../model/digest.ts'
 import { parseManifest } from './documents.ts'
-import { listDirectory, readIfThere, TEMPORARY_FILE, uniqueWord } from './files.ts'
+import { listDirectory, readIfThere, sweepFiles, TEMPORARY_FILE, uniqueWord } from './files.ts'
 import { readIndex } from './index-file.ts'
 import { blobPath, type StorePaths } from './layout.ts'
 import { tryLock } from './lock.ts'
@@ -17,13 +17,6 @@ export function collectGarbage(paths: StorePaths): void {
   for (const name of listDirectory(paths.blobs)) if (!blobs.has(name)) fs.rmSync(join(paths.blobs, name))
   sweepFiles(paths)
   sweepWork(paths, new Set())
-}
-
-/** Deletes files that never got their name; the caller holds the use lock alone, so nobody is writing one. */
-export function sweepFiles(paths: StorePaths): void {
-  for (const name of listDirectory(paths.work)) {
-    if (name.startsWith(TEMPORARY_FILE)) fs.rmSync(join(paths.work, name), { force: true })
-  }
 }
 
 function reachable(paths: StorePaths): { blobs: Set<string>; records: Set<string>; layers: Set<string> } {

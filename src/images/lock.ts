@@ -1,7 +1,7 @@
 import * as fs from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { errnoOf } from '../model/errors.ts'
 import { syscall, trySyscall } from '../syscall/call.ts'
+import { pause } from '../syscall/pause.ts'
 import { SyscallError, errnoName } from '../syscall/errno.ts'
 
 const LOCK_SH = 1
@@ -61,6 +61,6 @@ export async function waitForLock(path: string, mode: LockMode, signal?: AbortSi
     signal?.throwIfAborted()
     const lock = tryLock(path, mode)
     if (lock !== undefined) return lock
-    await sleep(delayMs, undefined, signal === undefined ? {} : { signal })
+    await pause(delayMs)
   }
 }

@@ -4,8 +4,7 @@ import { TscrunError } from '../model/errors.ts'
 import type { Descriptor, ImageConfig, Platform } from '../model/image.ts'
 import { platformDistance } from '../model/platform.ts'
 import { formatReference, parseReference } from '../model/reference.ts'
-import { storeError } from './files.ts'
-import { collectGarbage, sweepFiles } from './garbage.ts'
+import { storeError, sweepFiles } from './files.ts'
 import { type IndexEntry, prepareLayout, readIndex, withEntry, writeIndex } from './index-file.ts'
 import { blobPath, layerPath, type StorePaths, storePaths } from './layout.ts'
 import { type Lock, tryLock, waitForLock } from './lock.ts'
@@ -151,7 +150,7 @@ export function openImageStore(options: { readonly root: string }): ImageStore {
     try {
       prepareLayout(paths)
       using lock = tryLock(paths.useLock, 'exclusive')
-      if (lock !== undefined) collectGarbage(paths)
+      if (lock !== undefined) (await import('./garbage.ts')).collectGarbage(paths)
       return lock !== undefined
     } catch (error) {
       throw storeError(error, paths.root)

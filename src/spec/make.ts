@@ -1,8 +1,6 @@
 import type { RunOptions } from '../model/run-options.ts'
 import type { IdMapping, NamespaceType, OciConfig, OciDevice, OciMount, OciNamespace } from '../model/config.ts'
 import type { ImageConfig } from '../model/image.ts'
-import { TscrunError } from '../model/errors.ts'
-import { addAndDrop, CAPABILITIES, DEFAULT_CAPABILITIES, parseCapability } from '../security/capabilities.ts'
 import { restrictedPaths } from '../security/paths.ts'
 import { ociRlimit } from '../security/rlimits.ts'
 import { limitsToResources } from './limits.ts'
@@ -18,8 +16,8 @@ export interface ConfigInputs {
   readonly user: { readonly uid: number; readonly gid: number; readonly additionalGids: readonly number[]; readonly home: string }
   /** The range of host ids of a user namespace of its own; absent: the host's. */
   readonly idRange?: { readonly hostId: number; readonly size: number }
-  /** Capabilities that this process has. */
-  readonly available?: readonly string[]
+  /** What `capabilitiesOf` answers. */
+  readonly capabilities: readonly string[]
   /** The ids of a user namespace that is joined. */
   readonly joined?: { readonly uid: readonly IdMapping[]; readonly gid: readonly IdMapping[] }
   readonly hostname: string
@@ -38,7 +36,7 @@ const SHM_BYTES = 64 * 2 ** 20
 export function makeConfig(inputs: ConfigInputs): OciConfig {
   const { options, user } = inputs
   const terminal = options.tty === true
-  const capabilities = capabilitiesOf(options, mappingsOf(inputs) === undefined ? inputs.available : undefined)
+  const { capabilities } = inputs
   const namespaces = namespacesOf(options, inputs.idRange !== undefined, inputs.joined !== undefined)
   const mappings = mappingsOf(inputs)
   const ownUts = namespaces.some(namespace => namespace.type === 'uts' && namespace.path === undefined)
@@ -74,22 +72,6 @@ export function makeConfig(inputs: ConfigInputs): OciConfig {
       ...pathsOf(options, inputs.cpus),
     },
   }
-}
-
-/** In the host's user namespace nobody can give what tscrun itself does not have, e.g. in a container of its own. */
-function capabilitiesOf(options: RunOptions, available: readonly string[] | undefined): string[] {
-  const base = options.privileged === true ? CAPABILITIES : DEFAULT_CAPABILITIES
-  const wanted = addAndDrop(base, options.capAdd ?? [], options.capDrop ?? [])
-  if (available === undefined) return wanted
-  const missing = wanted.filter((name) => !available.includes(name))
-  const named = missing.find((name) => options.capAdd?.some((added) => parseCapability(added) === name))
-  if (named !== undefined) {
-    throw new TscrunError('PERMISSION_DENIED', `--cap-add ${named}: tscrun itself does not have it here`, {
-      subject: named,
-      hint: 'give it to the surrounding container, or use a user namespace (--userns=auto), where it is always there',
-    })
-  }
-  return wanted.filter((name) => available.includes(name))
 }
 
 function namespacesOf(options: RunOptions, ownUser: boolean, joinsUser: boolean): OciNamespace[] {

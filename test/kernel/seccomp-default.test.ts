@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { HostArch } from '../../src/security/seccomp/arches.ts'
 import { CAPABILITIES, DEFAULT_CAPABILITIES } from '../../src/security/capabilities.ts'
 import { compileSeccomp } from '../../src/security/seccomp/compile.ts'
-import { defaultFilter } from '../../src/security/seccomp/default-filter.ts'
+import { compileDefault } from '../../src/security/seccomp/custom.ts'
 import { defaultProfile } from '../../src/security/seccomp/default-profile.ts'
 
 /** Loads the filter on its standard input, then makes the calls of its arguments and prints what each came to. */
@@ -117,7 +117,7 @@ describe('the default seccomp filter in the kernel', () => {
     }
   }
 
-  const filter14 = () => defaultFilter(host, DEFAULT_CAPABILITIES)
+  const filter14 = () => compileDefault(host, DEFAULT_CAPABILITIES, {})
 
   it('is accepted and lets ordinary calls through', () => {
     const { answers, status } = probe(filter14(), [
@@ -156,7 +156,7 @@ describe('the default seccomp filter in the kernel', () => {
   })
 
   it('grants a container with every capability what the kernel then decides itself', () => {
-    const { answers } = probe(defaultFilter(host, CAPABILITIES), [
+    const { answers } = probe(compileDefault(host, CAPABILITIES, {}), [
       `${NR.unshare},0x80000000`,
       `${NR.chroot}`,
       '435,0,0',

@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { CAPABILITIES, DEFAULT_CAPABILITIES } from '../../src/security/capabilities.ts'
 import { compileSeccomp } from '../../src/security/seccomp/compile.ts'
-import { defaultFilter, filterKey } from '../../src/security/seccomp/default-filter.ts'
-import { defaultProfile } from '../../src/security/seccomp/default-profile.ts'
+import { compileDefault } from '../../src/security/seccomp/custom.ts'
+import { defaultFilter, filterKey, RELEVANT_CAPABILITIES } from '../../src/security/seccomp/default-filter.ts'
+import { BY_CAPABILITY, defaultProfile } from '../../src/security/seccomp/default-profile.ts'
 import { parseDockerProfile } from '../../src/security/seccomp/docker-profile.ts'
 import { syscallTable } from '../../src/security/seccomp/tables.ts'
 import { loadLibseccomp, runFilter } from './security-bpf.ts'
@@ -16,12 +17,19 @@ const X86 = 0x40000003
 
 function ask(capabilities: readonly string[], name: string, args: bigint[] = [], arch = X86_64): number {
   const nr = syscallTable(arch === X86 ? 'x86' : 'x86_64').get(name) ?? Number.NaN
-  return runFilter(defaultFilter('x64', capabilities), { nr, arch, args }).action
+  return runFilter(compileDefault('x64', capabilities, {}), { nr, arch, args }).action
 }
 
 const ask14 = (name: string, args: bigint[] = [], arch = X86_64) => ask(DEFAULT_CAPABILITIES, name, args, arch)
 
 describe('the default filter', () => {
+  it('is the compiled profile for usual and unusual capabilities, found by those that change it', async () => {
+    expect([...RELEVANT_CAPABILITIES]).toEqual(Object.keys(BY_CAPABILITY))
+    for (const capabilities of [DEFAULT_CAPABILITIES, [], ['CAP_SYS_ADMIN']]) {
+      expect(await defaultFilter('x64', capabilities)).toEqual(compileDefault('x64', capabilities, {}))
+    }
+  })
+
   it.each([
     'read',
     'openat',
@@ -112,7 +120,7 @@ describe('the default filter', () => {
   it('closes the way around it through socketcall, unless the image is a 32-bit one', () => {
     expect(ask14('socketcall', [1n], X86)).toBe(EPERM)
     expect(ask14('socketcall', [3n], X86)).toBe(ALLOW)
-    const legacy = defaultFilter('x64', DEFAULT_CAPABILITIES, { legacySockets: true })
+    const legacy = compileDefault('x64', DEFAULT_CAPABILITIES, { legacySockets: true })
     expect(runFilter(legacy, { nr: 102, arch: X86, args: [1n] }).action).toBe(ALLOW)
     expect(runFilter(legacy, { nr: 359, arch: X86, args: [38n] }).action).toBe(EPERM)
   })
@@ -124,7 +132,7 @@ describe('the default filter', () => {
 
   it('answers ENOSYS to what is newer than its table and to x32', () => {
     const run = (nr: number) =>
-      runFilter(defaultFilter('x64', DEFAULT_CAPABILITIES), { nr, arch: X86_64, args: [] }).action
+      runFilter(compileDefault('x64', DEFAULT_CAPABILITIES, {}), { nr, arch: X86_64, args: [] }).action
     expect(run(470)).toBe(ENOSYS)
     expect(run(0x40000000)).toBe(ENOSYS)
   })
@@ -156,7 +164,7 @@ describe('the default filter', () => {
 
   it('is small, and shallow for every call', () => {
     for (const arch of ['x64', 'arm64'] as const) {
-      const program = defaultFilter(arch, DEFAULT_CAPABILITIES)
+      const program = compileDefault(arch, DEFAULT_CAPABILITIES, {})
       expect(program.length / 8).toBeLessThan(287)
       for (let nr = 0; nr < 500; nr += 1) {
         expect(runFilter(program, { nr, arch: arch === 'x64' ? X86_64 : 0xc00000b7, args: [] }).steps).toBeLessThan(25)
@@ -213,7 +221,7 @@ describe('the default profile under libseccomp', () => {
       syscalls: (whole.syscalls ?? []).map((rule) => ({ ...rule, names: rule.names.filter(library.knows) })),
     }
     const theirs = library.compile(profile)
-    const ours = defaultFilter(host, capabilities)
+    const ours = compileDefault(host, capabilities, {})
     const arches =
       host === 'x64'
         ? ([

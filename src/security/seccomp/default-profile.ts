@@ -55,7 +55,7 @@ const BY_ARCH: { readonly [arch in HostArch]: string } = {
 }
 
 /** Allowed to a container that holds the capability. The kernel checks again; this keeps its code out of reach. */
-const BY_CAPABILITY: { readonly [capability: string]: string } = {
+export const BY_CAPABILITY: { readonly [capability: string]: string } = {
   CAP_BPF: 'bpf',
   CAP_DAC_READ_SEARCH: 'open_by_handle_at',
   CAP_PERFMON: 'perf_event_open',
@@ -142,11 +142,6 @@ function cloneRules(): OciSyscallRule[] {
 
 function allowIf(name: string, condition: OciSyscallArg): OciSyscallRule {
   return { names: [name], action: 'SCMP_ACT_ALLOW', args: [condition] }
-}
-
-/** The capabilities of `capabilities` that change the default profile, in a fixed order: equal lists, equal filters. */
-export function relevantCapabilities(capabilities: readonly string[]): string[] {
-  return Object.keys(BY_CAPABILITY).filter((capability) => capabilities.includes(capability))
 }
 
 function words(text: string): string[] {

@@ -1,0 +1,87 @@
+import { accessSync, constants as access } from 'node:fs'
+import type { ImageStore } from '../images/store.ts'
+import { errnoOf, TscrunError } from '../model/errors.ts'
+import type { Engine } from './api.ts'
+import { findContainer, matchesFilter, summarize, tryFindContainer, viewContainers } from './containers-view.ts'
+import { hostFacts } from './host.ts'
+import { imageSummaries, pullVerb, removeImageVerb } from './image-verbs.ts'
+import { engineInfo } from './info.ts'
+import { inspectContainer, inspectImage } from './inspect.ts'
+import type { EnginePaths } from './paths.ts'
+import { removeContainer } from './remove.ts'
+import { sweep } from './sweep.ts'
+
+/** The verbs on what lies in a store. */
+export interface StoreVerbs
+  extends Pick<Engine, 'pull' | 'images' | 'removeImage' | 'ps' | 'remove' | 'inspect' | 'info'> {
+  /** Puts right what killed commands left of containers that were running. */
+  sweep(): Promise<void>
+}
+
+export function storeVerbs(paths: EnginePaths, store: ImageStore): StoreVerbs {
+  return {
+    sweep: () => sweep(paths, 'live'),
+    pull: (reference, pull) => pullVerb(store, reference, pull),
+    images: async () => {
+      requireReadable(paths)
+      return imageSummaries(store)
+    },
+    removeImage: async (reference, { force }) => {
+      requireReadable(paths)
+      await sweep(paths, 'live')
+      return removeImageVerb(paths, store, reference, force)
+    },
+    ps: async ({ all, filter = {} }) => {
+      requireReadable(paths)
+      await sweep(paths, 'all')
+      return viewContainers(paths)
+        .filter((view) => all || view.status === 'running')
+        .filter((view) => matchesFilter(summarize(view), filter, view.record.imageId))
+        .map(summarize)
+    },
+    remove: async (idOrName, { force }) => {
+      requireReadable(paths)
+      await sweep(paths, 'live')
+      return removeContainer(paths, idOrName, force)
+    },
+    inspect: async (idOrName, type) => {
+      requireReadable(paths)
+      const container = type === 'image' ? undefined : tryFindContainer(paths, idOrName)
+      if (container !== undefined) return inspectContainer(paths, container)
+      if (type === 'container') return inspectContainer(paths, findContainer(paths, idOrName))
+      const image = store.find(idOrName)
+      if (image !== undefined) return inspectImage(image)
+      throw noSuch(idOrName, type)
+    },
+    info: async () => {
+      requireReadable(paths)
+      return engineInfo(paths, viewContainers(paths), store.list())
+    },
+  }
+}
+
+function noSuch(name: string, type: 'image' | undefined): TscrunError {
+  const what = type === 'image' ? 'image' : 'container or image'
+  return new TscrunError('NO_SUCH_IMAGE', `${what} ${name}: there is none`, {
+    subject: name,
+    hint: '`tscrun ps -a` and `tscrun images` list what there is',
+  })
+}
+
+/** Whoever may not read the store is told so before half of it is read. */
+function requireReadable(paths: EnginePaths): void {
+  if (hostFacts().euid === 0) return
+  for (const path of [paths.root, paths.runRoot]) {
+    try {
+      accessSync(path, access.R_OK | access.X_OK)
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') continue
+      throw new TscrunError('PERMISSION_DENIED', `read the store ${path}: permission denied (EACCES)`, {
+        errno: 'EACCES',
+        subject: path,
+        hint: 'run it with sudo, or choose a store of your own with --root and --runroot',
+        cause: error,
+      })
+    }
+  }
+}

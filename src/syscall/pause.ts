@@ -1,0 +1,6 @@
+/** Waits; node:timers/promises would load the streams with it, 3 ms at the start of a command. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
+}
