@@ -20,7 +20,7 @@ import {
 } from './starts.ts'
 
 // npm run bench: compares tscrun with Debian's runtimes in one run, and keeps what was measured in bench/results.
-const USAGE = `npm run bench -- [--quick] [--only GROUP[,GROUP...]] [--no-save]
+const USAGE = `npm run bench -- [--quick] [--only GROUP[,GROUP...]] [--no-save] [--realtime]
 groups: one-shot, in-process, block, parallel, pull`
 
 const ROUNDS = {
@@ -32,6 +32,7 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       quick: { type: 'boolean' },
+      realtime: { type: 'boolean' },
       only: { type: 'string' },
       'no-save': { type: 'boolean' },
       help: { type: 'boolean' },
@@ -63,7 +64,13 @@ async function main(): Promise<void> {
     const list = goals(groups, values.quick !== true)
     console.log(formatGoals(list))
     if (values['no-save'] !== true)
-      save(root, { quick: values.quick === true, skipped: contest.skipped, groups, goals: list })
+      save(root, {
+        quick: values.quick === true,
+        realtime: values.realtime === true,
+        skipped: contest.skipped,
+        groups,
+        goals: list,
+      })
   } finally {
     rmSync(work, { recursive: true, force: true })
   }
@@ -83,6 +90,7 @@ function measurements(stage: Stage, contest: Contest, rounds: (typeof ROUNDS)['q
 
 interface Results {
   readonly quick: boolean
+  readonly realtime: boolean
   readonly skipped: readonly string[]
   readonly groups: readonly Group[]
   readonly goals: readonly object[]

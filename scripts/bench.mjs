@@ -31,7 +31,9 @@ const build = await rolldown({
 await build.write({ file: bundle, format: 'esm' })
 await build.close()
 
-const args = [process.execPath, bundle, ...process.argv.slice(2)]
+// Before everything else that runs on this machine: what is measured then is less disturbed, and disturbs the others.
+const realtime = process.argv.includes('--realtime') ? ['chrt', '--rr', '20'] : []
+const args = [...realtime, process.execPath, bundle, ...process.argv.slice(2)]
 const unified = existsSync('/sys/fs/cgroup/cgroup.controllers')
 const mounted = '{ umount -R /sys/fs/cgroup || true; } && mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$@"'
 process.exit(unified ? run(args[0], args.slice(1)) : run('unshare', ['--mount', 'sh', '-c', mounted, 'sh', ...args]))
