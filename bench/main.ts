@@ -4,6 +4,7 @@ import { cpus, release } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
+import { filesystemOf } from '../src/overlayfs/support.ts'
 import { packageRoot } from '../src/syscall/package-root.ts'
 import { pull } from './pull.ts'
 import { formatGoals, formatGroup, goals } from './report.ts'
@@ -49,9 +50,10 @@ async function main(): Promise<void> {
   const work = mkdtempSync('/var/tmp/tscrun-bench-')
   // Root of a user namespace is nobody here, and must reach its root filesystem.
   chmodSync(work, 0o711)
+  const run = mkdtempSync(`${filesystemOf('/run') === 'tmpfs' ? '/run' : '/dev/shm'}/tscrun-bench-`)
   try {
     const library = (await import(pathToFileURL(join(root, 'dist/index.js')).href)) as Library
-    const stage: Stage = { root, work, library }
+    const stage: Stage = { root, work, run, library }
     const contest = await prepareContest(stage)
     for (const line of contest.skipped) console.error(`bench: without ${line}`)
     const groups: Group[] = []
@@ -72,7 +74,7 @@ async function main(): Promise<void> {
         goals: list,
       })
   } finally {
-    rmSync(work, { recursive: true, force: true })
+    for (const directory of [work, run]) rmSync(directory, { recursive: true, force: true })
   }
 }
 

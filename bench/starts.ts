@@ -16,6 +16,8 @@ export interface Stage {
   readonly root: string
   /** A fresh directory for everything that is made. */
   readonly work: string
+  /** The same where state lies that ends with the machine: memory, as a rule. */
+  readonly run: string
   readonly library: Library
 }
 
@@ -39,7 +41,8 @@ export interface Contest {
 }
 
 /** Compiles the payload, makes bundles, tries each contender once and looks at how it confined the payload. */
-export async function prepareContest({ root, work, library }: Stage): Promise<Contest> {
+export async function prepareContest(stage: Stage): Promise<Contest> {
+  const { root, work, run, library } = stage
   const timer = join(work, 'timer')
   compileStatic(join(root, 'bench/timer.c'), timer)
   const rootfs = join(work, 'rootfs')
@@ -50,8 +53,8 @@ export async function prepareContest({ root, work, library }: Stage): Promise<Co
   ] as const) {
     writeBundle(join(work, name), rootfs, args)
   }
-  const at = { root: join(work, 'store'), runRoot: join(work, 'run') }
-  const argv = commands(root, work, rootfs, at, 'bundle')
+  const at = { root: join(work, 'store'), runRoot: join(run, 'tscrun') }
+  const argv = commands(stage, rootfs, at, 'bundle')
   const engine = library.createEngine(at)
   const options = { rootfs: { path: rootfs, overlay: true }, network: 'none' }
   const inProcess = (args: readonly string[] = ['/true']): Promise<{ readonly stdout: string }> =>
@@ -60,7 +63,7 @@ export async function prepareContest({ root, work, library }: Stage): Promise<Co
   expectConfined('tscrun (library)', (await inProcess(['/true', 'show'])).stdout, true)
   // A resident process has run containers before: what is hot is compiled.
   for (let warm = 0; warm < 50; warm++) await inProcess()
-  const shown = commands(root, work, rootfs, at, 'bundle-show')
+  const shown = commands(stage, rootfs, at, 'bundle-show')
   const skipped: string[] = []
   const peers = (['crun', 'runc', 'podman'] as const).filter((name) => {
     const [program = '', ...args] = [...shown[name], ...(name === 'podman' ? ['show'] : [])].map((arg) =>
@@ -86,15 +89,14 @@ function expectConfined(name: string, shown: string, userNamespace: boolean): vo
 
 /** `@id` becomes a name of its own in each run. */
 function commands(
-  root: string,
-  work: string,
+  { root, work, run }: Stage,
   rootfs: string,
   at: { root: string; runRoot: string },
   bundle: string,
 ): Contest['argv'] {
   // Limits are lowered: without CAP_SYS_RESOURCE podman cannot raise them to what it would like.
   const limits = ['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024']
-  const podmanStore = ['--root', join(work, 'podman'), '--runroot', join(work, 'podman-run')]
+  const podmanStore = ['--root', join(work, 'podman'), '--runroot', join(run, 'podman')]
   return {
     tscrun: [
       join(root, 'bin/tscrun'),
@@ -111,8 +113,8 @@ function commands(
       '/true',
     ],
     // Its device filter needs CAP_SYS_RESOURCE, for the limit on locked memory: without a cgroup it has none.
-    crun: ['crun', '--cgroup-manager=disabled', '--root', join(work, 'crun'), 'run', '-b', join(work, bundle), '@id'],
-    runc: ['runc', '--root', join(work, 'runc'), 'run', '-b', join(work, bundle), '@id'],
+    crun: ['crun', '--cgroup-manager=disabled', '--root', join(run, 'crun'), 'run', '-b', join(work, bundle), '@id'],
+    runc: ['runc', '--root', join(run, 'runc'), 'run', '-b', join(work, bundle), '@id'],
     podman: [
       'podman',
       ...podmanStore,
