@@ -1,10 +1,10 @@
-import { closeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { constants } from 'node:os'
 import { Readable, type Writable } from 'node:stream'
 import { TscrunError } from '../model/errors.ts'
 import type { RunOptions } from '../model/run-options.ts'
 import { makePipe } from '../syscall/pipe.ts'
+import { closeFd } from '../syscall/process.ts'
 import type { Listener } from './api.ts'
 import type { EngineCore } from './engine.ts'
 import type { RunningHandle } from './start.ts'
@@ -98,7 +98,7 @@ export function runContainer(engine: EngineCore, image: string | undefined, args
       for (const stream of [streams.stdin, streams.stdout, streams.stderr]) stream?.destroy()
       throw error
     } finally {
-      for (const fd of theirs) closeSync(fd)
+      for (const fd of theirs) closeFd(fd)
     }
     if (killed !== undefined) running.launched.signal(constants.signals[killed])
     return supervise(running)

@@ -1,10 +1,11 @@
-import { closeSync, fstatSync, readSync, type Stats } from 'node:fs'
+import { fstatSync, readSync, type Stats } from 'node:fs'
 import { constants } from 'node:os'
 import { TscrunError } from '../model/errors.ts'
 import { RESOLVE } from '../model/linux.ts'
 import { AT_FDCWD, cString, syscall, trySyscall } from '../syscall/call.ts'
 import { SyscallError } from '../syscall/errno.ts'
 import { openFlags } from '../syscall/flags.ts'
+import { closeFd } from '../syscall/process.ts'
 
 const MAX_LINKS = 40
 const WHITEOUT_TYPE = 0o020000
@@ -26,7 +27,7 @@ export function readInLayers(layers: readonly string[], path: string, maxBytes: 
     const found = resolve(roots, path)
     return found === undefined ? undefined : readRegular(found, path, maxBytes)
   } finally {
-    for (const fd of roots) closeSync(fd)
+    for (const fd of roots) closeFd(fd)
   }
 }
 
@@ -53,8 +54,8 @@ function readRegular(found: Found, path: string, maxBytes: number): Buffer | und
     }
     return bytes.subarray(0, done)
   } finally {
-    closeSync(fd)
-    closeSync(found.parent)
+    closeFd(fd)
+    closeFd(found.parent)
   }
 }
 
@@ -107,7 +108,7 @@ function walk(roots: readonly number[], todo: readonly string[]): Found | Link |
     }
     return undefined
   } finally {
-    for (const fd of opened) closeSync(fd)
+    for (const fd of opened) closeFd(fd)
   }
 }
 

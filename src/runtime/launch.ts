@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs'
 import { constants } from 'node:os'
 import { TscrunError } from '../model/errors.ts'
 import { COLUMN_NAMES, type ColumnName, type Plan } from '../model/step.ts'
@@ -93,7 +94,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
     try {
       return spawnStage([theirs, planFd, ...options.fds], options.title)
     } catch (error) {
-      closeFd(control)
+      closeSync(control)
       throw error
     } finally {
       closeFd(theirs)
@@ -128,7 +129,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
     if (!reapChild(monitor.pid)) return
     onControl()
     for (const watch of [controlWatch, pidWatch]) watch.close()
-    closeFd(control)
+    closeSync(control)
     closeFd(monitor.pidfd)
     if (exit === undefined || failure !== undefined) {
       const error = failure === undefined || exit === undefined ? monitorDied() : describeWithOom(failure, exit)

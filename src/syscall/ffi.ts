@@ -1,5 +1,6 @@
 import { realpathSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { TscrunError } from '../model/errors.ts'
 import { packageRoot } from './package-root.ts'
@@ -41,7 +42,7 @@ export function loadKoffi(): Koffi {
   const scope = join(packageRoot(), 'node_modules', '@koromix', `koffi-linux-${process.arch}`)
   for (const libc of ['linux', 'musl']) {
     try {
-      koffi = require(join(scope, `${libc}_${process.arch}`, 'koffi.node')) as Koffi
+      koffi = loadAddon(join(scope, `${libc}_${process.arch}`, 'koffi.node'))
       return koffi
     } catch (error) {
       if (!isLoadFailure(error)) throw error
@@ -50,6 +51,19 @@ export function loadKoffi(): Koffi {
   const main = realpathSync(require.resolve('koffi'))
   koffi = createRequire(join(dirname(main), 'x.cjs'))(main) as Koffi
   return koffi
+}
+
+/** dlopen(3): never unmapped. */
+const RTLD_NODELETE = 0x1000
+
+/**
+ * As require() loads a `.node` file, but for good: at the end of a Worker that alone had loaded it, its code would be
+ * gone before libuv has called back for the last closed handle (SIGSEGV).
+ */
+function loadAddon(path: string): Koffi {
+  const module: { exports: unknown } = { exports: {} }
+  process.dlopen(module, path, constants.dlopen.RTLD_LAZY | RTLD_NODELETE)
+  return module.exports as Koffi
 }
 
 /** Not there, or built for the other C library: the next candidate may fit. */

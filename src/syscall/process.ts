@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import { readFileSync } from 'node:fs'
+import { openSync, readFileSync } from 'node:fs'
 import { cString, syscall, trySyscall } from './call.ts'
 import { SyscallError } from './errno.ts'
 import { loadKoffi, loadLibrary, nativeFile, type PollHandle } from './ffi.ts'
@@ -56,11 +56,16 @@ export function spawnStage(fds: readonly number[], name: string): SpawnedStage {
   return { pid, pidfd: pidfd.readInt32LE() }
 }
 
-/** A pair of connected datagram sockets that keep message borders; both ends are close-on-exec, the first non-blocking. */
+/**
+ * A pair of connected datagram sockets that keep message borders; both ends are close-on-exec, the first non-blocking.
+ * Ours has a number that Node has given out and is closed by `closeSync`: so it ends with a Worker that is terminated.
+ */
 export function socketPair(): [ours: number, theirs: number] {
   const pair = Buffer.alloc(8)
   syscall('socketpair', [AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair])
-  const ours = pair.readInt32LE(0)
+  const ours = openSync('/dev/null', 'r')
+  syscall('dup3', [pair.readInt32LE(0), ours, SOCK_CLOEXEC])
+  syscall('close', [pair.readInt32LE(0)])
   syscall('fcntl', [ours, 4 /* F_SETFL */, SOCK_NONBLOCK])
   return [ours, pair.readInt32LE(4)]
 }

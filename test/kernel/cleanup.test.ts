@@ -1,0 +1,217 @@
+import { readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { execa } from 'execa'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { cgroupsOf, expectNothingLeft, isAlive, makeMachine, pidOf, processesWith, PROJECT, until, within, type Machine, type Running } from './fixtures/machine.ts'
+
+let machine: Machine
+beforeAll(() => {
+  machine = makeMachine()
+})
+afterAll(() => machine.dispose())
+
+/** A container that runs until it is killed. */
+interface Victim {
+  readonly subprocess: Running
+  readonly id: string
+  readonly name: string
+  readonly monitor: number
+  /** All of the container's processes. */
+  readonly pids: readonly number[]
+}
+
+let count = 0
+async function startVictim(flags: readonly string[] = [], command: readonly string[] = ['probe', 'stay']): Promise<Victim> {
+  const cidfile = join(machine.directory, `cid${count++}`)
+  const name = `victim${count}`
+  const subprocess = machine.run(['--cidfile', cidfile, '--name', name, ...flags], command)
+  await new Promise((resolve) => subprocess.stdout.once('data', resolve))
+  const id = readFileSync(cidfile, 'utf8')
+  const monitor = await until(() => pidOf(`tscrun: ${name}`))
+  const [cgroup] = cgroupsOf(id)
+  const pids = cgroup === undefined ? [] : readFileSync(join(cgroup, 'cgroup.procs'), 'utf8').trim().split('\n').map(Number)
+  expect(pids.length).toBeGreaterThan(1)
+  return { subprocess, id, name, monitor, pids }
+}
+
+const allGone = (pids: readonly number[]): boolean => pids.every((pid) => !isAlive(pid))
+
+/** Names, ranges, directories, cgroup: of this container there is nothing. */
+function expectAllGone({ id, pids, monitor }: Victim): void {
+  expect({ alive: [...pids, monitor].filter(isAlive), cgroups: cgroupsOf(id) }).toEqual({ alive: [], cgroups: [] })
+  expectNothingLeft(machine)
+}
+
+describe('after --rm', () => {
+  it('nothing is left in store, run directory, cgroups and mount table', async () => {
+    const before = readFileSync('/proc/self/mountinfo', 'utf8')
+    const cidfile = join(machine.directory, 'cid-rm')
+    const { exitCode } = await machine.run(['--cidfile', cidfile, '-v', `${machine.directory}:/v`, '--tmpfs', '/t'], ['sh', '-c', 'sleep 1060 & mkdir /x; exit 3'])
+    expect(exitCode).toBe(3)
+    expect(cgroupsOf(readFileSync(cidfile, 'utf8'))).toEqual([])
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).toBe(before)
+    expectNothingLeft(machine)
+    await until(() => pidOf('sleep 1060') === undefined)
+  })
+
+  it('nothing is left of a command that could not be started', async () => {
+    const cidfile = join(machine.directory, 'cid-absent')
+    expect((await machine.run(['--cidfile', cidfile], ['absent'])).exitCode).toBe(127)
+    expect(cgroupsOf(readFileSync(cidfile, 'utf8'))).toEqual([])
+    expectNothingLeft(machine)
+  })
+
+  it('nothing is left of twenty at once', async () => {
+    const ended = await Promise.all(Array.from({ length: 20 }, (_, index) => machine.run([], ['sh', '-c', `exit ${index}`])))
+    expect(ended.map(({ exitCode }) => exitCode)).toEqual(Array.from({ length: 20 }, (_, index) => index))
+    expectNothingLeft(machine)
+  }, 120_000)
+
+  it('cgroups that the container made below its own are gone too', async () => {
+    const cidfile = join(machine.directory, 'cid-cgroups')
+    const { exitCode, stdout } = await machine.run(['--cidfile', cidfile, '--security-opt', 'seccomp=unconfined', '--cap-add', 'sys_admin'], [
+      'sh',
+      '-c',
+      'mkdir /tmp/c && mount -t cgroup2 none /tmp/c && mkdir -p /tmp/c/a/b && echo $$ > /tmp/c/a/b/cgroup.procs && cat /proc/self/cgroup | grep ^0',
+    ])
+    expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: '0::/a/b\n' })
+    expect(cgroupsOf(readFileSync(cidfile, 'utf8'))).toEqual([])
+  })
+})
+
+describe.each<[string, readonly string[]]>([
+  ['', []],
+  [' with --init', ['--init']],
+  [" in the host's pid namespace", ['--pid', 'host']],
+  [" in the host's user namespace", ['--userns', 'host']],
+])('a container%s', (_, flags) => {
+  let victim: Victim
+  beforeEach(async () => {
+    victim = await startVictim(flags)
+  })
+  afterEach(async () => {
+    await victim.subprocess
+  })
+
+  it('is gone within a second of the SIGKILL of the command line, and the next command removes the rest', async () => {
+    victim.subprocess.kill('SIGKILL')
+    expect(await within(1000, () => allGone(victim.pids))).toBe(true)
+    await victim.subprocess
+    await until(() => !isAlive(victim.monitor))
+    expect((await machine.run([], ['true'])).exitCode).toBe(0)
+    expectAllGone(victim)
+  })
+
+  it('is gone within a second of the SIGKILL of its monitor, and the command line says so', async () => {
+    process.kill(victim.monitor, 'SIGKILL')
+    const { exitCode, stderr } = await victim.subprocess
+    expect(exitCode).toBe(125)
+    expect(stderr).toMatch(/^tscrun: the monitor of the container was killed from outside/)
+    expect(await within(1000, () => allGone(victim.pids))).toBe(true)
+    expectAllGone(victim)
+  })
+
+  it('is removed by the next command when both were killed', async () => {
+    victim.subprocess.kill('SIGKILL')
+    process.kill(victim.monitor, 'SIGKILL')
+    await victim.subprocess
+    await until(() => !isAlive(victim.monitor))
+    expect((await machine.tscrun(['ps', '-a', '-q'])).stdout).toBe('')
+    expect(await within(1000, () => allGone(victim.pids))).toBe(true)
+    expectAllGone(victim)
+  })
+
+  it('is removed by rm -f', async () => {
+    const { exitCode, stderr } = await machine.tscrun(['rm', '-f', victim.id])
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
+    expect(allGone(victim.pids)).toBe(true)
+    expect((await victim.subprocess).exitCode).toBe(137)
+    expectAllGone(victim)
+  })
+})
+
+describe('the next command', () => {
+  it('leaves running containers alone', async () => {
+    const victim = await startVictim()
+    await machine.tscrun(['ps', '-a'])
+    await machine.run([], ['true'])
+    expect(victim.pids.every(isAlive)).toBe(true)
+    await machine.tscrun(['rm', '-f', victim.id])
+    await victim.subprocess
+    expectAllGone(victim)
+  })
+
+  it('gives the name and the range of a killed container to others', async () => {
+    const victim = await startVictim()
+    expect(readlinkSync(join(machine.store, 'names', victim.name))).toBe(victim.id)
+    victim.subprocess.kill('SIGKILL')
+    await victim.subprocess
+    await until(() => !isAlive(victim.monitor))
+    await machine.tscrun(['ps', '-a'])
+    expect((await machine.run(['--name', victim.name], ['true'])).exitCode).toBe(0)
+    expectAllGone(victim)
+  })
+})
+
+describe('a Node program that uses the library', () => {
+  const script = (body: string): string => `
+    import { createEngine } from ${JSON.stringify(`file://${join(PROJECT, 'dist/index.js')}`)}
+    const engine = createEngine({ root: ${JSON.stringify(machine.store)}, runRoot: ${JSON.stringify(machine.runRoot)} })
+    const start = () => engine.run(undefined, ['probe', 'stay'], { rootfs: { path: ${JSON.stringify(machine.rootfs)}, overlay: true } })
+    ${body}`
+
+  /** The processes of the one container that this machine runs. */
+  async function running(): Promise<{ id: string; pids: number[] }> {
+    const id = await until(() => machine.containers().find((id) => cgroupsOf(id).length > 0))
+    const [cgroup = ''] = cgroupsOf(id)
+    const pids = await until(() => {
+      const found = readFileSync(join(cgroup, 'cgroup.procs'), 'utf8').trim().split('\n').map(Number)
+      return found.length === 2 && found
+    })
+    return { id, pids }
+  }
+
+  it('killed inside `await run()` leaves no process within a second, without a next command', async () => {
+    const path = join(machine.directory, 'killed.mjs')
+    writeFileSync(path, script('await start()'))
+    const subprocess = execa(process.execPath, [path], { reject: false })
+    const { id, pids } = await running()
+    subprocess.kill('SIGKILL')
+    await subprocess
+    expect(await within(1000, () => allGone(pids) && processesWith(machine.store).length === 0)).toBe(true)
+    await until(() => cgroupsOf(id).length === 0)
+    await machine.tscrun(['ps', '-a'])
+    expectNothingLeft(machine)
+  })
+
+  it('that ends its Worker leaves no process within a second, and goes on', async () => {
+    const worker = join(machine.directory, 'worker.mjs')
+    const main = join(machine.directory, 'main.mjs')
+    writeFileSync(worker, script('await start()'))
+    writeFileSync(
+      main,
+      `import { Worker } from 'node:worker_threads'
+       const worker = new Worker(${JSON.stringify(worker)})
+       process.stdin.once('data', async () => { await worker.terminate(); console.log('terminated'); process.stdin.once('data', () => process.exit(0)) })`,
+    )
+    const subprocess = execa(process.execPath, [main], { reject: false, stdin: 'pipe' })
+    const { id, pids } = await running()
+    subprocess.stdin.write('x')
+    await new Promise((resolve) => subprocess.stdout.once('data', resolve))
+    expect(await within(1000, () => allGone(pids))).toBe(true)
+    await until(() => cgroupsOf(id).length === 0)
+    subprocess.stdin.write('x')
+    expect((await subprocess).exitCode).toBe(0)
+    await machine.tscrun(['ps', '-a'])
+    expectNothingLeft(machine)
+  })
+
+  it('that exits without waiting leaves nothing running', async () => {
+    const path = join(machine.directory, 'exits.mjs')
+    writeFileSync(path, script('const handle = start(); handle.stdout.once("data", () => process.exit(0)); await handle'))
+    expect((await execa(process.execPath, [path], { reject: false })).exitCode).toBe(0)
+    await until(() => machine.containers().every((id) => cgroupsOf(id).length === 0))
+    await machine.tscrun(['ps', '-a'])
+    expectNothingLeft(machine)
+  })
+})
