@@ -30,7 +30,8 @@ struct pump {
 
 static struct pump pumps[MAX_PUMPS];
 static int pump_count;
-static int terminal = -1, master = -1;
+/* `terminal` is raw and put back at the end; `sized` has the window: the same one, or with output alone where that goes. */
+static int terminal = -1, sized = -1, master = -1;
 static struct termios before;
 
 static int make_raw(int fd)
@@ -46,7 +47,7 @@ static int make_raw(int fd)
 static void copy_window_size(void)
 {
 	struct winsize size;
-	if (ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col)
+	if (ioctl(sized, TIOCGWINSZ, &size) == 0 && size.ws_col)
 		ioctl(master, TIOCSWINSZ, &size);
 }
 
@@ -74,11 +75,16 @@ int pump_start(struct run *run)
 			continue;
 		add_pump(run->fd[pump->from], run->fd[pump->to], pump->flags);
 		if (pump->flags & PUMP_TERMINAL && isatty(run->fd[pump->from])) {
-			terminal = run->fd[pump->from];
+			terminal = sized = run->fd[pump->from];
 			master = run->fd[pump->to];
+		} else if (sized < 0 && isatty(run->fd[pump->from]) && isatty(run->fd[pump->to])) {
+			sized = run->fd[pump->to];
+			master = run->fd[pump->from];
 		}
 	}
-	if (terminal < 0 || make_raw(terminal) < 0)
+	if (terminal >= 0 && make_raw(terminal) < 0)
+		terminal = -1;
+	if (sized < 0)
 		return -1;
 	copy_window_size();
 	sigset_t set;
