@@ -1,0 +1,188 @@
+import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { execa } from 'execa'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import type * as Tscrun from '../../src/index.ts'
+import { expectNothingLeft, makeMachine, PROJECT, until, type Machine } from './fixtures/machine.ts'
+
+let machine: Machine
+let tscrun: typeof Tscrun
+let engine: Tscrun.Engine
+beforeAll(async () => {
+  machine = makeMachine()
+  // As a program gets it: the built file, through the package's own exports.
+  tscrun = (await import(join(PROJECT, 'dist/index.js'))) as typeof Tscrun
+  engine = tscrun.createEngine({ root: machine.store, runRoot: machine.runRoot })
+})
+afterAll(() => machine.dispose())
+afterEach(() => expectNothingLeft(machine))
+
+const run = (args: readonly string[], options: Tscrun.RunCallOptions = {}): Tscrun.RunHandle =>
+  engine.run(undefined, args, { rootfs: { path: machine.rootfs, overlay: true }, ...options })
+
+describe('run()', () => {
+  it('resolves to how the container ended and what it wrote', async () => {
+    expect(await run(['sh', '-c', 'echo out; echo err >&2'])).toEqual({ exitCode: 0, signal: undefined, oomKilled: false, timedOut: false, stdout: 'out\n', stderr: 'err\n' })
+  })
+
+  it('rejects with ExitError where the exit code is not 0, with the whole result', async () => {
+    const error = await run(['sh', '-c', 'echo out; echo "what went wrong" >&2; exit 7']).catch((error: unknown) => error)
+    expect(error).toBeInstanceOf(tscrun.ExitError)
+    expect(error).toMatchObject({ name: 'ExitError', result: { exitCode: 7, stdout: 'out\n', stderr: 'what went wrong\n' } })
+    expect((error as Error).message).toMatch(/exited with 7: what went wrong$/)
+  })
+
+  it('resolves with reject: false', async () => {
+    expect(await run(['sh', '-c', 'exit 7'], { reject: false })).toMatchObject({ exitCode: 7, signal: undefined })
+    expect(await run(['sh', '-c', 'kill -9 $$'], { reject: false, init: true })).toMatchObject({ exitCode: 137 })
+  })
+
+  it('rejects with TscrunError where it cannot be started', async () => {
+    await expect(run(['absent'])).rejects.toMatchObject({ name: 'TscrunError', code: 'COMMAND_NOT_FOUND', syscall: 'execve', errno: 'ENOENT', subject: 'absent', hint: expect.any(String) })
+    await expect(run(['true'], { user: 'mallory', reject: false })).rejects.toMatchObject({ code: 'USER_NOT_FOUND' })
+    await expect(engine.run(undefined, ['true'])).rejects.toMatchObject({ code: 'USAGE' })
+  })
+
+  it('takes input as text, bytes and a stream', async () => {
+    expect((await run(['cat'], { input: 'text' })).stdout).toBe('text')
+    expect((await run(['wc', '-c'], { input: new Uint8Array(300_000) })).stdout).toBe('300000\n')
+    expect((await run(['cat'], { input: Readable.from(['a', 'b', 'c']) })).stdout).toBe('abc')
+    expect((await run(['true'], { input: Buffer.alloc(1_000_000) })).exitCode).toBe(0)
+  })
+
+  it('gives no input unless asked to', async () => {
+    const handle = run(['sh', '-c', 'readlink /proc/self/fd/0; cat'])
+    expect(handle.stdin).toBe(null)
+    expect((await handle).stdout).toBe('/dev/null\n')
+  })
+
+  it('has streams while it runs', async () => {
+    const handle = run(['sh', '-c', 'while read line; do echo "<$line>"; done'], { stdin: true })
+    const answer = (): Promise<string> => new Promise((resolve) => handle.stdout.once('data', (chunk: Buffer) => resolve(String(chunk))))
+    handle.stdin?.write('one\n')
+    expect(await answer()).toBe('<one>\n')
+    handle.stdin?.write('two\n')
+    expect(await answer()).toBe('<two>\n')
+    handle.stdin?.end()
+    expect((await handle).stdout).toBe('<one>\n<two>\n')
+  })
+
+  it('does not collect with buffer: false, and waits for the reader', async () => {
+    const handle = run(['probe', 'count', '20'], { buffer: false })
+    let size = 0
+    for await (const chunk of handle.stdout) size += (chunk as Buffer).length
+    expect(size).toBe(20 * 65536 * 16)
+    expect(await handle).toMatchObject({ exitCode: 0, stdout: '' })
+  })
+
+  it('kills what writes more than maxBuffer', async () => {
+    await expect(run(['yes'], { maxBuffer: 10_000 })).rejects.toMatchObject({ code: 'OUTPUT_LIMIT' })
+  })
+
+  it('kills when timeoutMs is over', async () => {
+    await expect(run(['sleep', '1000'], { timeoutMs: 200 })).rejects.toMatchObject({ name: 'ExitError', result: { timedOut: true, exitCode: 137, signal: 'SIGKILL' } })
+    expect(await run(['sleep', '1000'], { timeoutMs: 200, reject: false })).toMatchObject({ timedOut: true })
+  })
+
+  it('kills, cleans up and then rejects when aborted', async () => {
+    const controller = new AbortController()
+    const handle = run(['sh', '-c', 'echo up; exec sleep 1000'], { signal: controller.signal })
+    handle.stdout.once('data', () => controller.abort(new Error('enough')))
+    await expect(handle).rejects.toMatchObject({ code: 'ABORTED', cause: { message: 'enough' } })
+    expectNothingLeft(machine)
+  })
+
+  it('starts nothing where it was aborted before', async () => {
+    await expect(run(['true'], { signal: AbortSignal.abort() })).rejects.toThrow()
+    expect(machine.containers()).toEqual([])
+  })
+
+  it('kill() signals the container', async () => {
+    const handle = run(['probe', 'signals'], { reject: false })
+    const seen: string[] = []
+    handle.stdout.on('data', (chunk: Buffer) => seen.push(String(chunk)))
+    await until(() => seen.join('').includes('ready'))
+    handle.kill('SIGUSR1')
+    await until(() => seen.join('').includes('signal 10'))
+    handle.kill()
+    expect(await handle).toMatchObject({ exitCode: 3 })
+  })
+
+  it('takes the options of the command line', async () => {
+    const options = { user: 'alice', env: ['A=b'], workdir: '/tmp', hostname: 'box', readOnly: true, capDrop: ['ALL'], volumes: [{ source: machine.directory, target: '/v', readonly: true }] }
+    expect((await run(['sh', '-c', 'id -un; echo $A; pwd; hostname; touch /x 2>/dev/null || echo ro; touch /v/x 2>/dev/null || echo ro'], options)).stdout).toBe('alice\nb\n/tmp\nbox\nro\nro\n')
+  })
+
+  it('lets the user of the container open its streams again by name', async () => {
+    expect(await run(['sh', '-c', 'echo out > /dev/stdout; echo err > /dev/stderr'], { user: '1000' })).toMatchObject({ stdout: 'out\n', stderr: 'err\n' })
+  })
+
+  it('keeps two engines and many runs at once apart', async () => {
+    const other = tscrun.createEngine({ root: join(machine.directory, 'other'), runRoot: join(machine.directory, 'other-run') })
+    const all = Array.from({ length: 12 }, (_, index) =>
+      (index % 2 === 0 ? engine : other).run(undefined, ['sh', '-c', `echo ${index}`], { rootfs: { path: machine.rootfs, overlay: true } }),
+    )
+    expect((await Promise.all(all)).map(({ stdout }) => stdout)).toEqual(all.map((_, index) => `${index}\n`))
+  })
+
+  it('leaks no descriptors', async () => {
+    await run(['true'])
+    const before = readdirSync('/proc/self/fd').length
+    for (let round = 0; round < 10; round++) await run(['true'])
+    await run(['absent']).catch(() => undefined)
+    await until(() => readdirSync('/proc/self/fd').length <= before)
+  })
+})
+
+describe('the other verbs', () => {
+  it('plan() tells what would be done and touches nothing', async () => {
+    expect(await engine.dryRun(undefined, ['sh'], { rootfs: { path: machine.rootfs, overlay: true } })).toMatch(/^parent .*\n.*child[\s\S]*exec command=sh/)
+  })
+
+  it('ps() sees a run under way', async () => {
+    const handle = run(['cat'], { stdin: true, name: 'seen', labels: { a: 'b' } })
+    let container: Tscrun.ContainerSummary | undefined
+    while (container === undefined) [container] = await engine.ps({ all: false })
+    expect(container).toMatchObject({ name: 'seen', status: 'running', labels: { a: 'b' }, command: ['cat'] })
+    handle.stdin?.end()
+    await handle
+    expect(await engine.ps({ all: true })).toEqual([])
+  })
+})
+
+describe('a program of its own', () => {
+  let project = ''
+  beforeAll(() => {
+    project = join(machine.directory, 'project')
+    mkdirSync(join(project, 'node_modules'), { recursive: true })
+    symlinkSync(PROJECT, join(project, 'node_modules/tscrun'))
+    writeFileSync(join(project, 'package.json'), '{"name":"consumer"}')
+  })
+
+  const body = (): string => `
+    const engine = createEngine({ root: ${JSON.stringify(machine.store)}, runRoot: ${JSON.stringify(machine.runRoot)} })
+    engine.run(undefined, ['echo', 'hello'], { rootfs: { path: ${JSON.stringify(machine.rootfs)}, overlay: true } }).then(({ stdout }) => process.stdout.write(stdout))`
+
+  it.each([
+    ['an ES module', 'esm.mjs', "import { createEngine } from 'tscrun'\n"],
+    ['CommonJS', 'cjs.cjs', "const { createEngine } = require('tscrun')\n"],
+    [
+      'a Worker',
+      'worker.mjs',
+      "import { createEngine } from 'tscrun'\nimport { isMainThread, Worker } from 'node:worker_threads'\nif (isMainThread) { new Worker(new URL(import.meta.url)) } else\n",
+    ],
+  ])('as %s runs a container, says nothing else, and ends by itself', async (_, name, head) => {
+    const path = join(project, name)
+    writeFileSync(path, name.startsWith('worker') ? `${head} {${body()} }` : head + body())
+    const { stdout, stderr, exitCode } = await execa(process.execPath, [path], { reject: false, timeout: 30_000 })
+    expect({ stdout, stderr, exitCode }).toEqual({ stdout: 'hello', stderr: '', exitCode: 0 })
+  })
+
+  it('imports it without doing anything', async () => {
+    const path = join(project, 'import.mjs')
+    writeFileSync(path, "import * as all from 'tscrun'\nconsole.log(Object.keys(all).sort().join())")
+    const { stdout, stderr } = await execa(process.execPath, [path])
+    expect({ stdout, stderr }).toEqual({ stdout: 'ExitError,TscrunError,createEngine,doctor,plan,pull,run', stderr: '' })
+  })
+})
