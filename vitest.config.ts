@@ -34,7 +34,8 @@ export default defineConfig({
           include: process.env['TSCRUN_IN_GUEST'] === '1' ? ['test/guest/inner/**/*.test.ts'] : [],
           globalSetup: ['test/setup/leaks.ts'],
           ...SERIAL,
-          // Emulated processors are ten times slower.
+          // Emulated processors are ten times slower: the modules are loaded once.
+          isolate: false,
           testTimeout: 300_000,
           hookTimeout: 300_000,
         },

@@ -97,22 +97,27 @@ function enable(level: string, controllers: readonly string[]): void {
   const file = join(level, 'cgroup.subtree_control')
   const value = missing.map((name) => `+${name}`).join(' ')
   for (let round = 1; ; round += 1) {
+    // Not only on EBUSY: pids, cpu and cpuset are handed down beside processes too, but then nobody can be in the
+    // cgroups below (they become "domain invalid", cgroup-v2.rst, Threads).
+    moveProcesses(level)
     try {
       writeFileSync(file, value)
-      return
+      break
     } catch (error) {
-      // EBUSY: the cgroup has processes of its own. New ones may come while the old are moved.
+      // New processes may come while the old are moved.
       if (errnoOf(error) !== 'EBUSY' || round === ROUNDS) throw refused('write', file, error)
     }
-    moveProcesses(level)
   }
+  moveProcesses(level)
 }
 
-/** Moves every process of `level` into its `init` sub-cgroup. */
+/** Moves every process of `level` into its `init` sub-cgroup; those of the hierarchy's real root are in nobody's way. */
 function moveProcesses(level: string): void {
+  const pids = existsSync(join(level, 'cgroup.type')) ? readWords(join(level, 'cgroup.procs')) : []
+  if (pids.length === 0) return
   const side = join(level, SIDE)
   makeDirectory(side)
-  for (const pid of readWords(join(level, 'cgroup.procs'))) {
+  for (const pid of pids) {
     // 0: a process of a pid namespace outside ours; writing 0 would move ourselves.
     if (pid === '0') continue
     try {

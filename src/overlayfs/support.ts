@@ -1,5 +1,6 @@
-import { existsSync, statfsSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync, statfsSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { O } from '../model/linux.ts'
 
 /** Numbers of linux/magic.h. */
 const MAGIC = {
@@ -29,8 +30,32 @@ export function filesystemOf(path: string): string {
   let existing = path
   while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing)
   const type = statfsSync(existing).type >>> 0
-  return (MAGIC as Readonly<Record<number, string>>)[type] ?? `unknown (0x${type.toString(16)})`
+  const name = (MAGIC as Readonly<Record<number, string>>)[type]
+  if (name === undefined) return `unknown (0x${type.toString(16)})`
+  // 9p answers for the filesystem at its other end, and a disk mounted as ext3 has ext4's number.
+  return canHoldUpper(name) || name in IDMAP_SINCE ? (mountedAs(existing) ?? name) : name
 }
+
+/** The type in the mount table, of the one mount that a path lies on; each device is looked up once. */
+function mountedAs(path: string): string | undefined {
+  const { dev } = statSync(path)
+  const known = mountTypes.get(dev)
+  if (known !== undefined) return known
+  const fd = openSync(path, O.PATH)
+  try {
+    const id = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1]
+    const lines = readFileSync('/proc/self/mountinfo', 'latin1').split('\n')
+    const line = lines.find((text) => text.slice(0, text.indexOf(' ')) === id)
+    // `36 35 98:0 /root /mountpoint options tags - type source options` (proc_pid_mountinfo(5)).
+    const type = line === undefined ? undefined : / - (\S+) /.exec(line)?.[1]
+    if (type !== undefined) mountTypes.set(dev, type)
+    return type
+  } finally {
+    closeSync(fd)
+  }
+}
+
+const mountTypes = new Map<number, string>()
 
 interface Kernel {
   readonly major: number

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { inGuest } from './harness.ts'
+import { packStore } from './many-layers.ts'
 
 /** What vitest's JSON reporter says of one test. */
 interface InnerTest {
@@ -20,29 +21,31 @@ interface InnerReport {
   }[]
 }
 
-/** Everything in test/guest/inner/, in one machine; /mnt/data is an ext4 disk, /dev/vdb an empty one. */
+/** Everything in test/guest/inner/, in one machine; /mnt/data is an ext4 disk with a store on it, /dev/vdb an empty one. */
 async function runInner(): Promise<{ report: InnerReport | undefined; status: number; output: string }> {
-  const results = mkdtempSync(join(tmpdir(), 'tscrun-guest-results-'))
-  const file = join(results, 'report.json')
+  const share = mkdtempSync(join(tmpdir(), 'tscrun-guest-share-'))
+  const file = join(share, 'report.json')
   const vitest = [process.execPath, 'node_modules/vitest/vitest.mjs', 'run', '--project', 'guest-inner']
   const reporters = ['--configLoader', 'runner', '--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
   const script = [
     'mkfs.ext4 -q /dev/vda',
     'mkdir /mnt/data',
     'mount /dev/vda /mnt/data',
-    'TSCRUN_TEST_DATA=/mnt/data exec "$@"',
+    `tar -C /mnt/data --xattrs '--xattrs-include=*' -xpf ${share}/store.tar`,
+    `TSCRUN_TEST_DATA=/mnt/data TSCRUN_TEST_SHARE=${share} exec "$@"`,
   ].join(' && ')
   try {
+    await packStore(join(share, 'store.tar'), join(share, 'scratch'))
     const { status, stdout, stderr } = await inGuest(['sh', '-c', script, 'sh', ...vitest, ...reporters], {
       disks: [4096, 256],
       memory: 3072,
-      shares: [results],
+      shares: [share],
       timeoutMs: 900_000,
     })
     const report = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as InnerReport) : undefined
     return { report, status, output: `${stdout}\n${stderr}`.trim() }
   } finally {
-    rmSync(results, { recursive: true })
+    rmSync(share, { recursive: true })
   }
 }
 
