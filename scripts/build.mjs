@@ -1,7 +1,7 @@
 // Builds dist/: the command line (CJS with lazy chunks), the layer extractor (one CJS file), the library (ESM) and its
 // types. Plain JavaScript, because Node 20 runs no TypeScript.
 import { spawn } from 'node:child_process'
-import { mkdirSync, readdirSync, renameSync, rmSync, rmdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, rmdirSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { rolldown } from 'rolldown'
@@ -13,6 +13,15 @@ const dist = join(root, 'dist')
 const BUNDLES = [
   { from: 'src/cli/main.ts', name: 'cli/main', format: 'cjs', extension: 'cjs', chunks: 'cli/[name].cjs' },
   {
+    from: 'src/cli/main.ts',
+    name: 'run/main',
+    format: 'cjs',
+    extension: 'cjs',
+    chunks: 'run/[name].cjs',
+    // All that `tscrun run` of a stored image needs, in one file: each further file costs half a millisecond.
+    together: /src\/(?:cli\/(?:main|commands\/run)|engine\/engine)\.ts$/,
+  },
+  {
     from: 'src/images/extractor/main.ts',
     name: 'extractor',
     format: 'cjs',
@@ -22,17 +31,7 @@ const BUNDLES = [
   { from: 'src/index.ts', name: 'index', format: 'esm', extension: 'js', chunks: 'lib/[name].js' },
 ]
 
-// ES5, in a file of its own: an old Node cannot even parse the rest.
-const CLI_START = `'use strict'
-var v = process.versions.node.split('.')
-if (v[0] < 20 || (v[0] == 20 && v[1] < 19)) {
-  console.error('tscrun: Node ' + process.versions.node + ' is too old: tscrun needs 20.19 or newer (' + process.execPath + '; TSCRUN_NODE=/path/to/node names another)')
-  process.exit(125)
-}
-require('./cli/main.cjs')
-`
-
-async function bundle({ from, name, format, extension, chunks }) {
+async function bundle({ from, name, format, extension, chunks, together }) {
   const build = await rolldown({
     input: { [name]: join(root, from) },
     cwd: root,
@@ -45,6 +44,8 @@ async function bundle({ from, name, format, extension, chunks }) {
     },
     transform: { target: 'node20.19' },
     onLog(level, log, handle) {
+      // What `run` needs lies in its own file, also where another command imports it lazily.
+      if (log.code === 'INEFFECTIVE_DYNAMIC_IMPORT' && together !== undefined) return
       if (log.code === 'UNRESOLVED_IMPORT' || level === 'warn') throw new Error(log.message)
       handle(level, log)
     },
@@ -53,6 +54,7 @@ async function bundle({ from, name, format, extension, chunks }) {
     format,
     entryFileNames: `[name].${extension}`,
     chunkFileNames: chunks,
+    ...(together === undefined ? {} : { codeSplitting: { groups: [{ name: 'together', test: together }] } }),
     // Parsing is a good part of a start; with `--debug` a stack trace is told in the names and lines of the sources.
     // The library's readers have no such flag: it stays as it is.
     minify: format === 'cjs',
@@ -109,7 +111,7 @@ async function main() {
   const files = bundles.flat()
   for (const file of files) write(file)
   // Last: bin/tscrun takes this file for a finished build.
-  write({ path: 'cli.cjs', content: CLI_START })
+  write({ path: 'cli.cjs', content: readFileSync(join(root, 'scripts/start.cjs')) })
   prune(dist, new Set(['cli.cjs', ...declarations, ...files.map(({ path }) => path)]))
 }
 

@@ -1,7 +1,7 @@
 import { compileDeviceFilter } from '../cgroups/devices.ts'
 import { prepareCgroupParent } from '../cgroups/prepare.ts'
 import { neededControllers, requireControllers, resourceWrites } from '../cgroups/resources.ts'
-import type { OciConfig } from '../model/config.ts'
+import type { OciConfig, OciDeviceRule } from '../model/config.ts'
 import type { CgroupPlacement } from '../model/launch.ts'
 import { hostFacts } from './host.ts'
 
@@ -30,6 +30,19 @@ export function placeCgroup(id: string, config: OciConfig, options: { readonly d
     parent,
     name: id,
     writes,
-    ...(resources.devices === undefined ? {} : { deviceFilter: compileDeviceFilter(resources.devices) }),
+    ...(resources.devices === undefined ? {} : { deviceFilter: deviceFilter(resources.devices) }),
   }
+}
+
+const filters = new Map<string, Buffer>()
+
+/** Most containers have the same rules: they are compiled once a process. */
+function deviceFilter(rules: readonly OciDeviceRule[]): Buffer {
+  const key = JSON.stringify(rules)
+  let filter = filters.get(key)
+  if (filter === undefined) {
+    filter = compileDeviceFilter(rules)
+    filters.set(key, filter)
+  }
+  return filter
 }

@@ -1,5 +1,4 @@
-import { realpathSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import { existsSync, realpathSync } from 'node:fs'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { TscrunError } from '../model/errors.ts'
@@ -38,19 +37,35 @@ export function loadKoffi(): Koffi {
       hint: 'use a Linux machine, a virtual machine or WSL2',
     })
   }
-  const require = createRequire(import.meta.url)
-  const scope = join(packageRoot(), 'node_modules', '@koromix', `koffi-linux-${process.arch}`)
-  for (const libc of ['linux', 'musl']) {
+  for (const path of addonCandidates()) {
     try {
-      koffi = loadAddon(join(scope, `${libc}_${process.arch}`, 'koffi.node'))
+      koffi = loadAddon(path)
       return koffi
     } catch (error) {
       if (!isLoadFailure(error)) throw error
     }
   }
-  const main = realpathSync(require.resolve('koffi'))
-  koffi = createRequire(join(dirname(main), 'x.cjs'))(main) as Koffi
-  return koffi
+  throw new TscrunError('HOST_UNSUPPORTED', `load koffi: no ${process.arch} build of it is installed beside tscrun`, {
+    hint: 'install the packages again without --omit=optional (npm ci)',
+  })
+}
+
+/**
+ * Where package managers put koffi's native file: beside tscrun's own packages, or in a node_modules further up, hoisted
+ * or (pnpm) behind a link. Looked for by hand, since node:module takes a millisecond to load.
+ */
+function* addonCandidates(): Generator<string> {
+  for (let dir = packageRoot(); ; dir = dirname(dir)) {
+    const packages = join(dir, 'node_modules')
+    const linked = join(packages, 'koffi')
+    const scopes = [packages, ...(dir !== packageRoot() && existsSync(linked) ? [dirname(realpathSync(linked))] : [])]
+    for (const scope of scopes) {
+      for (const libc of ['linux', 'musl']) {
+        yield join(scope, '@koromix', `koffi-linux-${process.arch}`, `${libc}_${process.arch}`, 'koffi.node')
+      }
+    }
+    if (dirname(dir) === dir) return
+  }
 }
 
 /** dlopen(3): never unmapped. */
@@ -68,7 +83,7 @@ function loadAddon(path: string): Koffi {
 
 /** Not there, or built for the other C library: the next candidate may fit. */
 function isLoadFailure(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'MODULE_NOT_FOUND' || error.code === 'ERR_DLOPEN_FAILED')
+  return error instanceof Error && 'code' in error && error.code === 'ERR_DLOPEN_FAILED'
 }
 
 /** libtscrun.so, built from native/. */

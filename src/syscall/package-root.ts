@@ -1,18 +1,10 @@
-import { existsSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { basename, dirname } from 'node:path'
 
-let found: string | undefined
-
-/** The directory of tscrun's own package.json: sources and the built files in dist/ lie at different depths below it. */
+/**
+ * The directory of tscrun's own package.json: the sources (src/syscall/) and the files of dist/cli and dist/lib lie two
+ * levels below it, dist/index.js one.
+ */
 export function packageRoot(): string {
-  if (found !== undefined) return found
-  let dir = dirname(fileURLToPath(import.meta.url))
-  while (!existsSync(join(dir, 'native')) || !existsSync(join(dir, 'package.json'))) {
-    const parent = dirname(dir)
-    if (parent === dir) throw new Error('tscrun: its package.json is not above its own files')
-    dir = parent
-  }
-  found = dir
-  return dir
+  const here = import.meta.dirname
+  return basename(here) === 'dist' ? dirname(here) : dirname(dirname(here))
 }

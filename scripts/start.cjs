@@ -1,0 +1,56 @@
+// dist/cli.cjs: the first thing Node runs. ES5 until the version is known, because an old Node cannot parse the rest.
+'use strict'
+var version = process.versions.node.split('.')
+if (version[0] < 20 || (version[0] == 20 && version[1] < 19)) {
+  console.error('tscrun: Node ' + process.versions.node + ' is too old: tscrun needs 20.19 or newer (' + process.execPath + '; TSCRUN_NODE=/path/to/node names another)')
+  process.exit(125)
+}
+
+// A third of a start is compiling. What the first `run` compiled is kept beside the program, named by Node's version and
+// by the size and time of the file it was made from; V8 refuses one that is not its own (docs/decisions/0012).
+var fs = require('fs')
+var Script = require('vm').Script
+// The same program twice: for `run` all it needs is in one file, else in many small ones.
+var folder = process.argv[2] === 'run' ? 'run' : 'cli'
+var program = __dirname + '/' + folder + '/main.cjs'
+var made = fs.statSync(program)
+var cache = __dirname + '/cache/' + [folder, process.version, made.size, Math.floor(made.mtimeMs)].join('-')
+
+/** The cache's bytes, undefined where there is none yet. */
+function readCache() {
+  try {
+    return fs.readFileSync(cache)
+  } catch (error) {
+    if (error.code === 'ENOENT' || error.code === 'EACCES') return undefined
+    throw error
+  }
+}
+
+/** Keeps what has been compiled until now. Where it may not be written, every start compiles. */
+function writeCache(script) {
+  var own = cache + '.' + process.pid
+  try {
+    fs.mkdirSync(__dirname + '/cache', { recursive: true })
+    fs.writeFileSync(own, script.createCachedData())
+    fs.renameSync(own, cache)
+  } catch (error) {
+    if (['EACCES', 'EROFS', 'EPERM', 'ENOSPC', 'EDQUOT'].indexOf(error.code) < 0) throw error
+  }
+}
+
+var main = new module.constructor(program, module)
+main.filename = program
+main.paths = module.paths
+module.constructor._cache[program] = main
+var cached = readCache()
+var script = new Script('(function (exports, require, module, __filename, __dirname) {' + fs.readFileSync(program, 'utf8') + '\n})', {
+  filename: program,
+  cachedData: cached,
+})
+if (cached === undefined || script.cachedDataRejected) {
+  process.on('exit', function (code) {
+    if (code !== 125) writeCache(script)
+  })
+}
+script.runInThisContext().call(main.exports, main.exports, function (id) { return main.require(id) }, main, program, __dirname + '/' + folder)
+main.loaded = true
