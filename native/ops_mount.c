@@ -77,6 +77,12 @@ int op_fsconfig(struct run *run, const struct arg *args)
 	return syscall(SYS_fsconfig, args[0].fd, (unsigned)args[1].u, key, value, 0) < 0 ? -errno : 0;
 }
 
+int op_fsconfig_fd(struct run *run, const struct arg *args)
+{
+	(void)run;
+	return syscall(SYS_fsconfig, args[0].fd, FSCONFIG_SET_FD, args[1].p, NULL, args[2].fd) < 0 ? -errno : 0;
+}
+
 int op_fsmount(struct run *run, const struct arg *args)
 {
 	return store_fd(run, &args[0], (int)syscall(SYS_fsmount, args[1].fd, FSMOUNT_CLOEXEC, (unsigned)args[2].u));

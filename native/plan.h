@@ -56,6 +56,7 @@
 	X(29, mask_path, "fsff")    /* root, path, null device, empty directory */           \
 	X(30, readonly_path, "fs")                                                           \
 	X(31, open_pty, "oof")      /* master, slave, devpts */                              \
+	X(33, fsconfig_fd, "fsf")   /* key, a descriptor as its value */                     \
 	X(32, chroot, "f")                                                                   \
 	/* processes and namespaces */                                                       \
 	X(40, unshare, "u")                                                                  \

@@ -13,39 +13,77 @@ export interface OverlayContext {
 
 const IDMAP_HINT = 'the filesystem or kernel cannot shift owners; --userns=host does without'
 
-/**
- * Builds the root filesystem as the mount `fd:rootfs`, inside the stage's private mount namespace, which is left and
- * forgotten at the end: nothing of this is ever in the host's mount table.
- */
-export function overlaySteps(rootfs: RootfsSource & { kind: 'overlay' }, context: OverlayContext): Step[] {
-  const { rootUid, rootGid } = context
-  const inMemory = rootfs.upper === 'tmpfs'
-  const at = inMemory ? 'scratch/' : ''
-  const steps: Step[] = [
-    ...enterPrivateMounts(),
-    // Opened anew: a descriptor from before names the host's copy of the mount, where nothing can be attached (EINVAL).
-    { op: 'open', fd: 'fd:own', dir: 'cwd', path: context.directory, flags: O.PATH | O.DIRECTORY, mode: 0, resolve: 0 },
-    { op: 'fchdir', dir: 'fd:own' },
-    { op: 'mkdir', dir: 'cwd', path: 'lower', mode: 0o700, tolerate: ['EEXIST'], because: 'made at an earlier start' },
-  ]
-  if (inMemory) {
-    steps.push(
-      { op: 'mkdir', dir: 'cwd', path: 'scratch', mode: 0o700, tolerate: ['EEXIST'], because: 'made at an earlier start' },
-      { op: 'mount', source: 'tscrun', target: 'scratch', type: 'tmpfs', flags: 0, data: 'mode=0700', about: 'mount memory for what the container writes' },
-    )
+/** What an overlay is made by, and what has to be done when the child has it. */
+export interface OverlaySteps {
+  readonly make: readonly Step[]
+  readonly leave: readonly Step[]
+}
+
+/** Builds the root filesystem as the mount `fd:rootfs`; nothing of it is ever in the host's mount table. */
+export function overlaySteps(rootfs: Overlay, context: OverlayContext): OverlaySteps {
+  if (takesDetachedLayers(context.kernel)) return { make: detached(rootfs, context), leave: [] }
+  return { make: attached(rootfs, context), leave: leavePrivateMounts() }
+}
+
+type Overlay = RootfsSource & { kind: 'overlay' }
+
+/** Since Linux 6.15 a layer may be a mount without a place, and all of them are given as descriptors (6.13). */
+function takesDetachedLayers(kernel: OverlayContext['kernel']): boolean {
+  return kernel.major > 6 || (kernel.major === 6 && kernel.minor >= 15)
+}
+
+const MADE_BEFORE = { tolerate: ['EEXIST'], because: 'made at an earlier start' } as const
+
+/** No mount namespace is needed on the way, whose end would wait for all processors (synchronize_rcu) twice. */
+function detached(rootfs: Overlay, context: OverlayContext): Step[] {
+  const fs: FdSlot = 'fd:overlay'
+  const set = (key: string, value: string): Step => ({ op: 'fsconfig', fs, command: FSCONFIG.SET_STRING, key, value })
+  const give = (key: string, fd: FdSlot): Step => ({ op: 'fsconfig_fd', fs, key, fd })
+  const writable: FdSlot = rootfs.upper === 'tmpfs' ? 'fd:scratch' : 'fd:directory'
+  const steps: Step[] = [...(rootfs.upper === 'tmpfs' ? scratchSteps() : []), ...lowerSteps(rootfs)]
+  steps.push({ op: 'fsopen', fs, type: 'overlay' }, set('source', 'overlay'))
+  for (const [index, layer] of rootfs.layers.toReversed().entries()) {
+    const slot: FdSlot = layer === '.' ? 'fd:lower' : `fd:layer${index}`
+    if (layer !== '.') steps.push(openDirectory(slot, 'fd:lower', layer))
+    steps.push(give('lowerdir+', slot))
+    if (layer !== '.') steps.push({ op: 'close', fd: slot })
   }
   for (const [name, mode] of [['upper', rootfs.mode], ['work', 0o700]] as const) {
-    steps.push({ op: 'mkdir', dir: 'cwd', path: `${at}${name}`, mode, tolerate: ['EEXIST'], because: 'made at an earlier start' })
+    steps.push({ op: 'mkdir', dir: writable, path: name, mode, ...MADE_BEFORE })
+    if (name === 'upper') steps.push(ownUpper(writable, name, context))
+    steps.push(openDirectory(`fd:${name}`, writable, name), give(`${name}dir`, `fd:${name}`))
   }
-  // The upper belongs to the container's root and is not id-mapped: an id-mapped upper is read-only (EOVERFLOW).
-  steps.push({ op: 'chown', dir: 'cwd', path: `${at}upper`, uid: rootUid, gid: rootGid })
-  steps.push(...lowerSteps(rootfs))
-  steps.push(...(hasLowerdirPlus(context.kernel) ? newMount(rootfs, at) : oldMount(rootfs, at)))
+  if (rootfs.volatile) steps.push({ op: 'fsconfig', fs, command: FSCONFIG.SET_FLAG, key: 'volatile', value: '' })
+  steps.push(
+    { op: 'fsconfig', fs, command: FSCONFIG.CMD_CREATE, key: '', value: '', about: ASSEMBLE },
+    { op: 'fsmount', mount: 'fd:rootfs', fs, attributes: 0 },
+  )
   return steps
 }
 
-/** All layers lie in one directory: one id-mapped view of it serves every one of them. */
-function lowerSteps(rootfs: RootfsSource & { kind: 'overlay' }): Step[] {
+const ASSEMBLE = 'assemble the overlay of the layers'
+
+function openDirectory(fd: FdSlot, dir: FdSlot, path: string): Step {
+  return { op: 'open', fd, dir, path, flags: O.PATH | O.DIRECTORY | O.NOFOLLOW, mode: 0, resolve: 0 }
+}
+
+/** Memory for what the container writes, without a place. */
+function scratchSteps(): Step[] {
+  const about = 'make memory for what the container writes'
+  return [
+    { op: 'fsopen', fs: 'fd:scratchfs', type: 'tmpfs', about },
+    { op: 'fsconfig', fs: 'fd:scratchfs', command: FSCONFIG.CMD_CREATE, key: '', value: '', about },
+    { op: 'fsmount', mount: 'fd:scratch', fs: 'fd:scratchfs', attributes: 0, about },
+  ]
+}
+
+/** The upper belongs to the container's root and is not id-mapped: an id-mapped upper is read-only (EOVERFLOW). */
+function ownUpper(dir: FdSlot | 'cwd', path: string, { rootUid, rootGid }: OverlayContext): Step {
+  return { op: 'chown', dir, path, uid: rootUid, gid: rootGid }
+}
+
+/** All layers lie in one directory: one id-mapped view of it, the mount `fd:lower`, serves every one of them. */
+function lowerSteps(rootfs: Overlay): Step[] {
   const steps: Step[] = [{ op: 'open_tree', fd: 'fd:lower', dir: 'cwd', path: rootfs.base, flags: OPEN_TREE_CLONE }]
   if (rootfs.idmap) {
     steps.push({
@@ -60,43 +98,54 @@ function lowerSteps(rootfs: RootfsSource & { kind: 'overlay' }): Step[] {
       hint: IDMAP_HINT,
     })
   }
-  // Before Linux 6.15 overlay refuses a layer that is not attached anywhere.
+  return steps
+}
+
+/** Older kernels: every layer has a place, in a private mount namespace of the stage that is left and forgotten. */
+function attached(rootfs: Overlay, context: OverlayContext): Step[] {
+  const at = rootfs.upper === 'tmpfs' ? 'scratch/' : ''
+  const steps: Step[] = [
+    ...enterPrivateMounts(),
+    // Opened anew: a descriptor from before names the host's copy of the mount, where nothing can be attached (EINVAL).
+    { op: 'open', fd: 'fd:own', dir: 'cwd', path: context.directory, flags: O.PATH | O.DIRECTORY, mode: 0, resolve: 0 },
+    { op: 'fchdir', dir: 'fd:own' },
+    { op: 'mkdir', dir: 'cwd', path: 'lower', mode: 0o700, ...MADE_BEFORE },
+  ]
+  if (rootfs.upper === 'tmpfs') {
+    steps.push(
+      { op: 'mkdir', dir: 'cwd', path: 'scratch', mode: 0o700, ...MADE_BEFORE },
+      {
+        op: 'mount',
+        source: 'tscrun',
+        target: 'scratch',
+        type: 'tmpfs',
+        flags: 0,
+        data: 'mode=0700',
+        about: 'mount memory for what the container writes',
+      },
+    )
+  }
+  for (const [name, mode] of [['upper', rootfs.mode], ['work', 0o700]] as const) {
+    steps.push({ op: 'mkdir', dir: 'cwd', path: `${at}${name}`, mode, ...MADE_BEFORE })
+  }
+  steps.push(ownUpper('cwd', `${at}upper`, context), ...lowerSteps(rootfs))
   steps.push({ op: 'move_mount', mount: 'fd:lower', dir: 'cwd', path: 'lower' })
-  return steps
-}
-
-/** `lowerdir+` came with Linux 6.8 (6.7 lacked the fixes for it): no length limit, no escaping. */
-function hasLowerdirPlus(kernel: OverlayContext['kernel']): boolean {
-  return kernel.major > 6 || (kernel.major === 6 && kernel.minor >= 8)
-}
-
-function newMount(rootfs: RootfsSource & { kind: 'overlay' }, at: string): Step[] {
-  const set = (key: string, value: string): Step => ({ op: 'fsconfig', fs: 'fd:overlay', command: FSCONFIG.SET_STRING, key, value })
-  const steps: Step[] = [{ op: 'fsopen', fs: 'fd:overlay', type: 'overlay' }, set('source', 'overlay')]
-  for (const layer of rootfs.layers.toReversed()) steps.push(set('lowerdir+', layerPath(layer)))
-  steps.push(set('upperdir', `${at}upper`), set('workdir', `${at}work`))
-  if (rootfs.volatile) steps.push({ op: 'fsconfig', fs: 'fd:overlay', command: FSCONFIG.SET_FLAG, key: 'volatile', value: '' })
-  steps.push(
-    { op: 'fsconfig', fs: 'fd:overlay', command: FSCONFIG.CMD_CREATE, key: '', value: '', about: 'assemble the overlay of the layers' },
-    { op: 'fsmount', mount: 'fd:rootfs', fs: 'fd:overlay', attributes: 0 },
-  )
-  return steps
+  return [...steps, ...oldMount(rootfs, at)]
 }
 
 /** mount(2) takes one page of options, so a layer gets a name of one number: 500 of them fit. */
-function oldMount(rootfs: RootfsSource & { kind: 'overlay' }, at: string): Step[] {
-  const tolerate = { tolerate: ['EEXIST'], because: 'made at an earlier start' } as const
+function oldMount(rootfs: Overlay, at: string): Step[] {
   const steps: Step[] = [
-    { op: 'mkdir', dir: 'cwd', path: 'l', mode: 0o700, ...tolerate },
-    { op: 'mkdir', dir: 'cwd', path: 'merged', mode: 0o700, ...tolerate },
+    { op: 'mkdir', dir: 'cwd', path: 'l', mode: 0o700, ...MADE_BEFORE },
+    { op: 'mkdir', dir: 'cwd', path: 'merged', mode: 0o700, ...MADE_BEFORE },
   ]
   const names = rootfs.layers.toReversed().map((layer, index) => {
-    steps.push({ op: 'symlink', target: `../${layerPath(layer)}`, dir: 'cwd', path: `l/${index}`, ...tolerate })
+    steps.push({ op: 'symlink', target: `../${layerPath(layer)}`, dir: 'cwd', path: `l/${index}`, ...MADE_BEFORE })
     return `l/${index}`
   })
   const data = `lowerdir=${names.join(':')},upperdir=${at}upper,workdir=${at}work${rootfs.volatile ? ',volatile' : ''}`
   steps.push(
-    { op: 'mount', source: 'overlay', target: 'merged', type: 'overlay', flags: 0, data, about: 'assemble the overlay of the layers' },
+    { op: 'mount', source: 'overlay', target: 'merged', type: 'overlay', flags: 0, data, about: ASSEMBLE },
     { op: 'open_tree', fd: 'fd:rootfs', dir: 'cwd', path: 'merged', flags: OPEN_TREE_CLONE },
   )
   return steps
@@ -116,7 +165,7 @@ function enterPrivateMounts(): Step[] {
 }
 
 /** Back to the host's mounts; the private ones end, the finished tree lives on as a descriptor. */
-export function leavePrivateMounts(): Step[] {
+function leavePrivateMounts(): Step[] {
   return [{ op: 'setns', namespace: 'fd:hostmounts', type: CLONE.NEWNS, about: 'leave the private mount namespace' }]
 }
 

@@ -4,7 +4,7 @@ import { MOUNT_ATTR, O, PR } from '../model/linux.ts'
 import { MEETING, type FdSlot, type Plan, type Step } from '../model/step.ts'
 import { hostId, selectNamespaces, type NamespaceSelection } from '../namespaces/select.ts'
 import { birthSteps, cloneStep, joinSteps, mappingSteps } from '../namespaces/steps.ts'
-import { directorySteps, leavePrivateMounts, overlaySteps } from '../overlayfs/steps.ts'
+import { directorySteps, overlaySteps } from '../overlayfs/steps.ts'
 import { devSteps } from '../rootfs/dev.ts'
 import { fileSteps } from '../rootfs/files.ts'
 import { mountSteps } from '../rootfs/mounts.ts'
@@ -39,8 +39,11 @@ export function compile(spec: LaunchSpec): Plan {
   const devptsIndex = config.mounts?.findIndex(mount => mount.type === 'devpts') ?? -1
   const owner = { uid: process.user.uid, hostUid: hostUid(process.user.uid), hostGid: hostGid(process.user.gid) }
   const stdio = stdioSteps(spec, owner, devptsIndex < 0 ? undefined : `fd:mount${devptsIndex}`)
+  const rootfs =
+    spec.rootfs.kind === 'overlay'
+      ? overlaySteps(spec.rootfs, { directory: spec.directory, kernel: spec.kernel, ...root })
+      : { make: directorySteps(spec.rootfs), leave: [] }
   const files = fileSteps(spec.files, { ...root, attachAt: ATTACH_AT })
-  const leave = spec.rootfs.kind === 'overlay' ? leavePrivateMounts() : []
   // A volume is a clone of the host's own mount, not of the private copy: that one is no peer of it (shared volumes), and
   // has the layers below the store.
   const clones = mounts.parent.some(step => step.op === 'open_tree')
@@ -57,18 +60,16 @@ export function compile(spec: LaunchSpec): Plan {
     ...mappingSteps(config, selection),
     ...files.parent,
     // The id-mapped view of the layers needs the child's user namespace, so the tree is made after the clone.
-    ...(spec.rootfs.kind === 'overlay'
-      ? overlaySteps(spec.rootfs, { directory: spec.directory, kernel: spec.kernel, ...root })
-      : directorySteps(spec.rootfs)),
+    ...rootfs.make,
     { op: 'send_fd', fd: 'fd:rootfs' },
     ...(devMount === undefined ? [] : devSteps(config, devMount.options ?? [], { ...root, hostUid, hostGid })),
     ...(devMount === undefined ? [] : [{ op: 'send_fd', fd: 'fd:dev' } as const]),
-    ...(clones ? leave : []),
+    ...(clones ? rootfs.leave : []),
     ...mounts.parent,
     ...stdio.receive,
     // The child has all it needs to go on; what costs time but is needed only before the command runs is done beside it.
     ...cgroup.guard,
-    ...(clones ? [] : leave),
+    ...(clones ? [] : rootfs.leave),
     { op: 'notify', point: MEETING.ready },
   ]
   const child: Step[] = [

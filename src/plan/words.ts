@@ -17,6 +17,7 @@ const CALLS: Partial<Record<Step['op'], string>> = {
   pipe: 'pipe2',
   rmdir: 'unlinkat',
   umount: 'umount2',
+  fsconfig_fd: 'fsconfig',
   mask_path: 'move_mount',
   readonly_path: 'move_mount',
   open_pty: 'ioctl',
