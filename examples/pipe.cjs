@@ -3,7 +3,10 @@ const { createReadStream } = require('node:fs')
 const { run } = require('tscrun')
 
 async function main() {
-  const sorted = run(process.argv[2] ?? 'alpine', ['sort', '-r'], { input: createReadStream(__filename), buffer: false })
+  const sorted = run(process.argv[2] ?? 'alpine', ['sort', '-r'], {
+    input: createReadStream(__filename),
+    buffer: false,
+  })
   sorted.stdout.pipe(process.stdout)
   sorted.stderr.pipe(process.stderr)
   await sorted

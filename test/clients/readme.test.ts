@@ -8,14 +8,17 @@ import { pullImage } from '../../src/images/pull.ts'
 import { openImageStore } from '../../src/images/store.ts'
 import { parseReference } from '../../src/model/reference.ts'
 import { packageRoot } from '../../src/syscall/package-root.ts'
-import { type FreshMachine, makeFreshMachine } from './fixtures/fresh-machine.ts'
+import { type FreshMachine, makeFreshMachine, whyNoFreshMachine } from './fixtures/fresh-machine.ts'
 import { pushBusybox } from './fixtures/images.ts'
 import { readmeBlock } from './fixtures/readme.ts'
 import { startRegistry, type TestRegistry } from './fixtures/registry.ts'
 
 const PROJECT = packageRoot()
 
-describe('the two commands of README.md on a fresh machine', () => {
+const unavailable = await whyNoFreshMachine()
+const notRun = unavailable === undefined ? '' : ` (not run: ${unavailable})`
+
+describe.skipIf(unavailable !== undefined)(`the two commands of README.md on a fresh machine${notRun}`, () => {
   let machine: FreshMachine
 
   beforeAll(async () => {

@@ -40,7 +40,10 @@ describe('docs/errors.md', () => {
   it.each(Object.keys(ERROR_EXIT_CODES) as ErrorCode[])('shows a message of %s that the sources make', (code) => {
     const example = /^ {4}tscrun: (.*)$/m.exec(sections.get(code) ?? '')?.[1] ?? ''
     const known = templates.get(code) ?? []
-    expect(known.some((pattern) => pattern.test(example)) || known.length === 0, `${example}\n${known.join('\n')}`).toBe(true)
+    expect(
+      known.some((pattern) => pattern.test(example)) || known.length === 0,
+      `${example}\n${known.join('\n')}`,
+    ).toBe(true)
     expect(example).not.toBe('')
   })
 })
@@ -63,7 +66,9 @@ describe('the pages', () => {
     const blocks = [...page(path).matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map((match) => match[1] ?? '')
     const lines = blocks.flatMap((block) => block.split('\n'))
     const commands = lines.flatMap((line) => /(?:^|[|;] )(?:sudo )?(?:\.\/bin\/)?tscrun (.*)$/.exec(line)?.[1] ?? [])
-    expect(commands.map((line) => line.split(/\s/)[0] ?? '').filter((name) => !COMMAND_NAMES.includes(name))).toEqual([])
+    expect(commands.map((line) => line.split(/\s/)[0] ?? '').filter((name) => !COMMAND_NAMES.includes(name))).toEqual(
+      [],
+    )
     const flags = commands.filter((line) => line.startsWith('run ')).flatMap((line) => line.match(/ --[a-z-]+/g) ?? [])
     expect(flags.map((flag) => flag.slice(3)).filter((flag) => !RUN_FLAG_NAMES.includes(flag))).toEqual([])
   })
