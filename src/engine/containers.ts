@@ -178,7 +178,16 @@ export function deleteContainer(paths: EnginePaths, held: HeldContainer, record:
     releaseName(paths, record.name, held.id)
     if (record.idRange !== undefined) releaseRange(paths.ranges, held.id, record.idRange)
   }
-  removeTree(held.directory, ['container.json', 'lower', 'scratch', 'work/work', 'work', 'upper'])
+  removeTree(held.directory, [
+    'container.json',
+    'work/incompat/volatile',
+    'work/incompat',
+    'work/work',
+    'work',
+    'upper',
+    'lower',
+    'scratch',
+  ])
   removeTree(join(paths.runRoot, held.id), ['state.json'])
   closeSync(held.lockFd)
 }

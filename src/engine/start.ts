@@ -105,10 +105,14 @@ async function seeToTheEnd(paths: EnginePaths, held: HeldContainer, record: Cont
     writeRecord(held.directory, record)
     const { pid, startTime } = await launched.started
     startedMs = Date.now()
-    writeLiveState(paths, { version: 1, id: held.id, pid, startTime, startedMs })
+    // A command that has ended already needs no state for others to find it by.
+    if (!launched.hasExited()) writeLiveState(paths, { version: 1, id: held.id, pid, startTime, startedMs })
     const exit = await launched.exited
-    await launched.released
+    // Process 1 of a pid namespace takes everyone along: nobody writes any more, and what the container leaves on the
+    // disk can go while the monitor takes down its mounts and cgroup.
+    if (!ownsPids(record)) await launched.released
     settle(paths, held, record, { ...exitRecord(exit), startedMs })
+    await launched.released
     return exit
   } catch (error) {
     launched.signal(constants.signals.SIGKILL)
@@ -124,6 +128,10 @@ async function seeToTheEnd(paths: EnginePaths, held: HeldContainer, record: Cont
     })
     throw error
   }
+}
+
+function ownsPids(record: ContainerRecord): boolean {
+  return record.config.linux?.namespaces?.some(({ type, path }) => type === 'pid' && path === undefined) === true
 }
 
 /** A container that never ran is not kept, as podman has it with --rm and docker without: there is nothing to look at. */

@@ -47,6 +47,8 @@ export interface Launched {
   readonly exited: Promise<ContainerExit>
   /** Resolves when the monitor has removed cgroup and mounts and has ended itself. Never rejects. */
   readonly released: Promise<void>
+  /** Whether `exited` has its answer. */
+  hasExited(): boolean
   /** False when there is nobody to signal any more. */
   signal(signal: number): boolean
   resize(rows: number, columns: number): void
@@ -86,6 +88,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
     started: started.promise,
     exited: exited.promise,
     released: released.promise,
+    hasExited: () => exit !== undefined,
     signal: signal => exit === undefined && send(MESSAGE.signal, signal, 0),
     resize: (rows, columns) => void send(MESSAGE.resize, rows, columns),
   }
