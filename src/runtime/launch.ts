@@ -4,7 +4,7 @@ import { TscrunError } from '../model/errors.ts'
 import { COLUMN_NAMES, type ColumnName, type Plan } from '../model/step.ts'
 import { encodePlan } from '../plan/encode.ts'
 import { explainFailure } from '../plan/explain.ts'
-import { errnoName } from '../syscall/errno.ts'
+import { errnoName, SyscallError } from '../syscall/errno.ts'
 import { closeFd, memoryFile, reapChild, receiveMessage, sendMessage, socketPair, spawnStage, watchReadable } from '../syscall/process.ts'
 
 export interface LaunchOptions {
@@ -98,7 +98,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
       return spawnStage([theirs, planFd, ...options.fds], options.title)
     } catch (error) {
       closeSync(control)
-      throw error
+      throw stageRefused(error)
     } finally {
       closeFd(theirs)
       closeFd(planFd)
@@ -158,6 +158,18 @@ function describeWithOom(failure: TscrunError, exit: ContainerExit): TscrunError
   return new TscrunError('KERNEL_REFUSED', 'start: out of memory: the first process was killed before it could run the command', {
     hint: 'raise --memory',
     cause: failure,
+  })
+}
+
+/** Inside a container without privileges the filter answers ENOSYS for clone3, docker's as well as ours. */
+function stageRefused(error: unknown): unknown {
+  if (!(error instanceof SyscallError)) return error
+  const inside = error.code === 'ENOSYS' || error.code === 'EPERM'
+  return new TscrunError('KERNEL_REFUSED', error.message, {
+    syscall: error.syscall,
+    errno: error.code,
+    hint: inside ? 'in a container that one must be run with --privileged' : 'this host may be out of memory or processes',
+    cause: error,
   })
 }
 
