@@ -2,7 +2,13 @@
 'use strict'
 var version = process.versions.node.split('.')
 if (version[0] < 20 || (version[0] == 20 && version[1] < 19)) {
-  console.error('tscrun: Node ' + process.versions.node + ' is too old: tscrun needs 20.19 or newer (' + process.execPath + '; TSCRUN_NODE=/path/to/node names another)')
+  console.error(
+    'tscrun: Node ' +
+      process.versions.node +
+      ' is too old: tscrun needs 20.19 or newer (' +
+      process.execPath +
+      '; TSCRUN_NODE=/path/to/node names another)',
+  )
   process.exit(125)
 }
 
@@ -30,8 +36,10 @@ function readCache() {
 function writeCache(script) {
   var own = cache + '.' + process.pid
   try {
-    fs.mkdirSync(__dirname + '/cache', { recursive: true })
+    // A start by root leaves nothing in the checkout that its owner cannot remove.
+    if (fs.mkdirSync(__dirname + '/cache', { recursive: true })) fs.lchownSync(__dirname + '/cache', made.uid, made.gid)
     fs.writeFileSync(own, script.createCachedData())
+    fs.lchownSync(own, made.uid, made.gid)
     fs.renameSync(own, cache)
   } catch (error) {
     if (['EACCES', 'EROFS', 'EPERM', 'ENOSPC', 'EDQUOT'].indexOf(error.code) < 0) throw error
@@ -43,14 +51,26 @@ main.filename = program
 main.paths = module.paths
 module.constructor._cache[program] = main
 var cached = readCache()
-var script = new Script('(function (exports, require, module, __filename, __dirname) {' + fs.readFileSync(program, 'utf8') + '\n})', {
-  filename: program,
-  cachedData: cached,
-})
+var script = new Script(
+  '(function (exports, require, module, __filename, __dirname) {' + fs.readFileSync(program, 'utf8') + '\n})',
+  {
+    filename: program,
+    cachedData: cached,
+  },
+)
 if (cached === undefined || script.cachedDataRejected) {
   process.on('exit', function (code) {
     if (code !== 125) writeCache(script)
   })
 }
-script.runInThisContext().call(main.exports, main.exports, function (id) { return main.require(id) }, main, program, __dirname + '/' + folder)
+script.runInThisContext().call(
+  main.exports,
+  main.exports,
+  function (id) {
+    return main.require(id)
+  },
+  main,
+  program,
+  __dirname + '/' + folder,
+)
 main.loaded = true

@@ -45,6 +45,11 @@ describe.skipIf(unavailable !== undefined)(`the two commands of README.md on a f
     expect({ exitCode, stderr: stderr.replace(/^tscrun: warning: .*\n?/m, '') }).toEqual({ exitCode: 0, stderr: '' })
   })
 
+  it('the owner of the checkout can build again what root has run', async () => {
+    const { exitCode, stdout, stderr } = await machine.run('npm run -s build')
+    expect(exitCode, stdout + stderr).toBe(0)
+  })
+
   it('the second installs what tests need and runs them', async () => {
     // One level stands for all: this is one of the tests.
     const { exitCode, stdout, stderr } = await machine.run(`${readmeBlock('tests').trim()} -- golden`)
