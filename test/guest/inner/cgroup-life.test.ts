@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { busyboxRootfs, CGROUPS, cgroups, hold, run, RUN_ROOT, STORE, tscrun, until } from './fixtures/containers.ts'
@@ -96,10 +96,14 @@ describe('the cgroup of a container', () => {
 describe('a killed', () => {
   const argv = ['run', '--rm', '--memory', '64m', '--rootfs', `${busyboxRootfs()}:O`]
 
-  it('command takes its container along; nothing of it stays', async () => {
-    const cli = tscrun([...argv, 'sleep', '7002'])
-    await until(() => pidsOf('sleep 7002')[0])
+  it('command takes its container along, frozen and with processes outside its pid namespace; nothing of it stays', async () => {
+    const [run, ...flags] = argv
+    const cli = tscrun([run ?? '', '--pid', 'host', ...flags, 'sh', '-c', 'setsid sleep 7002 & exec sleep 7002'])
+    await until(() => pidsOf('sleep 7002').length === 2)
     expect(cgroups()).toHaveLength(1)
+    const cgroup = join(CGROUPS, cgroups()[0] ?? '')
+    writeFileSync(join(cgroup, 'cgroup.freeze'), '1')
+    await until(() => textOf(join(cgroup, 'cgroup.events')).includes('frozen 1'))
     cli.kill('SIGKILL')
     await cli
     await until(() => pidsOf('sleep 7002').length === 0)

@@ -39,6 +39,13 @@ describe('an image of many layers', () => {
     // The next container sees the image again.
     expect((await run([], 'cat /kept/1 /current', { image })).stdout).toBe('1100')
   })
+
+  it('is written on the disk: more than the memory limit', async () => {
+    const image = await nameOf('/deep:101')
+    const script = 'dd if=/dev/zero of=/file bs=1M count=100 2>/dev/null && stat -c %s /file'
+    const { exitCode, stdout, oomKilled } = await run(['--memory', '32m'], script, { image })
+    expect({ exitCode, stdout, oomKilled }).toEqual({ exitCode: 0, stdout: String(100 * 2 ** 20), oomKilled: false })
+  })
 })
 
 describe('an image from a registry on loopback', () => {

@@ -54,6 +54,11 @@ describe('--memory', () => {
     expect(result).toMatchObject({ exitCode: 0, oomKilled: false })
   })
 
+  it('counts what is written to a throw-away root filesystem, which is memory', async () => {
+    const result = await run(['--memory', '64m'], 'exec dd if=/dev/zero of=/file bs=1M count=200')
+    expect(result).toMatchObject({ exitCode: 137, oomKilled: true })
+  })
+
   it('is in force for process 1 from its birth, long before it runs the command', async () => {
     await expect(run(['--cgroup-conf', 'memory.max=4096'], 'echo started')).rejects.toThrow(/out of memory/)
     expect(cgroups()).toEqual([])

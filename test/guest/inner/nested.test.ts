@@ -34,6 +34,19 @@ describe('tscrun in a privileged container of tscrun', () => {
   })
 })
 
+describe('tscrun in a container of tscrun without privileges', () => {
+  it('says in one line what it lacks', async () => {
+    const script = `${inner('--rm', 'echo never')}; echo $?; ${inner('--rm --memory 64m', 'echo never')}; echo $?`
+    const flags = ['--userns', 'host', '-v', `${PROJECT}:${PROJECT}:ro`, '-v', `${DATA}:${DATA}`]
+    const { stdout, stderr } = await run(flags, script, { rootfs: '/' })
+    expect(stdout).toBe('125\n125')
+    expect(stderr.split('\n')).toEqual([
+      expect.stringMatching(/^tscrun: clone3 .*: ENOSYS \(.*--privileged.*\)$/),
+      expect.stringMatching(/^tscrun: cgroup \/sys\/fs\/cgroup: mounted read-only \(.*--privileged.*\)$/),
+    ])
+  })
+})
+
 describe('where a controller is not handed down', () => {
   const above = '/sys/fs/cgroup/tscrun-test-bare'
   const bare = join(above, 'inner')
