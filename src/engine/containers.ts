@@ -1,9 +1,10 @@
-import { closeSync, constants, fstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, renameSync, rmdirSync, rmSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, fstatSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import { trySyscall } from '../syscall/call.ts'
 import { errnoName, SyscallError } from '../syscall/errno.ts'
 import { releaseRange } from './id-range.ts'
+import { claimLink, linkOwner, releaseLink } from './owner-link.ts'
 import { DEFAULT_ROOT, type EnginePaths } from './paths.ts'
 import type { ContainerRecord, ExitRecord, LiveState } from './record.ts'
 
@@ -113,44 +114,33 @@ export function lockDirectory(directory: string): number | undefined {
 
 function takeName(paths: EnginePaths, name: string, id: string): void {
   const link = join(paths.names, name)
-  for (;;) {
-    try {
-      symlinkSync(id, link)
-      return
-    } catch (error) {
-      if (errnoOf(error) !== 'EEXIST') throw error
-    }
-    const owner = readlinkSync(link)
-    if (exists(join(paths.containers, owner))) {
+  while (!claimLink(link, id)) {
+    const owner = linkOwner(link, containerIds(paths))
+    if (owner !== undefined) {
       throw new TscrunError('NAME_IN_USE', `name ${JSON.stringify(name)}: it is in use by container ${owner.slice(0, 12)}`, {
         subject: name,
         hint: `remove that one (tscrun rm ${name}), or choose another --name`,
       })
     }
-    unlinkSync(link)
+    rmSync(link, { force: true })
   }
 }
 
-function exists(directory: string): boolean {
-  try {
-    closeSync(openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY))
-    return true
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false
-    throw error
-  }
-}
-
-/** Writes the record under another name first, so that a reader never sees half of it. */
-export function writeRecord(directory: string, record: ContainerRecord): void {
-  const path = join(directory, 'container.json')
+/**
+ * Writes the record under another name first, so that a reader never sees half of it. That of a container which is
+ * removed at its end lies in memory: after a reboot its directory has no record, and is a leftover.
+ */
+export function writeRecord(paths: EnginePaths, record: ContainerRecord): void {
+  const path = join(record.remove ? paths.runRoot : paths.containers, record.id, RECORD)
   writeFileSync(`${path}.new`, `${JSON.stringify(record)}\n`, { mode: 0o600 })
   renameSync(`${path}.new`, path)
 }
 
+const RECORD = 'container.json'
+
 /** Undefined where there is none (a container half made, or gone). */
 export function readRecord(paths: EnginePaths, id: string): ContainerRecord | undefined {
-  return readJson(join(paths.containers, id, 'container.json')) as ContainerRecord | undefined
+  return readJson(join(paths.containers, id, RECORD)) ?? readJson(join(paths.runRoot, id, RECORD))
 }
 
 export function writeLiveState(paths: EnginePaths, state: LiveState): void {
@@ -160,12 +150,12 @@ export function writeLiveState(paths: EnginePaths, state: LiveState): void {
 }
 
 export function readLiveState(paths: EnginePaths, id: string): LiveState | undefined {
-  return readJson(join(paths.runRoot, id, 'state.json')) as LiveState | undefined
+  return readJson(join(paths.runRoot, id, 'state.json'))
 }
 
-function readJson(path: string): unknown {
+function readJson<T>(path: string): T | undefined {
   try {
-    return JSON.parse(readFileSync(path, 'utf8'))
+    return JSON.parse(readFileSync(path, 'utf8')) as T
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined
     throw new TscrunError('STORE', `read ${path}: ${(error as Error).message}`, { subject: path, cause: error })
@@ -175,11 +165,11 @@ function readJson(path: string): unknown {
 /** Takes a container off the disk. The caller holds its lock; its processes have ended. */
 export function deleteContainer(paths: EnginePaths, held: HeldContainer, record: Pick<ContainerRecord, 'name' | 'idRange'> | undefined): void {
   if (record !== undefined) {
-    releaseName(paths, record.name, held.id)
+    releaseLink(join(paths.names, record.name), held.id)
     if (record.idRange !== undefined) releaseRange(paths.ranges, held.id, record.idRange)
   }
   removeTree(held.directory, [
-    'container.json',
+    RECORD,
     'work/incompat/volatile',
     'work/incompat',
     'work/work',
@@ -188,7 +178,7 @@ export function deleteContainer(paths: EnginePaths, held: HeldContainer, record:
     'lower',
     'scratch',
   ])
-  removeTree(join(paths.runRoot, held.id), ['state.json'])
+  removeTree(join(paths.runRoot, held.id), ['state.json', RECORD])
   closeSync(held.lockFd)
 }
 
@@ -214,18 +204,9 @@ function removeOne(path: string): void {
   }
 }
 
-function releaseName(paths: EnginePaths, name: string, id: string): void {
-  const link = join(paths.names, name)
-  try {
-    if (readlinkSync(link) === id) unlinkSync(link)
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error
-  }
-}
-
 /** Notes how a container ended; it is no longer among the live ones. */
 export function finishContainer(paths: EnginePaths, held: HeldContainer, record: ContainerRecord, exit: ExitRecord): void {
-  writeRecord(held.directory, { ...record, exit })
+  writeRecord(paths, { ...record, exit })
   rmSync(join(paths.runRoot, held.id), { recursive: true, force: true })
   closeSync(held.lockFd)
 }

@@ -1,6 +1,7 @@
-import { readFileSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
+import { claimLink, releaseLink } from './owner-link.ts'
 
 /** Ids of one user namespace: as many as a 16-bit system has. */
 export const RANGE_SIZE = 65536
@@ -51,29 +52,15 @@ export function takeRange(directory: string, containerId: string, pool: Pool): I
   const begin = count === 0 ? 0 : Number.parseInt(containerId.slice(0, 8), 16) % count
   for (let offset = 0; offset < count; offset++) {
     const hostId = pool.first + ((begin + offset) % count) * RANGE_SIZE
-    if (claim(join(directory, String(hostId)), containerId)) return { hostId, size: RANGE_SIZE }
+    if (claimLink(join(directory, String(hostId)), containerId)) return { hostId, size: RANGE_SIZE }
   }
   throw new TscrunError('USERNS_UNAVAILABLE', `user namespace: all ${count} ranges of ids are in use`, {
     hint: 'remove containers (`tscrun rm`), or give `containers` a larger range in /etc/subuid',
   })
 }
 
-function claim(path: string, containerId: string): boolean {
-  try {
-    symlinkSync(containerId, path)
-    return true
-  } catch (error) {
-    if (errnoOf(error) === 'EEXIST') return false
-    throw error
-  }
-}
 
 /** Gives a range back, if it is still this container's. */
 export function releaseRange(directory: string, containerId: string, range: IdRange): void {
-  const path = join(directory, String(range.hostId))
-  try {
-    if (readlinkSync(path) === containerId) unlinkSync(path)
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error
-  }
+  releaseLink(join(directory, String(range.hostId)), containerId)
 }

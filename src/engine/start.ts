@@ -102,7 +102,7 @@ async function seeToTheEnd(paths: EnginePaths, held: HeldContainer, record: Cont
   let startedMs: number | undefined
   try {
     // Beside the start, not before it: a container without a record is a leftover, whose cgroup is found by its id.
-    writeRecord(held.directory, record)
+    writeRecord(paths, record)
     const { pid, startTime } = await launched.started
     startedMs = Date.now()
     // A command that has ended already needs no state for others to find it by.

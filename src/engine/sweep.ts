@@ -1,10 +1,11 @@
-import { closeSync, readdirSync, readlinkSync, rmSync, unlinkSync } from 'node:fs'
+import { closeSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { removeCgroup } from '../cgroups/remove.ts'
 import { errnoOf } from '../model/errors.ts'
 import { cgroupOf } from './cgroup.ts'
 import { killProcess } from '../syscall/process.ts'
 import { containerIds, deleteContainer, finishContainer, type HeldContainer, liveIds, lockDirectory, readLiveState, readRecord } from './containers.ts'
+import { linkOwner } from './owner-link.ts'
 import type { EnginePaths } from './paths.ts'
 
 /**
@@ -59,11 +60,11 @@ async function endProcesses(paths: EnginePaths, id: string, cgroup: string | und
 
 /** Names and ranges whose container is gone: killed between two deletions. */
 function releaseOrphans(paths: EnginePaths): void {
-  const known = new Set(containerIds(paths))
+  const known = containerIds(paths)
   for (const directory of [paths.names, paths.ranges]) {
     for (const name of list(directory)) {
       const link = join(directory, name)
-      if (!known.has(readlinkSync(link))) unlinkSync(link)
+      if (linkOwner(link, known) === undefined) rmSync(link, { force: true })
     }
   }
 }
