@@ -11,7 +11,7 @@ const SUFFIX: Record<string, number> = { '': 1, b: 1, k: 2 ** 10, m: 2 ** 20, g:
  * Undefined where the text is no such size or exceeds 2^53-1.
  */
 export function parseBytes(text: string): Bytes | undefined {
-  const match = /^([0-9]+(?:\.[0-9]+)?)\s*([bkmgtp]?)(?:i?b)?$/i.exec(text)
+  const match = /^([0-9]+(?:\.[0-9]+)?) *([bkmgtp]?)(?:i?b)?$/i.exec(text)
   if (!match) return undefined
   const scale = SUFFIX[(match[2] ?? '').toLowerCase()]
   const value = Math.floor(Number(match[1]) * (scale ?? Number.NaN))

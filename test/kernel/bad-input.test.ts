@@ -32,15 +32,27 @@ describe('one line, the documented exit code, and nothing left, for', () => {
     ['a uid that wraps around to root', ['--user', '4294967296'], /^tscrun: .*4294967296/],
     ['a uid outside of the range', ['--user', '70000'], /^tscrun: .*70000/],
     ['a relative volume target', ['-v', '/tmp:relative'], /^tscrun: .*relative/],
-    ['a volume of no filesystem that can shift owners', ['-v', '/proc:/host-proc'], /^tscrun: volume \/proc: its filesystem \(proc\)/],
+    [
+      'a volume of no filesystem that can shift owners',
+      ['-v', '/proc:/host-proc'],
+      /^tscrun: volume \/proc: its filesystem \(proc\)/,
+    ],
     ['a device that is none', ['--device', '/etc/passwd'], /^tscrun: device \/etc\/passwd: not a device/],
     ['a device that is not there', ['--device', '/dev/absent'], /^tscrun: device \/dev\/absent: no such file/],
     ['an unknown ulimit', ['--ulimit', 'nofiles=1'], /^tscrun: .*nofiles/],
     ['a ulimit upside down', ['--ulimit', 'nofile=2:1'], /^tscrun: .*nofile/],
     ['a capability that is none', ['--cap-drop', 'nothing'], /^tscrun: .*nothing/i],
-    ['a sysctl of the host', ['--sysctl', 'kernel.core_pattern=x'], /^tscrun: sysctl "kernel.core_pattern": not kept per namespace/],
+    [
+      'a sysctl of the host',
+      ['--sysctl', 'kernel.core_pattern=x'],
+      /^tscrun: sysctl "kernel.core_pattern": not kept per namespace/,
+    ],
     ['a sysctl the kernel does not know', ['--sysctl', 'net.ipv4.absent=1'], /^tscrun: .*net\.ipv4\.absent/],
-    ['a seccomp profile that is not there', ['--security-opt', 'seccomp=/absent'], /^tscrun: --security-opt seccomp=\/absent: ENOENT/],
+    [
+      'a seccomp profile that is not there',
+      ['--security-opt', 'seccomp=/absent'],
+      /^tscrun: --security-opt seccomp=\/absent: ENOENT/,
+    ],
     ['an unknown security option', ['--security-opt', 'sekomp=x'], /^tscrun: .*sekomp/],
     ['a host name that is too long', ['--hostname', 'x'.repeat(65)], /^tscrun: .*hostname/],
     ['a name that is none', ['--name', '../x'], /^tscrun: --name \.\.\/x: not a container name/],
@@ -57,14 +69,26 @@ describe('one line, the documented exit code, and nothing left, for', () => {
   })
 
   it('a root filesystem that is no directory', async () => {
-    expectRefusal(await machine.tscrun(['run', '--rm', '--rootfs', '/etc/passwd', 'true']), 125, /^tscrun: --rootfs \/etc\/passwd: not a directory/)
-    expectRefusal(await machine.tscrun(['run', '--rm', '--rootfs', '/absent:O', 'true']), 125, /^tscrun: --rootfs \/absent: not a directory/)
+    expectRefusal(
+      await machine.tscrun(['run', '--rm', '--rootfs', '/etc/passwd', 'true']),
+      125,
+      /^tscrun: --rootfs \/etc\/passwd: not a directory/,
+    )
+    expectRefusal(
+      await machine.tscrun(['run', '--rm', '--rootfs', '/absent:O', 'true']),
+      125,
+      /^tscrun: --rootfs \/absent: not a directory/,
+    )
   })
 
   it('an empty root filesystem', async () => {
     const empty = join(machine.directory, 'empty')
     mkdirSync(empty, { recursive: true })
-    expectRefusal(await machine.tscrun(['run', '--rm', '--rootfs', `${empty}:O`, 'sh']), 127, /^tscrun: exec "sh": executable file not found/)
+    expectRefusal(
+      await machine.tscrun(['run', '--rm', '--rootfs', `${empty}:O`, 'sh']),
+      127,
+      /^tscrun: exec "sh": executable file not found/,
+    )
   })
 
   it('no command', async () => {
@@ -93,11 +117,16 @@ describe('one line, the documented exit code, and nothing left, for', () => {
 })
 
 describe('the store', () => {
-  const run = (store: string): string => `${TSCRUN} --root ${store} --runroot ${store}-run run --rm --rootfs ${machine.rootfs}:O true`
+  const run = (store: string): string =>
+    `${TSCRUN} --root ${store} --runroot ${store}-run run --rm --rootfs ${machine.rootfs}:O true`
 
   /** In a mount namespace of its own, so that nothing of it is left. */
   async function isolated(script: string): Promise<Ended> {
-    return (await execa('unshare', ['--mount', '--propagation', 'private', 'sh', '-ec', script], { reject: false, stripFinalNewline: false, stdin: 'ignore' })) as unknown as Ended
+    return (await execa('unshare', ['--mount', '--propagation', 'private', 'sh', '-ec', script], {
+      reject: false,
+      stripFinalNewline: false,
+      stdin: 'ignore',
+    })) as unknown as Ended
   }
 
   it('on a full disk is one line, and nothing is left half-made', async () => {
@@ -107,7 +136,9 @@ describe('the store', () => {
     execFileSync('truncate', ['-s', '2M', image])
     execFileSync('mkfs.ext4', ['-q', '-N', '64', image])
     const fill = `mount -o loop ${image} ${store}; mkdir ${store}/s ${store}/s-run; i=0; while mkdir ${store}/s/d$i 2>/dev/null; do i=$((i+1)); done`
-    const result = await isolated(`${fill}; ${run(`${store}/s`)} 2>&1 || { echo code $?; find ${store} -path '*containers/*'; umount ${store}; }`)
+    const result = await isolated(
+      `${fill}; ${run(`${store}/s`)} 2>&1 || { echo code $?; find ${store} -path '*containers/*'; umount ${store}; }`,
+    )
     expect(result.stdout).toMatch(/^tscrun: write to the store \S+ or \S+: ENOSPC \(free some space.*\)\ncode 125\n$/)
   })
 
@@ -147,11 +178,29 @@ describe('an ordinary user', () => {
     const home = join(machine.directory, 'of-user')
     mkdirSync(home)
     chmodSync(machine.directory, 0o755)
-    const result = (await execa('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', TSCRUN, '--root', join(home, 's'), '--runroot', join(home, 'r'), 'run', '--rm', '--rootfs', '/:O', 'true'], {
-      reject: false,
-      stripFinalNewline: false,
-      env: { TSCRUN_NODE: process.execPath },
-    })) as unknown as Ended
+    const result = (await execa(
+      'setpriv',
+      [
+        '--reuid=65534',
+        '--regid=65534',
+        '--clear-groups',
+        TSCRUN,
+        '--root',
+        join(home, 's'),
+        '--runroot',
+        join(home, 'r'),
+        'run',
+        '--rm',
+        '--rootfs',
+        '/:O',
+        'true',
+      ],
+      {
+        reject: false,
+        stripFinalNewline: false,
+        env: { TSCRUN_NODE: process.execPath },
+      },
+    )) as unknown as Ended
     expectRefusal(result, 125, /^tscrun: running a container needs root here \(use sudo/)
     expect(existsSync(join(home, 's'))).toBe(false)
   })

@@ -2,7 +2,19 @@ import { readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { cgroupsOf, expectNothingLeft, isAlive, makeMachine, pidOf, processesWith, PROJECT, until, within, type Machine, type Running } from './fixtures/machine.ts'
+import {
+  cgroupsOf,
+  expectNothingLeft,
+  isAlive,
+  makeMachine,
+  pidOf,
+  processesWith,
+  PROJECT,
+  until,
+  within,
+  type Machine,
+  type Running,
+} from './fixtures/machine.ts'
 
 let machine: Machine
 beforeAll(() => {
@@ -21,7 +33,10 @@ interface Victim {
 }
 
 let count = 0
-async function startVictim(flags: readonly string[] = [], command: readonly string[] = ['probe', 'stay']): Promise<Victim> {
+async function startVictim(
+  flags: readonly string[] = [],
+  command: readonly string[] = ['probe', 'stay'],
+): Promise<Victim> {
   const cidfile = join(machine.directory, `cid${count++}`)
   const name = `victim${count}`
   const subprocess = machine.run(['--cidfile', cidfile, '--name', name, ...flags], command)
@@ -29,7 +44,8 @@ async function startVictim(flags: readonly string[] = [], command: readonly stri
   const id = readFileSync(cidfile, 'utf8')
   const monitor = await until(() => pidOf(`tscrun: ${name}`))
   const [cgroup] = cgroupsOf(id)
-  const pids = cgroup === undefined ? [] : readFileSync(join(cgroup, 'cgroup.procs'), 'utf8').trim().split('\n').map(Number)
+  const pids =
+    cgroup === undefined ? [] : readFileSync(join(cgroup, 'cgroup.procs'), 'utf8').trim().split('\n').map(Number)
   expect(pids.length).toBeGreaterThan(1)
   return { subprocess, id, name, monitor, pids }
 }
@@ -46,7 +62,10 @@ describe('after --rm', () => {
   it('nothing is left in store, run directory, cgroups and mount table', async () => {
     const before = readFileSync('/proc/self/mountinfo', 'utf8')
     const cidfile = join(machine.directory, 'cid-rm')
-    const { exitCode } = await machine.run(['--cidfile', cidfile, '-v', `${machine.directory}:/v`, '--tmpfs', '/t'], ['sh', '-c', 'sleep 1060 & mkdir /x; exit 3'])
+    const { exitCode } = await machine.run(
+      ['--cidfile', cidfile, '-v', `${machine.directory}:/v`, '--tmpfs', '/t'],
+      ['sh', '-c', 'sleep 1060 & mkdir /x; exit 3'],
+    )
     expect(exitCode).toBe(3)
     expect(cgroupsOf(readFileSync(cidfile, 'utf8'))).toEqual([])
     expect(readFileSync('/proc/self/mountinfo', 'utf8')).toBe(before)
@@ -62,18 +81,23 @@ describe('after --rm', () => {
   })
 
   it('nothing is left of twenty at once', async () => {
-    const ended = await Promise.all(Array.from({ length: 20 }, (_, index) => machine.run([], ['sh', '-c', `exit ${index}`])))
+    const ended = await Promise.all(
+      Array.from({ length: 20 }, (_, index) => machine.run([], ['sh', '-c', `exit ${index}`])),
+    )
     expect(ended.map(({ exitCode }) => exitCode)).toEqual(Array.from({ length: 20 }, (_, index) => index))
     expectNothingLeft(machine)
   }, 120_000)
 
   it('cgroups that the container made below its own are gone too', async () => {
     const cidfile = join(machine.directory, 'cid-cgroups')
-    const { exitCode, stdout } = await machine.run(['--cidfile', cidfile, '--security-opt', 'seccomp=unconfined', '--cap-add', 'sys_admin'], [
-      'sh',
-      '-c',
-      'mkdir /tmp/c && mount -t cgroup2 none /tmp/c && mkdir -p /tmp/c/a/b && echo $$ > /tmp/c/a/b/cgroup.procs && cat /proc/self/cgroup | grep ^0',
-    ])
+    const { exitCode, stdout } = await machine.run(
+      ['--cidfile', cidfile, '--security-opt', 'seccomp=unconfined', '--cap-add', 'sys_admin'],
+      [
+        'sh',
+        '-c',
+        'mkdir /tmp/c && mount -t cgroup2 none /tmp/c && mkdir -p /tmp/c/a/b && echo $$ > /tmp/c/a/b/cgroup.procs && cat /proc/self/cgroup | grep ^0',
+      ],
+    )
     expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: '0::/a/b\n' })
     expect(cgroupsOf(readFileSync(cidfile, 'utf8'))).toEqual([])
   })
@@ -208,7 +232,10 @@ describe('a Node program that uses the library', () => {
 
   it('that exits without waiting leaves nothing running', async () => {
     const path = join(machine.directory, 'exits.mjs')
-    writeFileSync(path, script('const handle = start(); handle.stdout.once("data", () => process.exit(0)); await handle'))
+    writeFileSync(
+      path,
+      script('const handle = start(); handle.stdout.once("data", () => process.exit(0)); await handle'),
+    )
     expect((await execa(process.execPath, [path], { reject: false })).exitCode).toBe(0)
     await until(() => machine.containers().every((id) => cgroupsOf(id).length === 0))
     await machine.tscrun(['ps', '-a'])

@@ -17,7 +17,8 @@ afterAll(() => machine.dispose())
 afterEach(() => expectNothingLeft(machine))
 
 const ofHost = (): Record<Type, string> => byType(TYPES.map((type) => readlinkSync(`/proc/self/ns/${type}`)))
-const byType = (links: readonly string[]): Record<Type, string> => Object.fromEntries(TYPES.map((type, index) => [type, links[index] ?? ''])) as Record<Type, string>
+const byType = (links: readonly string[]): Record<Type, string> =>
+  Object.fromEntries(TYPES.map((type, index) => [type, links[index] ?? ''])) as Record<Type, string>
 
 async function inside(flags: readonly string[]): Promise<Record<Type, string>> {
   return byType((await machine.sh(LIST, flags)).split('\n'))
@@ -39,7 +40,9 @@ describe('a container has namespaces of its own', () => {
   })
 
   it('whose network has a loopback that is up, and nothing else', async () => {
-    const text = await machine.sh('ls /sys/class/net; cat /sys/class/net/lo/flags; ping -c1 -W1 127.0.0.1 | grep -c "1 packets received"')
+    const text = await machine.sh(
+      'ls /sys/class/net; cat /sys/class/net/lo/flags; ping -c1 -W1 127.0.0.1 | grep -c "1 packets received"',
+    )
     expect(text).toBe('lo\n0x9\n1')
   })
 
@@ -59,7 +62,7 @@ describe('a container has namespaces of its own', () => {
 })
 
 describe('a user namespace of its own', () => {
-  it('is a range of 65536 ids that are not the host\'s, with the store on a disk', async () => {
+  it("is a range of 65536 ids that are not the host's, with the store on a disk", async () => {
     expect(filesystemOf(machine.directory)).toBe('ext4')
     const maps = await machine.sh('cat /proc/self/uid_map /proc/self/gid_map')
     const [uid = [], gid] = maps.split('\n').map((line) => line.trim().split(/\s+/).map(Number))
@@ -68,34 +71,45 @@ describe('a user namespace of its own', () => {
     expect(uid[1]).toBeGreaterThan(65536)
   })
 
-  it('makes its root nobody on the host: the kernel runs the process as the range\'s first id', async () => {
+  it("makes its root nobody on the host: the kernel runs the process as the range's first id", async () => {
     const subprocess = machine.run([], ['sh', '-c', 'cat /proc/self/uid_map; exec sleep 1000'])
     const pid = await until(() => pidOf('sleep 1000'))
     const uid = /^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
     process.kill(pid, 'SIGKILL')
     const { stdout } = await subprocess
-    expect(String(stdout).trim().split(/\s+/)[1]).toBe(uid)
+    expect(stdout.trim().split(/\s+/)[1]).toBe(uid)
     expect(Number(uid)).toBeGreaterThan(65536)
   })
 
   it('shows the files of the image with the owners that they have in the image', async () => {
-    expect(await machine.sh('stat -c "%u %g" /bin/busybox /etc/owned-by-alice /home/alice /tmp /')).toBe('0 0\n1000 1000\n1000 1000\n0 0\n0 0')
+    expect(await machine.sh('stat -c "%u %g" /bin/busybox /etc/owned-by-alice /home/alice /tmp /')).toBe(
+      '0 0\n1000 1000\n1000 1000\n0 0\n0 0',
+    )
   })
 
   it('is never shared by two containers at once', async () => {
-    const running = Array.from({ length: 4 }, () => machine.run(['-i'], ['sh', '-c', 'cat /proc/self/uid_map; read line'], { stdin: 'pipe', buffer: true }))
+    const running = Array.from({ length: 4 }, () =>
+      machine.run(['-i'], ['sh', '-c', 'cat /proc/self/uid_map; read line'], { stdin: 'pipe', buffer: true }),
+    )
     const firsts = running.map(
-      (subprocess) => new Promise<string>((resolve) => subprocess.stdout?.once('data', (chunk: Buffer) => resolve(String(chunk).trim().split(/\s+/)[1] ?? ''))),
+      (subprocess) =>
+        new Promise<string>((resolve) =>
+          subprocess.stdout?.once('data', (chunk: Buffer) => resolve(String(chunk).trim().split(/\s+/)[1] ?? '')),
+        ),
     )
     const ranges = await Promise.all(firsts)
     expect(new Set(ranges).size).toBe(running.length)
-    for (const range of ranges) for (const other of ranges) if (range !== other) expect(Math.abs(Number(range) - Number(other))).toBeGreaterThanOrEqual(65536)
+    for (const range of ranges)
+      for (const other of ranges)
+        if (range !== other) expect(Math.abs(Number(range) - Number(other))).toBeGreaterThanOrEqual(65536)
     for (const subprocess of running) subprocess.stdin?.end('\n')
     for (const subprocess of running) expect((await subprocess).exitCode).toBe(0)
   })
 
   it('has a complete procfs, sysfs and cgroupfs although it is no real root', async () => {
-    const types = await machine.sh('for d in /proc /sys /sys/fs/cgroup /dev /dev/pts /dev/shm /dev/mqueue; do grep " $d " /proc/mounts | cut -d" " -f3 | tail -1; done')
+    const types = await machine.sh(
+      'for d in /proc /sys /sys/fs/cgroup /dev /dev/pts /dev/shm /dev/mqueue; do grep " $d " /proc/mounts | cut -d" " -f3 | tail -1; done',
+    )
     expect(types.split('\n')).toEqual(['proc', 'sysfs', 'cgroup2', 'tmpfs', 'devpts', 'tmpfs', 'mqueue'])
   })
 })
@@ -113,7 +127,20 @@ describe('each namespace can be shared with the host', () => {
   })
 
   it('all at once', async () => {
-    const flags = ['--pid', 'host', '--network', 'host', '--ipc', 'host', '--uts', 'host', '--cgroupns', 'host', '--userns', 'host']
+    const flags = [
+      '--pid',
+      'host',
+      '--network',
+      'host',
+      '--ipc',
+      'host',
+      '--uts',
+      'host',
+      '--cgroupns',
+      'host',
+      '--userns',
+      'host',
+    ]
     expect(await shared(flags)).toEqual(['pid', 'net', 'ipc', 'uts', 'user', 'cgroup'])
   })
 
@@ -122,16 +149,36 @@ describe('each namespace can be shared with the host', () => {
   })
 
   it('and made private by name', async () => {
-    expect(await shared(['--pid', 'private', '--ipc', 'private', '--uts', 'private', '--cgroupns', 'private', '--userns', 'auto', '--network', 'none'])).toEqual([])
+    expect(
+      await shared([
+        '--pid',
+        'private',
+        '--ipc',
+        'private',
+        '--uts',
+        'private',
+        '--cgroupns',
+        'private',
+        '--userns',
+        'auto',
+        '--network',
+        'none',
+      ]),
+    ).toEqual([])
   })
 
   it('--pid host shows the processes of the host', async () => {
-    expect(await machine.sh(`tr "\\0" " " < /proc/${process.pid}/cmdline`, ['--pid', 'host', '--userns', 'host'])).not.toBe('')
+    expect(
+      await machine.sh(`tr "\\0" " " < /proc/${process.pid}/cmdline`, ['--pid', 'host', '--userns', 'host']),
+    ).not.toBe('')
     expect(Number(await machine.sh('echo $$', ['--pid', 'host']))).toBeGreaterThan(1)
   })
 
   it('--network host shows the interfaces of the host, also in a user namespace of its own', async () => {
-    const interfaces = readFileSync('/proc/self/net/dev', 'utf8').match(/^ *[^:\s]+(?=:)/gm)?.map((name) => name.trim()).toSorted()
+    const interfaces = readFileSync('/proc/self/net/dev', 'utf8')
+      .match(/^ *[^:\s]+(?=:)/gm)
+      ?.map((name) => name.trim())
+      .toSorted()
     const seen = await machine.sh('ls /sys/class/net', ['--network', 'host'])
     expect(seen.split('\n').toSorted()).toEqual(interfaces)
   })
@@ -146,7 +193,9 @@ describe('ns:PATH joins one that exists', () => {
   let links: Record<Type, string>
   beforeAll(async () => {
     const script = 'hostname joined; ip link set lo up; echo ready; exec sleep 1000'
-    holder = spawn('unshare', ['--net', '--ipc', '--uts', '--cgroup', 'sh', '-c', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+    holder = spawn('unshare', ['--net', '--ipc', '--uts', '--cgroup', 'sh', '-c', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     await new Promise((resolve) => holder.stdout?.once('data', resolve))
     links = byType(TYPES.map((type) => readlinkSync(`/proc/${holder.pid}/ns/${type}`)))
   })
@@ -172,9 +221,18 @@ describe('ns:PATH joins one that exists', () => {
   })
 
   it('pid: the container is no process 1 there and sees whom the other has', async () => {
-    const other = execa('unshare', ['--pid', '--fork', '--mount-proc', '--kill-child', 'sleep', '1001'], { reject: false })
+    const other = execa('unshare', ['--pid', '--fork', '--mount-proc', '--kill-child', 'sleep', '1001'], {
+      reject: false,
+    })
     const pid = await until(() => pidOf('sleep 1001'))
-    const found = (await machine.sh('readlink /proc/self/ns/pid; tr "\\0" " " < /proc/1/cmdline; echo; echo $$', ['--userns', 'host', '--pid', `ns:/proc/${pid}/ns/pid`])).split('\n')
+    const found = (
+      await machine.sh('readlink /proc/self/ns/pid; tr "\\0" " " < /proc/1/cmdline; echo; echo $$', [
+        '--userns',
+        'host',
+        '--pid',
+        `ns:/proc/${pid}/ns/pid`,
+      ])
+    ).split('\n')
     expect(found[0]).toBe(readlinkSync(`/proc/${pid}/ns/pid`))
     expect(found[1]).toContain('sleep 1001')
     expect(Number(found[2])).toBeGreaterThan(1)
@@ -183,9 +241,15 @@ describe('ns:PATH joins one that exists', () => {
   })
 
   it("pid: with a warning that root is the host's, since /proc could not be mounted otherwise", async () => {
-    const { exitCode, stdout, stderr } = await machine.run(['--pid', `ns:/proc/self/ns/pid`], ['readlink', '/proc/self/ns/user'])
+    const { exitCode, stdout, stderr } = await machine.run(
+      ['--pid', `ns:/proc/self/ns/pid`],
+      ['readlink', '/proc/self/ns/user'],
+    )
     expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: `${ofHost().user}\n` })
-    expectOneLine(stderr, /^tscrun: warning: root in the container is root of the host: \/proc of \/proc\/self\/ns\/pid cannot be shown/i)
+    expectOneLine(
+      stderr,
+      /^tscrun: warning: root in the container is root of the host: \/proc of \/proc\/self\/ns\/pid cannot be shown/i,
+    )
     const asked = await machine.run(['--pid', `ns:/proc/self/ns/pid`, '--userns', 'auto'], ['true'])
     expect(asked.exitCode).toBe(125)
     expectOneLine(asked.stderr, /^tscrun: --userns=auto: \/proc of/)
@@ -206,7 +270,7 @@ describe('ns:PATH joins one that exists', () => {
     const { exitCode, stderr } = await machine.run(['--network', `ns:${path}`], ['true'])
     expect(exitCode).toBe(125)
     expect(stderr).toContain(path)
-    expect(String(stderr).trimEnd().split('\n').length).toBeLessThanOrEqual(2)
+    expect(stderr.trimEnd().split('\n').length).toBeLessThanOrEqual(2)
   })
 
   it('and refuses a path that is not there', async () => {
@@ -223,7 +287,11 @@ describe('--timens', () => {
 
   it('moves the clocks by its offsets', async () => {
     const [boot = 0, monotonic = 0] = (await machine.sh('probe clocks')).split(' ').map(Number)
-    const [movedBoot = 0, movedMonotonic = 0] = (await machine.sh('probe clocks', ['--timens=boottime=100000,monotonic=200000'])).split(' ').map(Number)
+    const [movedBoot = 0, movedMonotonic = 0] = (
+      await machine.sh('probe clocks', ['--timens=boottime=100000,monotonic=200000'])
+    )
+      .split(' ')
+      .map(Number)
     expect(movedBoot - boot).toBeGreaterThanOrEqual(100_000)
     expect(movedBoot - boot).toBeLessThan(101_000)
     expect(movedMonotonic - monotonic).toBeGreaterThanOrEqual(200_000)
@@ -234,7 +302,10 @@ describe('--timens', () => {
 describe('the host', () => {
   it('has nothing of a running container in its mount table', async () => {
     const before = readFileSync('/proc/self/mountinfo', 'utf8')
-    const subprocess = machine.run(['--tmpfs', '/scratch', '-v', `${machine.directory}:/volume`], ['sh', '-c', 'exec sleep 1003'])
+    const subprocess = machine.run(
+      ['--tmpfs', '/scratch', '-v', `${machine.directory}:/volume`],
+      ['sh', '-c', 'exec sleep 1003'],
+    )
     await until(() => pidOf('sleep 1003'))
     expect(readFileSync('/proc/self/mountinfo', 'utf8')).toBe(before)
     expect(readFileSync('/proc/1/mountinfo', 'utf8')).not.toContain(machine.directory)

@@ -1,5 +1,15 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { expectNothingLeft, expectOneLine, isAlive, makeMachine, pidOf, TSCRUN, until, within, type Machine } from './fixtures/machine.ts'
+import {
+  expectNothingLeft,
+  expectOneLine,
+  isAlive,
+  makeMachine,
+  pidOf,
+  TSCRUN,
+  until,
+  within,
+  type Machine,
+} from './fixtures/machine.ts'
 import { openPty, type Pty } from './fixtures/pty.ts'
 
 let machine: Machine
@@ -20,29 +30,70 @@ afterEach(async () => {
 
 let count = 0
 function start(flags: readonly string[], command: readonly string[]): Pty {
-  const line = [TSCRUN, '--root', machine.store, '--runroot', machine.runRoot, 'run', '--rm', '--name', `terminal${count++}`, ...flags, '--rootfs', `${machine.rootfs}:O`, ...command]
+  const line = [
+    TSCRUN,
+    '--root',
+    machine.store,
+    '--runroot',
+    machine.runRoot,
+    'run',
+    '--rm',
+    '--name',
+    `terminal${count++}`,
+    ...flags,
+    '--rootfs',
+    `${machine.rootfs}:O`,
+    ...command,
+  ]
   const pty = openPty(line, { rows: 31, columns: 97 })
   open.push(pty)
   return pty
 }
 
-const sees = (pty: Pty, text: string | RegExp): Promise<unknown> => until(() => (typeof text === 'string' ? pty.output().includes(text) : text.test(pty.output())))
+const sees = (pty: Pty, text: string | RegExp): Promise<unknown> =>
+  until(() => (typeof text === 'string' ? pty.output().includes(text) : text.test(pty.output())))
 
 describe('-it', () => {
   it('gives the container a terminal of its own: /dev/console, controlling, of the same size', async () => {
-    const pty = start(['-it'], ['sh', '-c', 'tty; test -t 0 && test -t 1 && test -t 2 && echo all; stty size; readlink /proc/self/fd/0; echo via-tty > /dev/tty; stat -c "%u %t" /dev/console; echo $TERM'])
+    const pty = start(
+      ['-it'],
+      [
+        'sh',
+        '-c',
+        'tty; test -t 0 && test -t 1 && test -t 2 && echo all; stty size; readlink /proc/self/fd/0; echo via-tty > /dev/tty; stat -c "%u %t" /dev/console; echo $TERM',
+      ],
+    )
     expect(await pty.ended).toBe(0)
-    expect(pty.output().split('\r\n')).toEqual(['/dev/pts/0', 'all', '31 97', '/dev/pts/0', 'via-tty', '0 88', 'xterm', ''])
+    expect(pty.output().split('\r\n')).toEqual([
+      '/dev/pts/0',
+      'all',
+      '31 97',
+      '/dev/pts/0',
+      'via-tty',
+      '0 88',
+      'xterm',
+      '',
+    ])
   })
 
   it('is one for an ordinary user too, who owns it', async () => {
-    const pty = start(['-it', '--user', 'alice'], ['sh', '-c', 'stat -c %U /dev/pts/0; echo again > /dev/stdout; echo again > /dev/tty'])
+    const pty = start(
+      ['-it', '--user', 'alice'],
+      ['sh', '-c', 'stat -c %U /dev/pts/0; echo again > /dev/stdout; echo again > /dev/tty'],
+    )
     expect(await pty.ended).toBe(0)
     expect(pty.output()).toBe('alice\r\nagain\r\nagain\r\n')
   })
 
   it('works with --init: the command has the terminal and job control', async () => {
-    const pty = start(['-it', '--init'], ['sh', '-c', 'tty; echo in > /dev/tty; ps -o pid,tpgid 2>/dev/null | head -1 > /dev/null; cut -d" " -f6,8 /proc/self/stat'])
+    const pty = start(
+      ['-it', '--init'],
+      [
+        'sh',
+        '-c',
+        'tty; echo in > /dev/tty; ps -o pid,tpgid 2>/dev/null | head -1 > /dev/null; cut -d" " -f6,8 /proc/self/stat',
+      ],
+    )
     expect(await pty.ended).toBe(0)
     expect(pty.output()).toMatch(/^\/dev\/pts\/0\r\nin\r\n(\d+) \d+\r\n$/)
   })
@@ -62,10 +113,14 @@ describe('-it', () => {
     await sees(pty, '50 120')
     pty.resize(10, 20)
     await sees(pty, '10 20')
+    expect(pty.output()).toMatch(/^ready\r\n(50 120\r\n)+(10 20\r\n)+$/)
   })
 
   it('hands Ctrl-C to the container, not to the command line', async () => {
-    const pty = start(['-it'], ['sh', '-c', 'trap "echo interrupted; exit 9" INT; echo ready; while :; do sleep 0.05; done'])
+    const pty = start(
+      ['-it'],
+      ['sh', '-c', 'trap "echo interrupted; exit 9" INT; echo ready; while :; do sleep 0.05; done'],
+    )
     await sees(pty, 'ready')
     pty.type('\x03')
     expect(await pty.ended).toBe(9)
@@ -139,7 +194,10 @@ describe('-t', () => {
   })
 
   it('alone gives a terminal of the same size, and what is typed stays with the caller', async () => {
-    const pty = start(['-t'], ['sh', '-c', 'test -t 1 && echo terminal; stty size; trap "stty size; exit" WINCH; while :; do sleep 0.05; done'])
+    const pty = start(
+      ['-t'],
+      ['sh', '-c', 'test -t 1 && echo terminal; stty size; trap "stty size; exit" WINCH; while :; do sleep 0.05; done'],
+    )
     await sees(pty, /^terminal\r+\n31 97\r+\n/)
     expect(pty.settings()).toMatch(/[^-]icanon/)
     pty.resize(40, 80)
@@ -150,7 +208,14 @@ describe('-t', () => {
 
 describe('a container without -t', () => {
   it('has no terminal, although the caller has one', async () => {
-    const pty = start([], ['sh', '-c', 'test -t 0 || test -t 1 || test -t 2 || echo none; ls /dev/pts; (echo > /dev/tty) 2>/dev/null || echo no tty'])
+    const pty = start(
+      [],
+      [
+        'sh',
+        '-c',
+        'test -t 0 || test -t 1 || test -t 2 || echo none; ls /dev/pts; (echo > /dev/tty) 2>/dev/null || echo no tty',
+      ],
+    )
     expect(await pty.ended).toBe(0)
     expect(pty.output()).toMatch(/^none\r\nptmx\r\nno tty\r\n$/)
   })

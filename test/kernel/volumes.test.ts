@@ -25,7 +25,9 @@ const ownerOf = (path: string): string => {
 describe('a volume', () => {
   it('is the directory of the host, both ways', async () => {
     writeFileSync(join(volume, 'from-host'), 'host\n')
-    expect(await machine.sh('cat /v/from-host; echo container > /v/from-container', ['-v', `${volume}:/v`])).toBe('host')
+    expect(await machine.sh('cat /v/from-host; echo container > /v/from-container', ['-v', `${volume}:/v`])).toBe(
+      'host',
+    )
     expect(readFileSync(join(volume, 'from-container'), 'utf8')).toBe('container\n')
   })
 
@@ -33,10 +35,16 @@ describe('a volume', () => {
     writeFileSync(join(volume, 'of-1000'), '')
     chownSync(join(volume, 'of-1000'), 1000, 1001)
     const flags = ['-v', `${volume}:/v`]
-    expect(await machine.sh('stat -c "%u:%g" /v /v/of-1000; touch /v/of-root; touch /v/to-33; chown 33:34 /v/to-33', flags)).toBe('0:0\n1000:1001')
+    expect(
+      await machine.sh('stat -c "%u:%g" /v /v/of-1000; touch /v/of-root; touch /v/to-33; chown 33:34 /v/to-33', flags),
+    ).toBe('0:0\n1000:1001')
     chownSync(volume, 1000, 1000)
     await machine.sh('touch /v/of-alice', [...flags, '--user', 'alice'])
-    expect(['of-root', 'to-33', 'of-alice'].map((name) => ownerOf(join(volume, name)))).toEqual(['0:0', '33:34', '1000:1000'])
+    expect(['of-root', 'to-33', 'of-alice'].map((name) => ownerOf(join(volume, name)))).toEqual([
+      '0:0',
+      '33:34',
+      '1000:1000',
+    ])
   })
 
   it('of another user cannot be written by user 1000', async () => {
@@ -45,7 +53,10 @@ describe('a volume', () => {
   })
 
   it('is read-only with :ro, and root of the container cannot change that', async () => {
-    const { exitCode, stderr } = await machine.run(['-v', `${volume}:/v:ro`, '--cap-add', 'sys_admin'], ['sh', '-c', 'mount -o remount,rw /v; touch /v/x'])
+    const { exitCode, stderr } = await machine.run(
+      ['-v', `${volume}:/v:ro`, '--cap-add', 'sys_admin'],
+      ['sh', '-c', 'mount -o remount,rw /v; touch /v/x'],
+    )
     expect(exitCode).toBe(1)
     expect(stderr).toContain('Read-only file system')
     expect(existsSync(join(volume, 'x'))).toBe(false)
@@ -54,7 +65,9 @@ describe('a volume', () => {
   it('can be one file', async () => {
     const file = join(volume, 'file')
     writeFileSync(file, 'one\n')
-    expect(await machine.sh('cat /etc/made/here; echo two >> /etc/made/here', ['-v', `${file}:/etc/made/here`])).toBe('one')
+    expect(await machine.sh('cat /etc/made/here; echo two >> /etc/made/here', ['-v', `${file}:/etc/made/here`])).toBe(
+      'one',
+    )
     expect(readFileSync(file, 'utf8')).toBe('one\ntwo\n')
   })
 
@@ -76,7 +89,10 @@ describe('a volume', () => {
   })
 
   it('is never nosuid or nodev by accident, and is so on request', async () => {
-    const optionsOf = async (options: string): Promise<string[]> => (await machine.sh('grep " /v " /proc/self/mountinfo | cut -d" " -f6', ['-v', `${volume}:/v${options}`])).split(',')
+    const optionsOf = async (options: string): Promise<string[]> =>
+      (await machine.sh('grep " /v " /proc/self/mountinfo | cut -d" " -f6', ['-v', `${volume}:/v${options}`])).split(
+        ',',
+      )
     expect(await optionsOf('')).toContain('rw')
     expect(await optionsOf(':nosuid,nodev')).toEqual(expect.arrayContaining(['nosuid', 'nodev']))
   })
@@ -118,7 +134,11 @@ describe('a volume', () => {
     mkdirSync(join(volume, 'later'))
     try {
       const flags = ['-v', `${volume}:/slave:rslave`, '-v', `${volume}:/private`]
-      const subprocess = machine.run(['-i', ...flags], ['sh', '-c', 'echo up; read line; ls /slave/later /private/later'], { stdin: 'pipe' })
+      const subprocess = machine.run(
+        ['-i', ...flags],
+        ['sh', '-c', 'echo up; read line; ls /slave/later /private/later'],
+        { stdin: 'pipe' },
+      )
       await new Promise((resolve) => subprocess.stdout.once('data', resolve))
       execFileSync('mount', ['-t', 'tmpfs', 'tscrun-test', join(volume, 'later')])
       writeFileSync(join(volume, 'later', 'seen'), '')
@@ -132,37 +152,45 @@ describe('a volume', () => {
 
 describe('--tmpfs', () => {
   it('is memory, with options', async () => {
-    const text = await machine.sh('grep " /scratch " /proc/mounts; echo x > /scratch/y && cat /scratch/y; stat -c "%a %u" /scratch', ['--tmpfs', '/scratch:size=1m,mode=1777'])
+    const text = await machine.sh(
+      'grep " /scratch " /proc/mounts; echo x > /scratch/y && cat /scratch/y; stat -c "%a %u" /scratch',
+      ['--tmpfs', '/scratch:size=1m,mode=1777'],
+    )
     const [mount = '', content, mode] = text.split('\n')
     expect(mount).toMatch(/^tmpfs \/scratch tmpfs rw,nosuid,nodev,noexec,relatime,size=1024k,/)
     expect([content, mode]).toEqual(['x', '1777 0'])
   })
 
   it('ends at its size', async () => {
-    const { exitCode, stderr } = await machine.run(['--tmpfs', '/scratch:size=1m'], ['dd', 'if=/dev/zero', 'of=/scratch/x', 'bs=1M', 'count=2'])
+    const { exitCode, stderr } = await machine.run(
+      ['--tmpfs', '/scratch:size=1m'],
+      ['dd', 'if=/dev/zero', 'of=/scratch/x', 'bs=1M', 'count=2'],
+    )
     expect(exitCode).toBe(1)
     expect(stderr).toContain('No space left')
   })
 
   it('can be executable on request', async () => {
-    expect(await machine.sh('cp /bin/busybox /scratch/echo && /scratch/echo hi', ['--tmpfs', '/scratch:exec'])).toBe('hi')
+    expect(await machine.sh('cp /bin/busybox /scratch/echo && /scratch/echo hi', ['--tmpfs', '/scratch:exec'])).toBe(
+      'hi',
+    )
   })
 })
 
 describe('--read-only', () => {
   it('closes the root, not /dev/shm, tmpfs, volumes', async () => {
-    const text = await machine.sh('touch /x 2>/dev/null || echo ro; touch /etc/y 2>/dev/null || echo ro; touch /dev/shm/a /t/b /v/c && echo rest', [
-      '--read-only',
-      '--tmpfs',
-      '/t',
-      '-v',
-      `${volume}:/v`,
-    ])
+    const text = await machine.sh(
+      'touch /x 2>/dev/null || echo ro; touch /etc/y 2>/dev/null || echo ro; touch /dev/shm/a /t/b /v/c && echo rest',
+      ['--read-only', '--tmpfs', '/t', '-v', `${volume}:/v`],
+    )
     expect(text).toBe('ro\nro\nrest')
   })
 
   it('holds against a remount', async () => {
-    const { exitCode } = await machine.run(['--read-only', '--cap-add', 'sys_admin'], ['sh', '-c', 'mount -o remount,rw / ; touch /x'])
+    const { exitCode } = await machine.run(
+      ['--read-only', '--cap-add', 'sys_admin'],
+      ['sh', '-c', 'mount -o remount,rw / ; touch /x'],
+    )
     expect(exitCode).not.toBe(0)
   })
 })
@@ -174,7 +202,14 @@ describe('limits that need no cgroup', () => {
   })
 
   it('--ulimit, soft and hard', async () => {
-    expect(await machine.sh('ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc', ['--ulimit', 'nofile=100:200', '--ulimit', 'core=0'])).toBe('100\n200\n0\n0')
+    expect(
+      await machine.sh('ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc', [
+        '--ulimit',
+        'nofile=100:200',
+        '--ulimit',
+        'core=0',
+      ]),
+    ).toBe('100\n200\n0\n0')
   })
 
   it("the soft limit on open files is 1024, not Node's", async () => {
@@ -182,8 +217,17 @@ describe('limits that need no cgroup', () => {
   })
 
   it('--sysctl of its own namespaces', async () => {
-    const flags = ['--sysctl', 'kernel.shmmax=12345678', '--sysctl', 'net.ipv4.ip_forward=1', '--sysctl', 'kernel.domainname=dom.example']
-    expect(await machine.sh('cat /proc/sys/kernel/shmmax /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/domainname', flags)).toBe('12345678\n1\ndom.example')
+    const flags = [
+      '--sysctl',
+      'kernel.shmmax=12345678',
+      '--sysctl',
+      'net.ipv4.ip_forward=1',
+      '--sysctl',
+      'kernel.domainname=dom.example',
+    ]
+    expect(
+      await machine.sh('cat /proc/sys/kernel/shmmax /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/domainname', flags),
+    ).toBe('12345678\n1\ndom.example')
   })
 
   it('low ports are open to everyone in its own network', async () => {

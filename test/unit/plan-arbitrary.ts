@@ -1,5 +1,15 @@
 import fc from 'fast-check'
-import { ERRNO, OPS, type ErrnoName, type FdSlot, type FieldKind, type OpName, type Plan, type Pump, type Step } from '../../src/model/step.ts'
+import {
+  ERRNO,
+  OPS,
+  type ErrnoName,
+  type FdSlot,
+  type FieldKind,
+  type OpName,
+  type Plan,
+  type Pump,
+  type Step,
+} from '../../src/model/step.ts'
 
 /** Text without NUL, in several scripts and lengths around the padding's 8 bytes. */
 export const text = fc.string({ unit: 'binary', maxLength: 40 }).map((value) => value.replaceAll('\0', '_'))
@@ -43,7 +53,9 @@ export const anyPlan: fc.Arbitrary<Plan> = fc
   .record({
     inherited: fc.nat(3),
     columns: fc.tuple(...[0, 1, 2].map(() => fc.array(rawStep, { maxLength: 12 }))),
-    pumps: fc.array(fc.tuple(fc.nat(20), fc.nat(20), fc.constantFrom<Pump['kind']>('stdin', 'output', 'terminal-in')), { maxLength: 3 }),
+    pumps: fc.array(fc.tuple(fc.nat(20), fc.nat(20), fc.constantFrom<Pump['kind']>('stdin', 'output', 'terminal-in')), {
+      maxLength: 3,
+    }),
     special: fc.tuple(fc.boolean(), fc.boolean()),
   })
   .map(({ inherited, columns, pumps, special }) => {

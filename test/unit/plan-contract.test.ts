@@ -38,7 +38,8 @@ describe('native/plan.h and src/model/step.ts', () => {
   })
 
   it("name tolerated errnos by the kernel's numbers", () => {
-    for (const [name, value] of Object.entries(ERRNO)) expect([name, constants.errno[name as keyof typeof ERRNO]]).toEqual([name, value])
+    for (const [name, value] of Object.entries(ERRNO))
+      expect([name, constants.errno[name as keyof typeof ERRNO]]).toEqual([name, value])
   })
 })
 
@@ -47,8 +48,12 @@ describe('native/plan.h and src/runtime/launch.ts', () => {
 
   it('number the messages of the control socket alike', () => {
     const [, body = ''] = /const MESSAGE = \{([^}]*)\}/.exec(source) ?? []
-    const ours = new Map([...body.matchAll(/(\w+): (\d+)/g)].map(([, name, value]) => [name?.toUpperCase(), Number(value)]))
-    const theirs = [...contract.numbers].filter(([name]) => name.startsWith('MSG_')).map(([name, value]) => [name.slice(4), value] as const)
+    const ours = new Map(
+      [...body.matchAll(/(\w+): (\d+)/g)].map(([, name, value]) => [name?.toUpperCase(), Number(value)]),
+    )
+    const theirs = [...contract.numbers]
+      .filter(([name]) => name.startsWith('MSG_'))
+      .map(([name, value]) => [name.slice(4), value] as const)
     expect(ours).toEqual(new Map(theirs))
   })
 
@@ -68,9 +73,13 @@ describe('native/plan.h and src/runtime/launch.ts', () => {
 describe('an encoded plan', () => {
   it('has the header, steps and pumps of plan.h, and nothing else', () => {
     expect(encode({}).length).toBe(sizeOf(contract, 'plan_header'))
-    expect(encode({ parent: [{ op: 'setsid' }] }).length).toBe(sizeOf(contract, 'plan_header') + sizeOf(contract, 'plan_step'))
+    expect(encode({ parent: [{ op: 'setsid' }] }).length).toBe(
+      sizeOf(contract, 'plan_header') + sizeOf(contract, 'plan_step'),
+    )
     const pumps = [{ from: 'fd:a', to: 'fd:a', kind: 'output' }] as const
-    expect(encode({ inherited: ['fd:a'], pumps }).length).toBe(sizeOf(contract, 'plan_header') + sizeOf(contract, 'plan_pump'))
+    expect(encode({ inherited: ['fd:a'], pumps }).length).toBe(
+      sizeOf(contract, 'plan_header') + sizeOf(contract, 'plan_pump'),
+    )
   })
 
   it('has the magic number and the flags of plan.h', () => {
@@ -82,7 +91,9 @@ describe('an encoded plan', () => {
     expect(PLAN_FLAGS).toEqual({ trace: number('PLAN_TRACE'), monitor: number('PLAN_MONITOR') })
     const flagsOf = (monitor: boolean, trace: boolean): number | undefined =>
       decodePlan(encodePlan(EMPTY, { monitor, trace }), contract).header['flags']
-    expect([flagsOf(false, false), flagsOf(false, true), flagsOf(true, false), flagsOf(true, true)]).toEqual([0, 1, 2, 3])
+    expect([flagsOf(false, false), flagsOf(false, true), flagsOf(true, false), flagsOf(true, true)]).toEqual([
+      0, 1, 2, 3,
+    ])
   })
 
   it('is read back as it was, whatever its steps', () => {
@@ -112,7 +123,9 @@ describe('an encoded plan', () => {
   })
 
   it('is refused where a slot is read before a step fills it', () => {
-    expect(() => encode({ parent: [{ op: 'fchdir', dir: 'fd:nowhere' }] })).toThrow(/fd:nowhere is read before any step fills it/)
+    expect(() => encode({ parent: [{ op: 'fchdir', dir: 'fd:nowhere' }] })).toThrow(
+      /fd:nowhere is read before any step fills it/,
+    )
     expect(() => encode({ pumps: [{ from: 'fd:nowhere', to: 'fd:nowhere', kind: 'output' }] })).toThrow(/fd:nowhere/)
     expect(() => encode({ cgroup: 'fd:nowhere' })).toThrow(/fd:nowhere/)
     expect(() => encode({ mountNamespace: 'fd:nowhere' })).toThrow(/fd:nowhere/)
@@ -121,7 +134,9 @@ describe('an encoded plan', () => {
   it('is refused with more slots than the stage has', () => {
     const opens = (count: number): Step[] =>
       Array.from({ length: count }, (_, index) => ({ op: 'fsopen', fs: `fd:${index}` as FdSlot, type: 'tmpfs' }))
-    expect(decodePlan(encode({ parent: opens(number('MAX_SLOTS')) }), contract).header['slots']).toBe(number('MAX_SLOTS'))
+    expect(decodePlan(encode({ parent: opens(number('MAX_SLOTS')) }), contract).header['slots']).toBe(
+      number('MAX_SLOTS'),
+    )
     expect(() => encode({ parent: opens(number('MAX_SLOTS') + 1) })).toThrow(/more than 2048 slots/)
   })
 
@@ -149,16 +164,26 @@ function expected(plan: Plan): ReturnType<typeof decodePlan> {
   const argument = (kind: FieldKind, value: unknown): bigint | string | Buffer | readonly string[] => {
     if (kind === 'u') return BigInt(value as number)
     if (kind === 'f' || kind === 'o') return BigInt(indexOf(value as string))
-    return kind === 'b' ? Buffer.from(value as string) : kind === 's' ? wellFormed(value as string) : (value as string[]).map(wellFormed)
+    return kind === 'b'
+      ? Buffer.from(value as string)
+      : kind === 's'
+        ? wellFormed(value as string)
+        : (value as string[]).map(wellFormed)
   }
   const columns = COLUMN_NAMES.map((name) =>
     plan[name].map((step) => ({
       op: step.op,
       tolerate: (step.tolerate ?? []).map((errno) => ERRNO[errno]),
-      args: Object.entries<FieldKind>(OPS[step.op].fields).map(([field, kind]) => argument(kind, (step as unknown as Record<string, unknown>)[field])),
+      args: Object.entries<FieldKind>(OPS[step.op].fields).map(([field, kind]) =>
+        argument(kind, (step as unknown as Record<string, unknown>)[field]),
+      ),
     })),
   )
-  const flags = { output: 0, stdin: number('PUMP_STDIN'), 'terminal-in': number('PUMP_STDIN') | number('PUMP_TERMINAL') }
+  const flags = {
+    output: 0,
+    stdin: number('PUMP_STDIN'),
+    'terminal-in': number('PUMP_STDIN') | number('PUMP_TERMINAL'),
+  }
   const pumps = plan.pumps.map((pump) => ({ from: indexOf(pump.from), to: indexOf(pump.to), flags: flags[pump.kind] }))
   return {
     header: {

@@ -26,7 +26,10 @@ export function decodePlan(bytes: Buffer, contract: PlanHeader): DecodedPlan {
       : bytes.readUInt32LE(at + place.offset + 4 * index)
   }
   const header = Object.fromEntries(
-    ['magic', 'flags', 'slots', 'inherited', 'pumps', 'cgroup_slot', 'mntns_slot'].map((field) => [field, read('plan_header', field, 0)]),
+    ['magic', 'flags', 'slots', 'inherited', 'pumps', 'cgroup_slot', 'mntns_slot'].map((field) => [
+      field,
+      read('plan_header', field, 0),
+    ]),
   )
   let at = Math.ceil(sizeOf(contract, 'plan_header') / 8) * 8
   const columns = [0, 1, 2].map((column) => {
@@ -42,7 +45,11 @@ export function decodePlan(bytes: Buffer, contract: PlanHeader): DecodedPlan {
     })
   })
   const pumps = Array.from({ length: header['pumps'] ?? 0 }, () => {
-    const pump = { from: read('plan_pump', 'from', at), to: read('plan_pump', 'to', at), flags: read('plan_pump', 'flags', at) }
+    const pump = {
+      from: read('plan_pump', 'from', at),
+      to: read('plan_pump', 'to', at),
+      flags: read('plan_pump', 'flags', at),
+    }
     at += sizeOf(contract, 'plan_pump')
     return pump
   })
@@ -66,7 +73,8 @@ function decodeArguments(bytes: Buffer, signature: string): DecodedStep['args'] 
     const length = Number(number())
     const padded = (length + 8) & ~7
     const content = bytes.subarray(at, at + padded)
-    if (content.length !== padded || content.subarray(length).some((byte) => byte !== 0)) throw new Error('not NUL-padded to 8 bytes')
+    if (content.length !== padded || content.subarray(length).some((byte) => byte !== 0))
+      throw new Error('not NUL-padded to 8 bytes')
     at += padded
     return content.subarray(0, length)
   }

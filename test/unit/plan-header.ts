@@ -25,10 +25,13 @@ export function readPlanHeader(): PlanHeader {
     ),
   )
   const numbers = new Map<string, number>()
-  for (const [, name, value] of text.matchAll(/^#define (\w+) ([\w()<< ]+)$/gm)) numbers.set(name ?? '', evaluate(value ?? ''))
+  for (const [, name, value] of text.matchAll(/^#define (\w+) ([\w()<< ]+)$/gm))
+    numbers.set(name ?? '', evaluate(value ?? ''))
   for (const [, body] of text.matchAll(/enum \w* ?\{([^}]*)\}/g)) addEnumerators(numbers, body ?? '')
   const structs = new Map(
-    [...text.matchAll(/struct (\w+) \{([^}]*)\};/g)].map(([, name, body]) => [name ?? '', layoutOf(body ?? '', numbers)] as const),
+    [...text.matchAll(/struct (\w+) \{([^}]*)\};/g)].map(
+      ([, name, body]) => [name ?? '', layoutOf(body ?? '', numbers)] as const,
+    ),
   )
   return { ops, numbers, structs }
 }

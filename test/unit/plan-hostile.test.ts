@@ -23,17 +23,26 @@ beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), 'tscrun-hostile-'))
   chmodSync(directory, 0o777)
   const checked = join(directory, 'stage')
-  const sources = readdirSync(NATIVE).filter((name) => name.endsWith('.c') && name !== 'launcher.c' && name !== 'spawn.c')
-  execFileSync('cc', ['-std=gnu11', '-g', '-O1', '-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-o', checked, ...sources], {
-    cwd: NATIVE,
-  })
+  const sources = readdirSync(NATIVE).filter(
+    (name) => name.endsWith('.c') && name !== 'launcher.c' && name !== 'spawn.c',
+  )
+  execFileSync(
+    'cc',
+    ['-std=gnu11', '-g', '-O1', '-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-o', checked, ...sources],
+    {
+      cwd: NATIVE,
+    },
+  )
   programs.push(nativeFile('stage'), checked)
 }, 120_000)
 
 afterAll(() => rmSync(directory, { recursive: true }))
 
 /** What a stage said and how it ended. It runs as nobody: what a hostile plan asks for must not happen to this machine. */
-function feed(program: string, plan: Uint8Array): { readonly messages: Buffer; readonly status: number | null; readonly how: string } {
+function feed(
+  program: string,
+  plan: Uint8Array,
+): { readonly messages: Buffer; readonly status: number | null; readonly how: string } {
   const path = join(directory, 'plan')
   writeFileSync(path, plan)
   const fd = openSync(path, 'r')
@@ -48,7 +57,11 @@ function feed(program: string, plan: Uint8Array): { readonly messages: Buffer; r
       ...(root ? { uid: 65534, gid: 65534 } : {}),
     })
     const said = result.stderr.toString('utf8')
-    return { messages: result.output[3] as unknown as Buffer, status: result.status, how: `${result.signal ?? ''}${said}` }
+    return {
+      messages: result.output[3] as unknown as Buffer,
+      status: result.status,
+      how: `${result.signal ?? ''}${said}`,
+    }
   } finally {
     closeSync(fd)
   }
@@ -85,8 +98,39 @@ const HARMLESS: Plan = {
 }
 const valid = (monitor: boolean, trace: boolean): Buffer => encodePlan(HARMLESS, { monitor, trace })
 
-const odd32 = fc.constantFrom(0, 1, 2, 7, 8, 16, 0x7f, 0x80, 0xff, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xfffffff0, 0xfffffff8, 0xffffffff)
-const odd64 = fc.constantFrom(0n, 1n, 7n, 8n, 2n ** 24n, 2n ** 24n + 1n, 2n ** 31n, 2n ** 32n - 8n, 2n ** 32n, 2n ** 63n, 2n ** 64n - 9n, 2n ** 64n - 8n, 2n ** 64n - 1n)
+const odd32 = fc.constantFrom(
+  0,
+  1,
+  2,
+  7,
+  8,
+  16,
+  0x7f,
+  0x80,
+  0xff,
+  0xffff,
+  0x10000,
+  0x7fffffff,
+  0x80000000,
+  0xfffffff0,
+  0xfffffff8,
+  0xffffffff,
+)
+const odd64 = fc.constantFrom(
+  0n,
+  1n,
+  7n,
+  8n,
+  2n ** 24n,
+  2n ** 24n + 1n,
+  2n ** 31n,
+  2n ** 32n - 8n,
+  2n ** 32n,
+  2n ** 63n,
+  2n ** 64n - 9n,
+  2n ** 64n - 8n,
+  2n ** 64n - 1n,
+)
 const flags = fc.tuple(fc.boolean(), fc.boolean())
 
 describe('the stage, given', () => {
@@ -94,7 +138,9 @@ describe('the stage, given', () => {
     for (const program of programs) {
       const { messages, status, how } = feed(program, valid(true, true))
       expect({ how, status }).toEqual({ how: '', status: 0 })
-      const types = Array.from({ length: messages.length / MESSAGE }, (_, index) => messages.readUInt32LE(index * MESSAGE))
+      const types = Array.from({ length: messages.length / MESSAGE }, (_, index) =>
+        messages.readUInt32LE(index * MESSAGE),
+      )
       const [trace, exited] = [contract.numbers.get('MSG_TRACE'), contract.numbers.get('MSG_EXITED')]
       expect(types).toEqual([...HARMLESS.parent.map(() => trace), exited, trace])
     }
@@ -105,7 +151,11 @@ describe('the stage, given', () => {
     for (let length = 0; length < whole.length; length++) {
       const { messages, status, how } = feed(programs[1] ?? '', whole.subarray(0, length))
       expect({ length, how, status }).toEqual({ length, how: '', status: 1 })
-      expect([messages.length, messages.readUInt32LE(0), messages.readUInt32LE(12)]).toEqual([MESSAGE, contract.numbers.get('MSG_FAILED'), 74 /* EBADMSG */])
+      expect([messages.length, messages.readUInt32LE(0), messages.readUInt32LE(12)]).toEqual([
+        MESSAGE,
+        contract.numbers.get('MSG_FAILED'),
+        74 /* EBADMSG */,
+      ])
     }
   }, 120_000)
 
