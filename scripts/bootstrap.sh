@@ -106,7 +106,7 @@ if ! [ -e "$done_by" ] || [ -n "$(find package-lock.json -newer "$done_by")" ]; 
   npm=${node%/*}/npm
   [ -x "$npm" ] || npm=$(command -v npm) || fail 'npm is not in PATH: install it beside Node'
   say 'installing npm packages: npm ci'
-  as_owner env PATH="${node%/*}:$PATH" "$npm" ci --no-audit --no-fund --ignore-scripts --loglevel=error \
+  as_owner env PATH="${node%/*}:$PATH" "$npm" ci --no-audit --no-fund --no-update-notifier --ignore-scripts --loglevel=error \
     --prefer-offline --fetch-retry-mintimeout=2000 --fetch-retry-factor=3 >&2 ||
     fail 'npm packages are missing and npm ci could not install them (is the npm registry reachable?)'
 fi

@@ -53,7 +53,11 @@ export function pull(reference: string, options: PullOptions = {}): Promise<Pull
 }
 
 /** `dryRun` of a default engine: the plan such a run would execute, as text. */
-export function plan(image: string | undefined, args: readonly string[] = [], options: RunCallOptions = {}): Promise<string> {
+export function plan(
+  image: string | undefined,
+  args: readonly string[] = [],
+  options: RunCallOptions = {},
+): Promise<string> {
   return defaultEngine().dryRun(image, args, options)
 }
 

@@ -62,7 +62,7 @@ function unavailable(controller: string, file: string, facts: CgroupFacts): Tscr
       ? 'this host has no cgroup v2 hierarchy mounted'
       : `the ${controller} controller is not in this host's cgroup v2 hierarchy`
   const hint = bound
-    ? 'boot with systemd.unified_cgroup_hierarchy=1, or run without this limit'
+    ? 'boot with systemd.unified_cgroup_hierarchy=1 cgroup_no_v1=all, or run without this limit'
     : `see ${facts.mountpoint ?? '/sys/fs/cgroup'}/cgroup.controllers, or run without this limit`
   return new TscrunError('CONTROLLER_UNAVAILABLE', `limit ${file}: ${reason}`, { subject: controller, hint })
 }

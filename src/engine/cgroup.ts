@@ -18,13 +18,19 @@ export function cgroupOf(id: string): string | undefined {
  * Where the container's cgroup goes and what is written to it. Undefined where the host has no writable cgroup v2;
  * a limit asked for there is CONTROLLER_UNAVAILABLE. With `dryRun` nothing is made.
  */
-export function placeCgroup(id: string, config: OciConfig, options: { readonly dryRun?: boolean } = {}): CgroupPlacement | undefined {
+export function placeCgroup(
+  id: string,
+  config: OciConfig,
+  options: { readonly dryRun?: boolean } = {},
+): CgroupPlacement | undefined {
   const facts = hostFacts().cgroup
   const resources = config.linux?.resources ?? {}
   const writes = resourceWrites(resources)
   requireControllers(writes, facts)
   if (facts.mountpoint === undefined || (facts.readonly && writes.length === 0)) return undefined
-  const controllers = [...new Set([...ALWAYS.filter((name) => facts.controllers.includes(name)), ...neededControllers(writes)])]
+  const controllers = [
+    ...new Set([...ALWAYS.filter((name) => facts.controllers.includes(name)), ...neededControllers(writes)]),
+  ]
   const parent = options.dryRun === true ? `${facts.mountpoint}/tscrun` : prepareCgroupParent(facts, controllers)
   return {
     parent,

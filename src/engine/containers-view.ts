@@ -83,13 +83,21 @@ export function summarize({ record, status }: ContainerView): ContainerSummary {
 }
 
 /** Each list is "any of"; all lists must hold. */
-export function matchesFilter(summary: ContainerSummary, filter: ContainerFilter, imageId: string | undefined): boolean {
-  const any = <T>(list: readonly T[] | undefined, test: (wanted: T) => boolean): boolean => list === undefined || list.some(test)
+export function matchesFilter(
+  summary: ContainerSummary,
+  filter: ContainerFilter,
+  imageId: string | undefined,
+): boolean {
+  const any = <T>(list: readonly T[] | undefined, test: (wanted: T) => boolean): boolean =>
+    list === undefined || list.some(test)
   return (
     any(filter.id, (id) => summary.id.startsWith(id)) &&
     any(filter.name, (name) => summary.name.includes(name)) &&
     any(filter.status, (status) => summary.status === status) &&
-    any(filter.ancestor, (image) => summary.image === image || imageId?.startsWith(`sha256:${image}`) === true || imageId === image) &&
+    any(
+      filter.ancestor,
+      (image) => summary.image === image || imageId?.startsWith(`sha256:${image}`) === true || imageId === image,
+    ) &&
     any(filter.exited, (code) => summary.exitCode === code) &&
     any(filter.volume, (volume) => summary.mounts.includes(volume)) &&
     (filter.label ?? []).every((label) => hasLabel(summary, label))

@@ -1,4 +1,18 @@
-import { closeSync, constants, fstatSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import { trySyscall } from '../syscall/call.ts'
@@ -99,7 +113,12 @@ function storeFailure(error: unknown, paths: EnginePaths): unknown {
   const known = errno === undefined ? undefined : hints[errno]
   if (known === undefined || errno === undefined) return error
   const where = paths.root === DEFAULT_ROOT ? paths.root : `${paths.root} or ${paths.runRoot}`
-  return new TscrunError(known[0], `write to the store ${where}: ${errno}`, { errno, subject: paths.root, hint: known[1], cause: error })
+  return new TscrunError(known[0], `write to the store ${where}: ${errno}`, {
+    errno,
+    subject: paths.root,
+    hint: known[1],
+    cause: error,
+  })
 }
 
 /** The lock, or undefined where somebody else holds it. Throws ENOENT where the container is gone. */
@@ -117,10 +136,14 @@ function takeName(paths: EnginePaths, name: string, id: string): void {
   while (!claimLink(link, id)) {
     const owner = linkOwner(link, containerIds(paths))
     if (owner !== undefined) {
-      throw new TscrunError('NAME_IN_USE', `name ${JSON.stringify(name)}: it is in use by container ${owner.slice(0, 12)}`, {
-        subject: name,
-        hint: `remove that one (tscrun rm ${name}), or choose another --name`,
-      })
+      throw new TscrunError(
+        'NAME_IN_USE',
+        `name ${JSON.stringify(name)}: it is in use by container ${owner.slice(0, 12)}`,
+        {
+          subject: name,
+          hint: `remove that one (tscrun rm ${name}), or choose another --name`,
+        },
+      )
     }
     rmSync(link, { force: true })
   }
@@ -140,7 +163,8 @@ const RECORD = 'container.json'
 
 /** Undefined where there is none (a container half made, or gone). */
 export function readRecord(paths: EnginePaths, id: string): ContainerRecord | undefined {
-  return readJson(join(paths.containers, id, RECORD)) ?? readJson(join(paths.runRoot, id, RECORD))
+  const record = readJson(join(paths.containers, id, RECORD)) ?? readJson(join(paths.runRoot, id, RECORD))
+  return record as ContainerRecord | undefined
 }
 
 export function writeLiveState(paths: EnginePaths, state: LiveState): void {
@@ -150,12 +174,12 @@ export function writeLiveState(paths: EnginePaths, state: LiveState): void {
 }
 
 export function readLiveState(paths: EnginePaths, id: string): LiveState | undefined {
-  return readJson(join(paths.runRoot, id, 'state.json'))
+  return readJson(join(paths.runRoot, id, 'state.json')) as LiveState | undefined
 }
 
-function readJson<T>(path: string): T | undefined {
+function readJson(path: string): unknown {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as T
+    return JSON.parse(readFileSync(path, 'utf8'))
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined
     throw new TscrunError('STORE', `read ${path}: ${(error as Error).message}`, { subject: path, cause: error })
@@ -163,7 +187,11 @@ function readJson<T>(path: string): T | undefined {
 }
 
 /** Takes a container off the disk. The caller holds its lock; its processes have ended. */
-export function deleteContainer(paths: EnginePaths, held: HeldContainer, record: Pick<ContainerRecord, 'name' | 'idRange'> | undefined): void {
+export function deleteContainer(
+  paths: EnginePaths,
+  held: HeldContainer,
+  record: Pick<ContainerRecord, 'name' | 'idRange'> | undefined,
+): void {
   if (record !== undefined) {
     releaseLink(join(paths.names, record.name), held.id)
     if (record.idRange !== undefined) releaseRange(paths.ranges, held.id, record.idRange)
@@ -205,7 +233,12 @@ function removeOne(path: string): void {
 }
 
 /** Notes how a container ended; it is no longer among the live ones. */
-export function finishContainer(paths: EnginePaths, held: HeldContainer, record: ContainerRecord, exit: ExitRecord): void {
+export function finishContainer(
+  paths: EnginePaths,
+  held: HeldContainer,
+  record: ContainerRecord,
+  exit: ExitRecord,
+): void {
   writeRecord(paths, { ...record, exit })
   rmSync(join(paths.runRoot, held.id), { recursive: true, force: true })
   closeSync(held.lockFd)
@@ -222,12 +255,16 @@ export function liveIds(paths: EnginePaths): string[] {
 
 function idsIn(directory: string): string[] {
   try {
-    return readdirSync(directory).filter(name => ID.test(name))
+    return readdirSync(directory).filter((name) => ID.test(name))
   } catch (error) {
     const errno = errnoOf(error)
     if (errno === 'ENOENT') return []
     if (errno === 'EACCES') {
-      throw new TscrunError('PERMISSION_DENIED', `read ${directory}: permission denied (EACCES)`, { errno, subject: directory, hint: 'run it as root' })
+      throw new TscrunError('PERMISSION_DENIED', `read ${directory}: permission denied (EACCES)`, {
+        errno,
+        subject: directory,
+        hint: 'run it as root',
+      })
     }
     throw error
   }

@@ -53,10 +53,26 @@ function toOciDevice(device: DeviceOption): OciDevice {
 }
 
 /** Made per container, so never taken from the host. */
-const OWN = new Set(['pts', 'shm', 'mqueue', 'console', 'ptmx', 'fd', 'stdin', 'stdout', 'stderr', 'null', 'zero', 'full', 'random', 'urandom', 'tty'])
+const OWN = new Set([
+  'pts',
+  'shm',
+  'mqueue',
+  'console',
+  'ptmx',
+  'fd',
+  'stdin',
+  'stdout',
+  'stderr',
+  'null',
+  'zero',
+  'full',
+  'random',
+  'urandom',
+  'tty',
+])
 
 function hostDevices(directory: string): OciDevice[] {
-  return readdirSync(directory, { withFileTypes: true }).flatMap(entry => {
+  return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {
     const path = join(directory, entry.name)
     if (directory === '/dev' && OWN.has(entry.name)) return []
     if (entry.isDirectory()) return hostDevices(path)
@@ -66,16 +82,25 @@ function hostDevices(directory: string): OciDevice[] {
 }
 
 /** Volumes with their sources resolved and made where that was asked for; every one must be able to shift owners. */
-export function bindSources(volumes: readonly VolumeMount[], shifted: boolean, facts: HostFacts, dryRun: boolean): VolumeMount[] {
-  return volumes.map(volume => {
+export function bindSources(
+  volumes: readonly VolumeMount[],
+  shifted: boolean,
+  facts: HostFacts,
+  dryRun: boolean,
+): VolumeMount[] {
+  return volumes.map((volume) => {
     const source = realSource(volume, dryRun)
     if (shifted) {
       const filesystem = filesystemOf(source)
       if (!canIdmap(filesystem, facts.kernel)) {
-        throw new TscrunError('USERNS_UNAVAILABLE', `volume ${source}: its filesystem (${filesystem}) cannot be id-mapped, so its owners would be lost`, {
-          subject: source,
-          hint: 'add --userns=host, or use a directory on ext4, xfs or btrfs',
-        })
+        throw new TscrunError(
+          'USERNS_UNAVAILABLE',
+          `volume ${source}: its filesystem (${filesystem}) cannot be id-mapped, so its owners would be lost`,
+          {
+            subject: source,
+            hint: 'add --userns=host, or use a directory on ext4, xfs or btrfs',
+          },
+        )
       }
     }
     return { ...volume, source }
@@ -105,5 +130,7 @@ function realSource(volume: VolumeMount, dryRun: boolean): string {
 
 function volumeError(source: string, error: unknown): unknown {
   const errno = errnoOf(error)
-  return errno === undefined ? error : new TscrunError('USAGE', `volume ${source}: ${errno}`, { errno, subject: source, cause: error })
+  return errno === undefined
+    ? error
+    : new TscrunError('USAGE', `volume ${source}: ${errno}`, { errno, subject: source, cause: error })
 }

@@ -34,14 +34,22 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
 
   async function sourceOf(image: string | undefined, run: RunOptions, listener: Listener): Promise<Source> {
     if (run.rootfs !== undefined) return rootfsSource(run.rootfs)
-    if (image === undefined) throw new TscrunError('USAGE', 'no image', { hint: 'name one, or a root directory by --rootfs' })
+    if (image === undefined)
+      throw new TscrunError('USAGE', 'no image', { hint: 'name one, or a root directory by --rootfs' })
     const stored = await getImage(store, image, {
       ...listener,
       policy: run.pull ?? 'missing',
       ...(run.platform === undefined ? {} : { platform: run.platform }),
       ...(run.tlsVerify === undefined ? {} : { tlsVerify: run.tlsVerify }),
     })
-    return { name: image, imageId: stored.id, layers: stored.layers, config: stored.config, direct: false, scratch: false }
+    return {
+      name: image,
+      imageId: stored.id,
+      layers: stored.layers,
+      config: stored.config,
+      direct: false,
+      scratch: false,
+    }
   }
 
   async function begin(image: string | undefined, args: readonly string[], run: BeginOptions): Promise<RunningHandle> {
@@ -61,7 +69,11 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     })
   }
 
-  async function runForeground(image: string | undefined, args: readonly string[], run: ForegroundOptions): Promise<number> {
+  async function runForeground(
+    image: string | undefined,
+    args: readonly string[],
+    run: ForegroundOptions,
+  ): Promise<number> {
     const handle = await begin(image, args, { ...run, stdio: callerStreams(run), fds: [0, 1, 2] })
     const kill = (signal: string): void => {
       const number = constants.signals[signal as keyof typeof constants.signals] as number | undefined

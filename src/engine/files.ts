@@ -10,31 +10,43 @@ import { readIfThere } from './host.ts'
 const RESOLVED = '/run/systemd/resolve/resolv.conf'
 
 /** /etc/hosts, /etc/hostname and /etc/resolv.conf, except where a volume takes their place. */
-export function networkFiles(options: RunOptions, hostname: string, name: string, config: OciConfig): LaunchSpec['files'] {
-  const ownNetwork = config.linux?.namespaces?.some(namespace => namespace.type === 'network') === true
-  const ownUts = config.linux?.namespaces?.some(namespace => namespace.type === 'uts') === true
+export function networkFiles(
+  options: RunOptions,
+  hostname: string,
+  name: string,
+  config: OciConfig,
+): LaunchSpec['files'] {
+  const ownNetwork = config.linux?.namespaces?.some((namespace) => namespace.type === 'network') === true
+  const ownUts = config.linux?.namespaces?.some((namespace) => namespace.type === 'uts') === true
   const hostResolv = readIfThere('/etc/resolv.conf') ?? ''
-  const resolv = ownNetwork && /^nameserver\s+127\.0\.0\.53$/m.test(hostResolv) ? (readIfThere(RESOLVED) ?? hostResolv) : hostResolv
+  const resolv =
+    ownNetwork && /^nameserver\s+127\.0\.0\.53$/m.test(hostResolv) ? (readIfThere(RESOLVED) ?? hostResolv) : hostResolv
   const resolver = {
     ...(options.dns === undefined ? {} : { servers: options.dns }),
     ...(options.dnsSearch === undefined ? {} : { search: options.dnsSearch }),
     ...(options.dnsOption === undefined ? {} : { options: options.dnsOption }),
   }
   const names = ownUts ? [...new Set([hostname, name])] : []
-  const extra = (options.addHost ?? []).map(entry => {
-    if (entry.endsWith(':host-gateway')) {
-      throw new TscrunError('USAGE', `--add-host ${entry}: this network has no gateway to the host`, {
-        subject: entry,
-        hint: 'use --network host, where localhost is the host',
-      })
-    }
-    return entry
-  })
+  const extra = (options.addHost ?? []).map((entry) => withGateway(entry, ownNetwork))
   const files = [
-    { target: '/etc/hosts', name: 'hosts', content: hostsFile(names, extra, ownNetwork, readIfThere('/etc/hosts') ?? '') },
+    {
+      target: '/etc/hosts',
+      name: 'hosts',
+      content: hostsFile(names, extra, ownNetwork, readIfThere('/etc/hosts') ?? ''),
+    },
     { target: '/etc/hostname', name: 'hostname', content: `${ownUts ? hostname : hostHostname()}\n` },
     { target: '/etc/resolv.conf', name: 'resolv.conf', content: resolvConf(resolv, resolver, ownNetwork) },
   ]
-  const taken = new Set(config.mounts?.map(mount => mount.destination))
-  return files.filter(file => !taken.has(file.target))
+  const taken = new Set(config.mounts?.map((mount) => mount.destination))
+  return files.filter((file) => !taken.has(file.target))
+}
+
+/** docker's word for the host's address. */
+function withGateway(entry: string, ownNetwork: boolean): string {
+  if (!entry.endsWith(':host-gateway')) return entry
+  if (!ownNetwork) return entry.replace(/host-gateway$/, '127.0.0.1')
+  throw new TscrunError('USAGE', `--add-host ${entry}: this network has no gateway to the host`, {
+    subject: entry,
+    hint: 'use --network host, where localhost is the host',
+  })
 }

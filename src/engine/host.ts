@@ -16,13 +16,14 @@ export function hostFacts(): HostFacts {
 
 function readHostFacts(): HostFacts {
   const text = release()
-  const [major, minor] = text.split('.').map(part => Number.parseInt(part, 10))
+  const [major, minor] = text.split('.').map((part) => Number.parseInt(part, 10))
   return {
     kernel: { major: major ?? 0, minor: minor ?? 0, release: text },
     arch: process.arch,
     euid: process.geteuid?.() ?? -1,
-    cgroup: readCgroupFacts(path => readFileSync(path, 'utf8')),
-    userNamespaces: existsSync('/proc/self/ns/user') && readIfThere('/proc/sys/user/max_user_namespaces')?.trim() !== '0',
+    cgroup: readCgroupFacts((path) => readFileSync(path, 'utf8')),
+    userNamespaces:
+      existsSync('/proc/self/ns/user') && readIfThere('/proc/sys/user/max_user_namespaces')?.trim() !== '0',
     apparmor: existsSync('/sys/kernel/security/apparmor'),
     selinux: existsSync('/sys/fs/selinux/enforce'),
   }
@@ -54,7 +55,7 @@ let cpus: readonly number[] | undefined
 
 function readPresentCpus(): number[] {
   const text = readIfThere('/sys/devices/system/cpu/present')?.trim() ?? ''
-  return text.split(',').flatMap(range => {
+  return text.split(',').flatMap((range) => {
     const [first, last] = range.split('-').map(Number)
     if (first === undefined || Number.isNaN(first)) return []
     return Array.from({ length: (last ?? first) - first + 1 }, (_, index) => first + index)
@@ -64,7 +65,8 @@ function readPresentCpus(): number[] {
 /** Names of the capabilities this process may use (CapPrm within CapBnd, proc_pid_status(5)). */
 export function ownCapabilities(): readonly string[] {
   const status = readIfThere('/proc/self/status') ?? ''
-  const field = (name: string): bigint => BigInt(`0x${new RegExp(`^${name}:\\s*([0-9a-f]+)$`, 'm').exec(status)?.[1] ?? '0'}`)
+  const field = (name: string): bigint =>
+    BigInt(`0x${new RegExp(`^${name}:\\s*([0-9a-f]+)$`, 'm').exec(status)?.[1] ?? '0'}`)
   const mask = field('CapPrm') & field('CapBnd')
   return CAPABILITIES.filter((_, number) => ((mask >> BigInt(number)) & 1n) === 1n)
 }

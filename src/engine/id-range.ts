@@ -27,7 +27,13 @@ export interface IdRange {
 export function poolOf(subuid: string): Pool {
   for (const line of subuid.split('\n')) {
     const [name, first, size] = line.split(':')
-    if (name === 'containers' && first !== undefined && size !== undefined && /^\d+$/.test(first) && /^\d+$/.test(size.trim())) {
+    if (
+      name === 'containers' &&
+      first !== undefined &&
+      size !== undefined &&
+      /^\d+$/.test(first) &&
+      /^\d+$/.test(size.trim())
+    ) {
       return { first: Number(first), size: Number(size) }
     }
   }
@@ -58,7 +64,6 @@ export function takeRange(directory: string, containerId: string, pool: Pool): I
     hint: 'remove containers (`tscrun rm`), or give `containers` a larger range in /etc/subuid',
   })
 }
-
 
 /** Gives a range back, if it is still this container's. */
 export function releaseRange(directory: string, containerId: string, range: IdRange): void {

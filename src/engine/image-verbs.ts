@@ -28,8 +28,17 @@ export function imageSummaries(store: ImageStore): ImageSummary[] {
   })
 }
 
-export async function removeImageVerb(paths: EnginePaths, store: ImageStore, name: string, force: boolean): Promise<RemovedImage> {
-  const users = new Map(viewContainers(paths).flatMap(({ record }) => (record.imageId === undefined ? [] : [[record.imageId, record.name]])))
+export async function removeImageVerb(
+  paths: EnginePaths,
+  store: ImageStore,
+  name: string,
+  force: boolean,
+): Promise<RemovedImage> {
+  const users = new Map(
+    viewContainers(paths).flatMap(({ record }) =>
+      record.imageId === undefined ? [] : [[record.imageId, record.name]],
+    ),
+  )
   const { untagged, deleted } = await store.remove(name, { force, inUse: (id) => users.get(id) ?? false })
   return { untagged, deleted: deleted === undefined ? [] : [deleted] }
 }

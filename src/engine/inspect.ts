@@ -4,9 +4,13 @@ import type { ContainerView } from './containers-view.ts'
 import type { EnginePaths } from './paths.ts'
 
 /** A container under docker's key names, and its OCI config as `OCIConfig`. */
-export function inspectContainer(paths: EnginePaths, { record, status, live }: ContainerView): Readonly<Record<string, unknown>> {
+export function inspectContainer(
+  paths: EnginePaths,
+  { record, status, live }: ContainerView,
+): Readonly<Record<string, unknown>> {
   const { config, exit } = record
-  const time = (ms: number | undefined): string => (ms === undefined ? '0001-01-01T00:00:00Z' : new Date(ms).toISOString())
+  const time = (ms: number | undefined): string =>
+    ms === undefined ? '0001-01-01T00:00:00Z' : new Date(ms).toISOString()
   const [path = '', ...args] = config.process?.args ?? []
   const memory = config.linux?.resources?.memory
   return {

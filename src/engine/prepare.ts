@@ -28,7 +28,10 @@ export interface Source {
   readonly imageId?: Digest
   /** Absolute directories, bottom to top. */
   readonly layers: readonly string[]
-  readonly config: Pick<ImageConfig, 'env' | 'entrypoint' | 'cmd' | 'workingDir' | 'labels' | 'user' | 'stopSignal' | 'volumes'>
+  readonly config: Pick<
+    ImageConfig,
+    'env' | 'entrypoint' | 'cmd' | 'workingDir' | 'labels' | 'user' | 'stopSignal' | 'volumes'
+  >
   /** Use the one layer itself, without an overlay over it. */
   readonly direct: boolean
   /** Throw away what the container writes. */
@@ -53,10 +56,16 @@ export function rootfsSource(rootfs: NonNullable<RunOptions['rootfs']>): Source 
   if (statSync(rootfs.path, { throwIfNoEntry: false })?.isDirectory() !== true) {
     throw new TscrunError('USAGE', `--rootfs ${rootfs.path}: not a directory`, {
       subject: rootfs.path,
-      hint: 'give the directory that becomes the root, e.g. --rootfs /:O for this machine\'s own',
+      hint: "give the directory that becomes the root, e.g. --rootfs /:O for this machine's own",
     })
   }
-  return { name: rootfs.path, layers: [rootfs.path], config: NO_IMAGE_CONFIG, direct: !rootfs.overlay, scratch: rootfs.overlay }
+  return {
+    name: rootfs.path,
+    layers: [rootfs.path],
+    config: NO_IMAGE_CONFIG,
+    direct: !rootfs.overlay,
+    scratch: rootfs.overlay,
+  }
 }
 
 /** A container that could be started: decided, but nothing of it exists yet. */
@@ -67,7 +76,11 @@ export interface PreparedContainer {
   readonly ownUser: boolean
   readonly warnings: readonly string[]
   /** What is started, once the range of ids is known. */
-  spec(options: { readonly idRange?: { readonly hostId: number; readonly size: number }; readonly stdio: LaunchSpec['stdio']; readonly dryRun?: boolean }): LaunchSpec
+  spec(options: {
+    readonly idRange?: { readonly hostId: number; readonly size: number }
+    readonly stdio: LaunchSpec['stdio']
+    readonly dryRun?: boolean
+  }): LaunchSpec
 }
 
 /** Decides everything about a container that the host, the image and the options leave open. Reads, changes nothing. */
@@ -78,6 +91,7 @@ export async function prepareContainer(
   options: RunOptions,
 ): Promise<PreparedContainer> {
   const facts = hostFacts()
+  checkLabels(options, facts)
   const id = randomId()
   const name = options.name === undefined ? defaultName(id) : checkName(options.name)
   const warnings: string[] = []
@@ -88,8 +102,14 @@ export async function prepareContainer(
   const hostname = options.hostname ?? id.slice(0, 12)
   const directory = join(paths.containers, id)
   const rootfs = rootfsOf(source, paths, options, shifted, warnings)
-  const account = (path: string): string => readInLayers(source.layers, path, MAX_ACCOUNT_BYTES)?.toString('latin1') ?? ''
-  const user = resolveUser(options.user ?? source.config.user, account('/etc/passwd'), account('/etc/group'), options.groupAdd)
+  const account = (path: string): string =>
+    readInLayers(source.layers, path, MAX_ACCOUNT_BYTES)?.toString('latin1') ?? ''
+  const user = resolveUser(
+    options.user ?? source.config.user,
+    account('/etc/passwd'),
+    account('/etc/group'),
+    options.groupAdd,
+  )
   const devices = resolveDevices(options)
   const capabilities = capabilitiesOf(options, shifted ? undefined : ownCapabilities())
   const seccomp = await seccompOf(options, capabilities)
@@ -136,21 +156,33 @@ export async function prepareContainer(
  * `--userns=auto` is the default where kernel and filesystem can shift owners; where they cannot, the host's user
  * namespace with one warning, or an error if it was asked for.
  */
-function decideUserNamespace(source: Source, paths: EnginePaths, options: RunOptions, facts: HostFacts, warnings: string[]): boolean {
+function decideUserNamespace(
+  source: Source,
+  paths: EnginePaths,
+  options: RunOptions,
+  facts: HostFacts,
+  warnings: string[],
+): boolean {
   const asked = options.namespaces?.user
   if (typeof asked === 'object') {
     // Never run in the host's instead: that would be less than what was asked for.
-    throw new TscrunError('USERNS_UNAVAILABLE', `--userns=ns:${asked.path}: joining a user namespace is not supported yet`, {
-      subject: asked.path,
-      hint: 'use --userns=auto or --userns=host',
-    })
+    throw new TscrunError(
+      'USERNS_UNAVAILABLE',
+      `--userns=ns:${asked.path}: joining a user namespace is not supported yet`,
+      {
+        subject: asked.path,
+        hint: 'use --userns=auto or --userns=host',
+      },
+    )
   }
   if (asked === 'host') return false
   if (options.privileged === true && asked === undefined) return false
   const reason = whyNoUserNamespace(source, paths, facts) ?? whyNotWith(options)
   if (reason === undefined) return true
   if (asked === 'auto') {
-    throw new TscrunError('USERNS_UNAVAILABLE', `--userns=auto: ${reason}`, { hint: 'leave it out to share the host\'s user namespace, or move the store by --root' })
+    throw new TscrunError('USERNS_UNAVAILABLE', `--userns=auto: ${reason}`, {
+      hint: "leave it out to share the host's user namespace, or move the store by --root",
+    })
   }
   warnings.push(`root in the container is root of the host: ${reason}`)
   return false
@@ -164,7 +196,8 @@ function whyNotWith(options: RunOptions): string | undefined {
 
 function whyNoUserNamespace(source: Source, paths: EnginePaths, facts: HostFacts): string | undefined {
   if (!facts.userNamespaces) return 'user namespaces are switched off (user.max_user_namespaces)'
-  if (!source.direct && !overlayTakesIdmapped(facts.kernel)) return `Linux ${facts.kernel.release} cannot id-map the layers of an overlay (5.19 can)`
+  if (!source.direct && !overlayTakesIdmapped(facts.kernel))
+    return `Linux ${facts.kernel.release} cannot id-map the layers of an overlay (5.19 can)`
   const directory = source.imageId === undefined ? (source.layers[0] ?? '/') : paths.root
   const filesystem = filesystemOf(directory)
   if (!canIdmap(filesystem, facts.kernel)) return `the filesystem of ${directory} (${filesystem}) cannot be id-mapped`
@@ -182,16 +215,42 @@ function rootfsOf(
   if (source.direct) return { kind: 'directory', path: top, idmap: ownUser }
   const upperHolds = canHoldUpper(filesystemOf(paths.root))
   if (!source.scratch && !upperHolds) {
-    warnings.push(`what the container writes is kept in memory: ${paths.root} (${filesystemOf(paths.root)}) cannot hold it`)
+    warnings.push(
+      `what the container writes is kept in memory: ${paths.root} (${filesystemOf(paths.root)}) cannot hold it`,
+    )
   }
   const inStore = source.imageId !== undefined
   return {
     kind: 'overlay',
     base: inStore ? paths.layers : top,
-    layers: inStore ? source.layers.map(layer => relative(paths.layers, layer)) : ['.'],
+    layers: inStore ? source.layers.map((layer) => relative(paths.layers, layer)) : ['.'],
     idmap: ownUser,
     upper: source.scratch || !upperHolds ? 'tmpfs' : 'directory',
     volatile: options.remove === true || source.scratch,
     mode: statSync(top).mode & 0o7777,
+  }
+}
+
+/** What cannot be applied is refused, never passed over: whoever asks for a confinement relies on it. */
+function checkLabels(options: RunOptions, facts: HostFacts): void {
+  const { apparmor, label = [] } = options.security ?? {}
+  if (apparmor !== undefined && apparmor !== 'unconfined') {
+    throw new TscrunError(
+      'HOST_UNSUPPORTED',
+      `--security-opt apparmor=${apparmor}: AppArmor profiles are not supported yet`,
+      {
+        subject: apparmor,
+        hint: facts.apparmor
+          ? 'run it without, or with apparmor=unconfined'
+          : 'this host has no AppArmor: run it without',
+      },
+    )
+  }
+  const [asked] = label.filter((word) => word !== 'disable')
+  if (asked !== undefined) {
+    throw new TscrunError('HOST_UNSUPPORTED', `--security-opt label=${asked}: SELinux labels are not supported yet`, {
+      subject: asked,
+      hint: facts.selinux ? 'run it without, or with label=disable' : 'this host has no SELinux: run it without',
+    })
   }
 }

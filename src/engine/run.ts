@@ -43,7 +43,11 @@ export class ExitError extends Error {
   readonly result: RunResult
 
   constructor(what: string, result: RunResult) {
-    const how = result.timedOut ? 'timed out' : result.oomKilled ? 'was killed: out of memory' : `exited with ${result.exitCode}`
+    const how = result.timedOut
+      ? 'timed out'
+      : result.oomKilled
+        ? 'was killed: out of memory'
+        : `exited with ${result.exitCode}`
     const said = result.stderr.trim().split('\n').at(-1)
     super(`${what} ${how}${said === undefined || said === '' ? '' : `: ${said.slice(0, 200)}`}`)
     this.result = result
@@ -66,7 +70,12 @@ const DEFAULT_MAX_BUFFER = 100_000_000
  * Runs a container to its end as a child of this process: when the process or Worker ends, however it ends, the
  * container is killed. Always removed afterwards.
  */
-export function runContainer(engine: EngineCore, image: string | undefined, args: readonly string[], options: RunCallOptions): RunHandle {
+export function runContainer(
+  engine: EngineCore,
+  image: string | undefined,
+  args: readonly string[],
+  options: RunCallOptions,
+): RunHandle {
   const wantsInput = options.input !== undefined || options.stdin === true
   const [out, err] = [makePipe(), makePipe()]
   const input = wantsInput ? makePipe() : undefined
@@ -119,18 +128,25 @@ export function runContainer(engine: EngineCore, image: string | undefined, args
     feed(streams.stdin, options.input)
     const limit = options.maxBuffer ?? DEFAULT_MAX_BUFFER
     const collect = options.buffer !== false
-    const [stdout, stderr] = [streams.stdout, streams.stderr].map((stream) => collector(stream, collect, limit, killNow))
+    const [stdout, stderr] = [streams.stdout, streams.stderr].map((stream) =>
+      collector(stream, collect, limit, killNow),
+    )
     try {
       const exit = await handle.ended
       const [outText, errText] = await Promise.all([stdout?.text, stderr?.text])
       if (options.signal?.aborted === true) throw abortError(options.signal)
       if (stdout?.overflowed() === true || stderr?.overflowed() === true) {
-        throw new TscrunError('OUTPUT_LIMIT', `run ${image ?? options.rootfs?.path}: it wrote more than ${limit} bytes`, {
-          hint: 'raise maxBuffer, or use buffer: false and read the streams',
-        })
+        throw new TscrunError(
+          'OUTPUT_LIMIT',
+          `run ${image ?? options.rootfs?.path}: it wrote more than ${limit} bytes`,
+          {
+            hint: 'raise maxBuffer, or use buffer: false and read the streams',
+          },
+        )
       }
       const result: RunResult = { ...exit, timedOut, stdout: outText ?? '', stderr: errText ?? '' }
-      if (options.reject !== false && result.exitCode !== 0) throw new ExitError(`run ${image ?? options.rootfs?.path}`, result)
+      if (options.reject !== false && result.exitCode !== 0)
+        throw new ExitError(`run ${image ?? options.rootfs?.path}`, result)
       return result
     } finally {
       clearTimeout(timer)

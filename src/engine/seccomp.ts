@@ -29,7 +29,7 @@ function readProfile(path: string): unknown {
     const reason = errnoOf(error) ?? (error as Error).message
     throw new TscrunError('USAGE', `--security-opt seccomp=${path}: ${reason}`, {
       subject: path,
-      hint: 'give a profile in docker\'s JSON format, or seccomp=unconfined',
+      hint: "give a profile in docker's JSON format, or seccomp=unconfined",
       cause: error,
     })
   }

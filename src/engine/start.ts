@@ -9,7 +9,14 @@ import { compile } from '../plan/compile.ts'
 import { describeStep } from '../plan/words.ts'
 import { type ContainerExit, launch, type Launched } from '../runtime/launch.ts'
 import { placeCgroup } from './cgroup.ts'
-import { createContainerDirectory, deleteContainer, finishContainer, type HeldContainer, writeLiveState, writeRecord } from './containers.ts'
+import {
+  createContainerDirectory,
+  deleteContainer,
+  finishContainer,
+  type HeldContainer,
+  writeLiveState,
+  writeRecord,
+} from './containers.ts'
 import { type IdRange, readPool, takeRange } from './id-range.ts'
 import type { EnginePaths } from './paths.ts'
 import type { PreparedContainer } from './prepare.ts'
@@ -79,7 +86,12 @@ function withLock(plan: Plan): Plan {
   return { ...plan, inherited: [...plan.inherited, 'fd:lock'] }
 }
 
-function recordOf(prepared: PreparedContainer, run: RunOptions, spec: LaunchSpec, idRange: IdRange | undefined): ContainerRecord {
+function recordOf(
+  prepared: PreparedContainer,
+  run: RunOptions,
+  spec: LaunchSpec,
+  idRange: IdRange | undefined,
+): ContainerRecord {
   const network = run.network ?? 'none'
   return {
     version: 1,
@@ -98,7 +110,12 @@ function recordOf(prepared: PreparedContainer, run: RunOptions, spec: LaunchSpec
   }
 }
 
-async function seeToTheEnd(paths: EnginePaths, held: HeldContainer, record: ContainerRecord, launched: Launched): Promise<ContainerExit> {
+async function seeToTheEnd(
+  paths: EnginePaths,
+  held: HeldContainer,
+  record: ContainerRecord,
+  launched: Launched,
+): Promise<ContainerExit> {
   let startedMs: number | undefined
   try {
     // Beside the start, not before it: a container without a record is a leftover, whose cgroup is found by its id.
@@ -150,7 +167,10 @@ function exitRecord(exit: ContainerExit): Omit<ExitRecord, 'startedMs'> {
 }
 
 /** `+0.123 ms parent  mkdir ...` for each step. */
-function stepPrinter(plan: Plan, print: (line: string) => void): (event: { column: 'parent' | 'child' | 'teardown'; index: number; atNs: bigint }) => void {
+function stepPrinter(
+  plan: Plan,
+  print: (line: string) => void,
+): (event: { column: 'parent' | 'child' | 'teardown'; index: number; atNs: bigint }) => void {
   let begin: bigint | undefined
   return ({ column, index, atNs }) => {
     begin ??= atNs

@@ -4,7 +4,16 @@ import { removeCgroup } from '../cgroups/remove.ts'
 import { errnoOf } from '../model/errors.ts'
 import { cgroupOf } from './cgroup.ts'
 import { killProcess } from '../syscall/process.ts'
-import { containerIds, deleteContainer, finishContainer, type HeldContainer, liveIds, lockDirectory, readLiveState, readRecord } from './containers.ts'
+import {
+  containerIds,
+  deleteContainer,
+  finishContainer,
+  type HeldContainer,
+  liveIds,
+  lockDirectory,
+  readLiveState,
+  readRecord,
+} from './containers.ts'
 import { linkOwner } from './owner-link.ts'
 import type { EnginePaths } from './paths.ts'
 

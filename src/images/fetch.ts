@@ -109,7 +109,7 @@ function sum(facts: readonly LayerFacts[]): number {
 function checkSize(bytes: number, { maxUnpackBytes = DEFAULT_MAX_BYTES }: PullImageOptions): void {
   if (bytes <= maxUnpackBytes) return
   throw new TscrunError('LIMIT_EXCEEDED', `unpack image: ${bytes} bytes, more than ${maxUnpackBytes}`, {
-    hint: 'allow more with --max-unpack-size if you trust the image',
+    hint: 'no honest image is that large: whose is it?',
   })
 }
 

@@ -13,13 +13,28 @@ export const CLONE = {
 } as const
 
 /** open(2). */
-export const O = { RDONLY: 0, WRONLY: 1, RDWR: 2, NONBLOCK: 0o4000, DIRECTORY: 0o200000, NOFOLLOW: 0o400000, PATH: 0o10000000 } as const
+export const O = {
+  RDONLY: 0,
+  WRONLY: 1,
+  RDWR: 2,
+  NONBLOCK: 0o4000,
+  DIRECTORY: 0o200000,
+  NOFOLLOW: 0o400000,
+  PATH: 0o10000000,
+} as const
 
 /** openat2(2). */
 export const RESOLVE = { NO_XDEV: 1, NO_MAGICLINKS: 2, NO_SYMLINKS: 4, BENEATH: 8, IN_ROOT: 16 } as const
 
 /** mount(2). */
-export const MS = { BIND: 0x1000, REC: 0x4000, UNBINDABLE: 0x20000, PRIVATE: 0x40000, SLAVE: 0x80000, SHARED: 0x100000 } as const
+export const MS = {
+  BIND: 0x1000,
+  REC: 0x4000,
+  UNBINDABLE: 0x20000,
+  PRIVATE: 0x40000,
+  SLAVE: 0x80000,
+  SHARED: 0x100000,
+} as const
 
 /** mount_setattr(2). */
 export const MOUNT_ATTR = {

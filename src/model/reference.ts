@@ -16,7 +16,8 @@ export interface Reference {
 
 const COMPONENT = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$/
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/
-const REGISTRY = /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?$/
+const REGISTRY =
+  /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?$/
 
 /** Parses what a user types. A missing tag becomes `latest`, unless there is a digest. Throws INVALID_REFERENCE. */
 export function parseReference(text: string): Reference {
@@ -47,11 +48,13 @@ export function parseReference(text: string): Reference {
   if (colon > rest.lastIndexOf('/')) {
     tag = rest.slice(colon + 1)
     rest = rest.slice(0, colon)
-    if (!TAG.test(tag)) bad(`${JSON.stringify(tag)} is not a tag`, 'a tag has letters, digits, _ . - and at most 128 of them')
+    if (!TAG.test(tag))
+      bad(`${JSON.stringify(tag)} is not a tag`, 'a tag has letters, digits, _ . - and at most 128 of them')
   }
   if (rest === '') bad('the repository is missing')
-  if (rest !== rest.toLowerCase()) bad('a repository is written in lower case', `try ${JSON.stringify(text.toLowerCase())}`)
-  if (!rest.split('/').every(component => COMPONENT.test(component))) bad('not a valid repository name')
+  if (rest !== rest.toLowerCase())
+    bad('a repository is written in lower case', `try ${JSON.stringify(text.toLowerCase())}`)
+  if (!rest.split('/').every((component) => COMPONENT.test(component))) bad('not a valid repository name')
   if (registry === 'docker.io' && !rest.includes('/')) rest = `library/${rest}`
   if (rest.length > 255) bad('the repository name is longer than 255 characters')
   if (tag === undefined && digest === undefined) tag = 'latest'

@@ -85,7 +85,8 @@ interface FieldTypes {
 }
 
 type Arguments<Op extends OpName> = {
-  readonly [Field in keyof (typeof OPS)[Op]['fields']]: (typeof OPS)[Op]['fields'][Field] extends infer Kind extends FieldKind
+  readonly [Field in keyof (typeof OPS)[Op]['fields']]: (typeof OPS)[Op]['fields'][Field] extends infer Kind extends
+    FieldKind
     ? FieldTypes[Kind]
     : never
 }

@@ -1,8 +1,6 @@
 import type { Brand } from './brand.ts'
 
 export type Bytes = Brand<number, 'Bytes'>
-/** Millionths of a second, as cpu.max and cpu.weight files count. */
-export type Microseconds = Brand<number, 'Microseconds'>
 
 const SUFFIX: Record<string, number> = { '': 1, b: 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40, p: 2 ** 50 }
 

@@ -24,7 +24,7 @@ export interface NamespaceSelection {
 
 export function selectNamespaces(config: OciConfig): NamespaceSelection {
   const all = config.linux?.namespaces ?? []
-  const fresh = new Set(all.filter(namespace => namespace.path === undefined).map(namespace => namespace.type))
+  const fresh = new Set(all.filter((namespace) => namespace.path === undefined).map((namespace) => namespace.type))
   const joined = all.filter((namespace): namespace is OciNamespace & { path: string } => namespace.path !== undefined)
   const joinsUser = joined.some((namespace) => namespace.type === 'user')
   return { fresh, joined, ownUser: fresh.has('user') || joinsUser, joinsUser }
@@ -42,5 +42,5 @@ export function hostId(mappings: readonly IdMapping[] | undefined, containerId: 
 
 /** Lines for /proc/PID/uid_map (user_namespaces(7)). */
 export function mapLines(mappings: readonly IdMapping[]): string {
-  return mappings.map(mapping => `${mapping.containerID} ${mapping.hostID} ${mapping.size}\n`).join('')
+  return mappings.map((mapping) => `${mapping.containerID} ${mapping.hostID} ${mapping.size}\n`).join('')
 }

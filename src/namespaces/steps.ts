@@ -13,7 +13,16 @@ export function joinSteps(selection: NamespaceSelection): Step[] {
     .flatMap((namespace): Step[] => {
       const slot: FdSlot = `fd:join-${namespace.type}`
       const about = `join the ${namespace.type} namespace ${namespace.path}`
-      const open: Step = { op: 'open', fd: slot, dir: 'cwd', path: namespace.path, flags: O.RDONLY, mode: 0, resolve: 0, about }
+      const open: Step = {
+        op: 'open',
+        fd: slot,
+        dir: 'cwd',
+        path: namespace.path,
+        flags: O.RDONLY,
+        mode: 0,
+        resolve: 0,
+        about,
+      }
       // The stage stays in the host's, or it could do nothing more for the container.
       if (namespace.type === 'user') return [{ ...open, fd: 'fd:userns' }]
       return [
@@ -38,7 +47,9 @@ export function cloneStep(selection: NamespaceSelection, cgroup: FdSlot | 'none'
     flags: flags & ~NOT_BY_CLONE,
     cgroup,
     about: 'make the namespaces and the first process',
-    ...(selection.ownUser ? { hint: 'user namespaces may be switched off here: `tscrun doctor` tells; --userns=host does without' } : {}),
+    ...(selection.ownUser
+      ? { hint: 'user namespaces may be switched off here: `tscrun doctor` tells; --userns=host does without' }
+      : {}),
   }
 }
 
@@ -79,9 +90,11 @@ export function birthSteps(config: OciConfig, selection: NamespaceSelection, asH
   if (selection.fresh.has('time')) steps.push(...timeSteps(config))
   if (selection.ownUser) steps.push({ op: 'set_ids', uid: 0, gid: 0, about: 'become root of the user namespace' })
   // Made here, inside the container's cgroup, so that this cgroup is what it sees as `/`.
-  if (selection.fresh.has('cgroup')) steps.push({ op: 'unshare', flags: CLONE.NEWCGROUP, about: 'make the cgroup namespace' })
+  if (selection.fresh.has('cgroup'))
+    steps.push({ op: 'unshare', flags: CLONE.NEWCGROUP, about: 'make the cgroup namespace' })
   if (selection.fresh.has('network')) steps.push({ op: 'loopback_up', about: 'bring up lo' })
-  if (config.hostname !== undefined && selection.fresh.has('uts')) steps.push({ op: 'sethostname', name: config.hostname })
+  if (config.hostname !== undefined && selection.fresh.has('uts'))
+    steps.push({ op: 'sethostname', name: config.hostname })
   if (config.domainname !== undefined && selection.fresh.has('uts')) {
     steps.push({ op: 'setdomainname', name: config.domainname })
   }
@@ -98,7 +111,15 @@ function timeSteps(config: OciConfig): Step[] {
     steps.push({ op: 'write_file', dir: 'cwd', path: '/proc/self/timens_offsets', bytes: lines })
   }
   steps.push(
-    { op: 'open', fd: 'fd:timens', dir: 'cwd', path: '/proc/self/ns/time_for_children', flags: O.RDONLY, mode: 0, resolve: 0 },
+    {
+      op: 'open',
+      fd: 'fd:timens',
+      dir: 'cwd',
+      path: '/proc/self/ns/time_for_children',
+      flags: O.RDONLY,
+      mode: 0,
+      resolve: 0,
+    },
     { op: 'setns', namespace: 'fd:timens', type: CLONE.NEWTIME, about: 'enter the time namespace' },
   )
   return steps

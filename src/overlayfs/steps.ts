@@ -48,7 +48,10 @@ function detached(rootfs: Overlay, context: OverlayContext): Step[] {
     steps.push(give('lowerdir+', slot))
     if (layer !== '.') steps.push({ op: 'close', fd: slot })
   }
-  for (const [name, mode] of [['upper', rootfs.mode], ['work', 0o700]] as const) {
+  for (const [name, mode] of [
+    ['upper', rootfs.mode],
+    ['work', 0o700],
+  ] as const) {
     steps.push({ op: 'mkdir', dir: writable, path: name, mode, ...MADE_BEFORE })
     if (name === 'upper') steps.push(ownUpper(writable, name, context))
     steps.push(openDirectory(`fd:${name}`, writable, name), give(`${name}dir`, `fd:${name}`))
@@ -125,7 +128,10 @@ function attached(rootfs: Overlay, context: OverlayContext): Step[] {
       },
     )
   }
-  for (const [name, mode] of [['upper', rootfs.mode], ['work', 0o700]] as const) {
+  for (const [name, mode] of [
+    ['upper', rootfs.mode],
+    ['work', 0o700],
+  ] as const) {
     steps.push({ op: 'mkdir', dir: 'cwd', path: `${at}${name}`, mode, ...MADE_BEFORE })
   }
   steps.push(ownUpper('cwd', `${at}upper`, context), ...lowerSteps(rootfs))
@@ -173,7 +179,15 @@ function leavePrivateMounts(): Step[] {
 export function directorySteps(rootfs: RootfsSource & { kind: 'directory' }): Step[] {
   const steps: Step[] = [
     { op: 'open_tree', fd: 'fd:rootfs', dir: 'cwd', path: rootfs.path, flags: OPEN_TREE_CLONE | AT.RECURSIVE },
-    { op: 'mount_setattr', mount: 'fd:rootfs', at: AT.RECURSIVE, set: 0, clear: 0, propagation: MS.PRIVATE, userns: 'none' },
+    {
+      op: 'mount_setattr',
+      mount: 'fd:rootfs',
+      at: AT.RECURSIVE,
+      set: 0,
+      clear: 0,
+      propagation: MS.PRIVATE,
+      userns: 'none',
+    },
   ]
   if (rootfs.idmap) {
     const slot: FdSlot = 'fd:userns'

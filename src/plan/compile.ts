@@ -33,10 +33,10 @@ export function compile(spec: LaunchSpec): Plan {
   const hostGid = (gid: number): number => hostId(config.linux?.gidMappings, gid) ?? 65534
   const root = { rootUid: hostUid(0), rootGid: hostGid(0) }
   const cgroup = cgroupSteps(spec.cgroup, { ...root, delegate: selection.fresh.has('cgroup') })
-  const devMount = config.mounts?.find(mount => mount.destination === '/dev' && mount.type === 'tmpfs')
+  const devMount = config.mounts?.find((mount) => mount.destination === '/dev' && mount.type === 'tmpfs')
   const prepared = new Map<string, FdSlot>(devMount === undefined ? [] : [['/dev', 'fd:dev']])
   const mounts = mountSteps(config, { ...selection, prepared })
-  const devptsIndex = config.mounts?.findIndex(mount => mount.type === 'devpts') ?? -1
+  const devptsIndex = config.mounts?.findIndex((mount) => mount.type === 'devpts') ?? -1
   const owner = { uid: process.user.uid, hostUid: hostUid(process.user.uid), hostGid: hostGid(process.user.gid) }
   const stdio = stdioSteps(spec, owner, devptsIndex < 0 ? undefined : `fd:mount${devptsIndex}`)
   const rootfs =
@@ -46,11 +46,19 @@ export function compile(spec: LaunchSpec): Plan {
   const files = fileSteps(spec.files, { ...root, attachAt: ATTACH_AT })
   // A volume is a clone of the host's own mount, not of the private copy: that one is no peer of it (shared volumes), and
   // has the layers below the store.
-  const clones = mounts.parent.some(step => step.op === 'open_tree')
+  const clones = mounts.parent.some((step) => step.op === 'open_tree')
 
   const parent: Step[] = [
     { op: 'umask', mask: 0 },
-    { op: 'open', fd: 'fd:directory', dir: 'cwd', path: spec.directory, flags: O.PATH | O.DIRECTORY, mode: 0, resolve: 0 },
+    {
+      op: 'open',
+      fd: 'fd:directory',
+      dir: 'cwd',
+      path: spec.directory,
+      flags: O.PATH | O.DIRECTORY,
+      mode: 0,
+      resolve: 0,
+    },
     ...stdio.make,
     ...cgroup.make,
     ...joinSteps(selection),
@@ -109,8 +117,8 @@ export function compile(spec: LaunchSpec): Plan {
 
 /** Checked here for every caller: a setting that no namespace of the container keeps would be the host's. */
 function sysctlSteps(spec: LaunchSpec, { fresh, joined }: NamespaceSelection): Step[] {
-  const index = spec.config.mounts?.findIndex(mount => mount.type === 'proc') ?? -1
-  const own = [...fresh, ...joined.map(namespace => namespace.type)]
+  const index = spec.config.mounts?.findIndex((mount) => mount.type === 'proc') ?? -1
+  const own = [...fresh, ...joined.map((namespace) => namespace.type)]
   return checkSysctls(spec.config.linux?.sysctl ?? {}, own).map(({ key, path, value }): Step => {
     const words = { about: `set sysctl ${key}`, hint: `the kernel refuses ${JSON.stringify(value)} for ${key}` }
     // Root of a user namespace may not write these two files, but may make the calls.

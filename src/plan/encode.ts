@@ -1,4 +1,14 @@
-import { COLUMN_NAMES, ERRNO, OPS, type FdSlot, type FieldKind, type OpName, type Plan, type Pump, type Step } from '../model/step.ts'
+import {
+  COLUMN_NAMES,
+  ERRNO,
+  OPS,
+  type FdSlot,
+  type FieldKind,
+  type OpName,
+  type Plan,
+  type Pump,
+  type Step,
+} from '../model/step.ts'
 
 /** PLAN_MAGIC, flags and sizes of native/plan.h. */
 const MAGIC = 0x31525354
@@ -30,7 +40,7 @@ export function encodePlan(plan: Plan, options: EncodeOptions): Buffer {
     flags,
     writer.slots.size,
     plan.inherited.length,
-    ...COLUMN_NAMES.map(column => plan[column].length),
+    ...COLUMN_NAMES.map((column) => plan[column].length),
     plan.pumps.length,
     plan.cgroup === undefined ? SLOT_NONE : writer.slot(plan.cgroup, 'f'),
     plan.mountNamespace === undefined ? SLOT_NONE : writer.slot(plan.mountNamespace, 'f'),

@@ -33,12 +33,15 @@ const REASONS: Readonly<Record<string, string>> = {
 /** Words a failed step for people: call, subject, reason, hint. */
 export function explainFailure(plan: Plan, failure: StepFailure, workdir?: string): TscrunError {
   const step = plan[failure.column][failure.index]
-  if (step === undefined) return new TscrunError('KERNEL_REFUSED', `start: ${failure.errno} before the first step`, { errno: failure.errno })
+  if (step === undefined)
+    return new TscrunError('KERNEL_REFUSED', `start: ${failure.errno} before the first step`, { errno: failure.errno })
   if (step.op === 'exec') return explainExec(step, failure.errno, workdir)
   const reason = REASONS[failure.errno] ?? 'failed'
   const subject = subjectOf(step)
   const code: ErrorCode = failure.errno === 'ENOSPC' || failure.errno === 'EDQUOT' ? 'NO_SPACE' : 'KERNEL_REFUSED'
-  return new TscrunError(code, `${callOf(step)}: ${step.about ?? subject}: ${reason} (${failure.errno})`, {
+  const what = step.about ?? subject
+  const where = what === callOf(step) ? what : `${callOf(step)}: ${what}`
+  return new TscrunError(code, `${where}: ${reason} (${failure.errno})`, {
     syscall: callOf(step),
     errno: failure.errno,
     subject,
@@ -67,7 +70,10 @@ function explainExec(step: Step & { op: 'exec' }, errno: string, workdir: string
     errno === 'ENOEXEC'
       ? 'built for another processor, or a script without #! line'
       : 'is it a file with the execute bit, on a mount without noexec?'
-  return new TscrunError('COMMAND_NOT_EXECUTABLE', `exec ${shown}: ${REASONS[errno] ?? 'cannot be run'} (${errno})`, { ...details, hint })
+  return new TscrunError('COMMAND_NOT_EXECUTABLE', `exec ${shown}: ${REASONS[errno] ?? 'cannot be run'} (${errno})`, {
+    ...details,
+    hint,
+  })
 }
 
 function subjectOf(step: Step): string {

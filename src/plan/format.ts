@@ -6,7 +6,11 @@ import { describeStep } from './words.ts'
  * process does indented, the meeting points between them in the order of time.
  */
 export function formatPlan(plan: Plan): string {
-  const lines: string[] = ['parent                        (the stage, on the host)', '    child                     (the first process, in the container)', '']
+  const lines: string[] = [
+    'parent                        (the stage, on the host)',
+    '    child                     (the first process, in the container)',
+    '',
+  ]
   const child = [...plan.child]
   const childUntil = (stop: (step: Step) => boolean): void => {
     while (child.length > 0) {
@@ -17,11 +21,11 @@ export function formatPlan(plan: Plan): string {
   }
   for (const step of plan.parent) {
     // What the stage waits for, the child does first.
-    if (step.op === 'wait') childUntil(other => other.op === 'notify' && other.point === step.point)
-    if (step.op === 'recv_fd') childUntil(other => other.op === 'send_fd')
+    if (step.op === 'wait') childUntil((other) => other.op === 'notify' && other.point === step.point)
+    if (step.op === 'recv_fd') childUntil((other) => other.op === 'send_fd')
     lines.push(describeStep(step))
-    if (step.op === 'notify') childUntil(other => other.op === 'wait' && other.point === step.point)
-    if (step.op === 'send_fd') childUntil(other => other.op === 'recv_fd')
+    if (step.op === 'notify') childUntil((other) => other.op === 'wait' && other.point === step.point)
+    if (step.op === 'send_fd') childUntil((other) => other.op === 'recv_fd')
   }
   childUntil(() => false)
   if (plan.pumps.length > 0) lines.push('', 'while it runs')

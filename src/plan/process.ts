@@ -49,7 +49,16 @@ export function processSteps(spec: LaunchSpec, process: OciProcess): Step[] {
   const late = process.noNewPrivileges === true
   if (!late) steps.push(...seccompSteps(spec))
   steps.push(...identitySteps(process))
-  if (late) steps.push({ op: 'prctl', option: PR.SET_NO_NEW_PRIVS, arg2: 1, arg3: 0, arg4: 0, arg5: 0, about: 'set no_new_privs' })
+  if (late)
+    steps.push({
+      op: 'prctl',
+      option: PR.SET_NO_NEW_PRIVS,
+      arg2: 1,
+      arg3: 0,
+      arg4: 0,
+      arg5: 0,
+      about: 'set no_new_privs',
+    })
   if (late) steps.push(...seccompSteps(spec))
   if (spec.init) {
     steps.push({ op: 'reaper', about: 'stay as process 1 (--init)' })
@@ -71,9 +80,28 @@ function identitySteps(process: OciProcess): Step[] {
     { op: 'umask', mask: umask },
     { op: 'bounding', keep: mask(caps.bounding) },
     { op: 'setgroups', gids: groupBytes(gids) },
-    { op: 'prctl', option: PR.SET_KEEPCAPS, arg2: 1, arg3: 0, arg4: 0, arg5: 0, about: 'keep capabilities over the change of user' },
-    { op: 'set_ids', uid, gid, about: `become user ${uid}:${gid}`, hint: 'is this id inside the range of the user namespace?' },
-    { op: 'capset', effective: mask(caps.effective), permitted: mask(caps.permitted), inheritable: mask(caps.inheritable) },
+    {
+      op: 'prctl',
+      option: PR.SET_KEEPCAPS,
+      arg2: 1,
+      arg3: 0,
+      arg4: 0,
+      arg5: 0,
+      about: 'keep capabilities over the change of user',
+    },
+    {
+      op: 'set_ids',
+      uid,
+      gid,
+      about: `become user ${uid}:${gid}`,
+      hint: 'is this id inside the range of the user namespace?',
+    },
+    {
+      op: 'capset',
+      effective: mask(caps.effective),
+      permitted: mask(caps.permitted),
+      inheritable: mask(caps.inheritable),
+    },
     { op: 'ambient', raise: mask(caps.ambient) },
     { op: 'prctl', option: PR.SET_KEEPCAPS, arg2: 0, arg3: 0, arg4: 0, arg5: 0, about: 'no longer keep capabilities' },
     // A change of ids cleared it: the container dies with whoever supervises it.
@@ -104,6 +132,6 @@ function groupBytes(gids: readonly number[]): Buffer {
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 function searchPath(env: readonly string[]): string {
-  const entry = env.findLast(item => item.startsWith('PATH='))
+  const entry = env.findLast((item) => item.startsWith('PATH='))
   return entry === undefined ? DEFAULT_PATH : entry.slice('PATH='.length)
 }

@@ -40,7 +40,7 @@ export function stdioSteps(spec: LaunchSpec, owner: StdioOwner, devptsSlot: FdSl
       const inherited = spec.stdio.interactive ? [...STREAMS] : STREAMS.slice(1)
       return {
         inherited,
-        make: inherited.map(fd => chown(fd, owner)),
+        make: inherited.map((fd) => chown(fd, owner)),
         release: inherited.map((fd): Step => ({ op: 'close', fd })),
         open: spec.stdio.interactive ? [] : [nullInput()],
         receive: [],
@@ -80,7 +80,7 @@ function terminal(interactive: boolean, owner: StdioOwner, devpts: FdSlot | unde
   if (devpts === undefined) throw new RangeError('plan: a terminal needs a devpts mount')
   const pumps: Pump[] = [{ from: 'fd:master', to: 'fd:out', kind: 'output' }]
   if (interactive) pumps.unshift({ from: 'fd:in', to: 'fd:master', kind: 'terminal-in' })
-  const place: Step[] = [0, 1, 2].map(onto => ({ op: 'dup', fd: 'fd:slave', onto }))
+  const place: Step[] = [0, 1, 2].map((onto) => ({ op: 'dup', fd: 'fd:slave', onto }))
   // With a reaper the command is in a session of its own, which takes the terminal after the fork.
   if (!init) place.push(takeTerminal())
   return {
@@ -89,9 +89,25 @@ function terminal(interactive: boolean, owner: StdioOwner, devpts: FdSlot | unde
     release: [],
     open: [
       { op: 'open_pty', master: 'fd:master', slave: 'fd:slave', devpts },
-      { op: 'chown', dir: 'fd:slave', path: '', uid: owner.uid, gid: 5, tolerate: ['EINVAL'], because: 'group tty (5) is outside the range' },
+      {
+        op: 'chown',
+        dir: 'fd:slave',
+        path: '',
+        uid: owner.uid,
+        gid: 5,
+        tolerate: ['EINVAL'],
+        because: 'group tty (5) is outside the range',
+      },
       { op: 'open_tree', fd: 'fd:console', dir: 'fd:slave', path: '', flags: OPEN_TREE_CLONE | AT.EMPTY_PATH },
-      { op: 'target', fd: 'fd:console-target', root: 'fd:dev', path: 'console', kind: TARGET.file, mode: 0o600, like: 'none' },
+      {
+        op: 'target',
+        fd: 'fd:console-target',
+        root: 'fd:dev',
+        path: 'console',
+        kind: TARGET.file,
+        mode: 0o600,
+        like: 'none',
+      },
       { op: 'move_mount', mount: 'fd:console', dir: 'fd:console-target', path: '', about: 'place /dev/console' },
       { op: 'send_fd', fd: 'fd:master' },
       { op: 'close', fd: 'fd:master' },

@@ -49,7 +49,21 @@ export function callOf(step: Step): string {
 
 const MEETINGS = ['', 'mapped', 'ready']
 const OCTAL = new Set(['mode', 'mask'])
-const HEX = new Set(['flags', 'set', 'clear', 'attributes', 'propagation', 'at', 'resolve', 'effective', 'permitted', 'inheritable', 'keep', 'raise', 'type'])
+const HEX = new Set([
+  'flags',
+  'set',
+  'clear',
+  'attributes',
+  'propagation',
+  'at',
+  'resolve',
+  'effective',
+  'permitted',
+  'inheritable',
+  'keep',
+  'raise',
+  'type',
+])
 
 /** A step on one line: op, arguments by name, tolerated errnos with the reason. */
 export function describeStep(step: Step): string {
@@ -72,7 +86,7 @@ function describeValue(field: string, value: unknown): string {
     return HEX.has(field) ? `0x${value.toString(16)}` : String(value)
   }
   if (value instanceof Uint8Array) return `<${value.length} bytes>`
-  if (Array.isArray(value)) return `[${value.map(item => quote(String(item))).join(' ')}]`
+  if (Array.isArray(value)) return `[${value.map((item) => quote(String(item))).join(' ')}]`
   const text = String(value)
   return text.startsWith('fd:') || text === 'cwd' ? text : quote(text)
 }

@@ -39,8 +39,14 @@ export interface DevOwner {
  */
 export function devSteps(config: OciConfig, options: readonly string[], owner: DevOwner): Step[] {
   const { rootUid, rootGid } = owner
-  const size = options.find(option => option.startsWith('size='))?.slice('size='.length) ?? '65536k'
-  const set = (key: string, value: string): Step => ({ op: 'fsconfig', fs: 'fd:devfs', command: FSCONFIG.SET_STRING, key, value })
+  const size = options.find((option) => option.startsWith('size='))?.slice('size='.length) ?? '65536k'
+  const set = (key: string, value: string): Step => ({
+    op: 'fsconfig',
+    fs: 'fd:devfs',
+    command: FSCONFIG.SET_STRING,
+    key,
+    value,
+  })
   const steps: Step[] = [
     { op: 'fsopen', fs: 'fd:devfs', type: 'tmpfs' },
     set('source', 'tmpfs'),
@@ -48,7 +54,14 @@ export function devSteps(config: OciConfig, options: readonly string[], owner: D
     set('size', size),
     set('uid', String(rootUid)),
     set('gid', String(rootGid)),
-    { op: 'fsconfig', fs: 'fd:devfs', command: FSCONFIG.CMD_CREATE, key: '', value: '', about: 'make the filesystem for /dev' },
+    {
+      op: 'fsconfig',
+      fs: 'fd:devfs',
+      command: FSCONFIG.CMD_CREATE,
+      key: '',
+      value: '',
+      about: 'make the filesystem for /dev',
+    },
     { op: 'fsmount', mount: 'fd:dev', fs: 'fd:devfs', attributes: MOUNT_ATTR.NOSUID | MOUNT_ATTR.STRICTATIME },
   ]
   const chown = (path: string, uid: number, gid: number): void => {
@@ -59,16 +72,29 @@ export function devSteps(config: OciConfig, options: readonly string[], owner: D
     chown(name, rootUid, rootGid)
   }
   const extra = config.linux?.devices ?? []
-  const replaced = new Set(extra.map(device => device.path))
-  for (const device of [...DEFAULT_DEVICES.filter(device => !replaced.has(device.path)), ...extra]) {
+  const replaced = new Set(extra.map((device) => device.path))
+  for (const device of [...DEFAULT_DEVICES.filter((device) => !replaced.has(device.path)), ...extra]) {
     if (!device.path.startsWith('/dev/')) continue
     const path = device.path.slice('/dev/'.length)
     for (const parent of parents(path)) {
-      steps.push({ op: 'mkdir', dir: 'fd:dev', path: parent, mode: 0o755, tolerate: ['EEXIST'], because: 'another device lies there' })
+      steps.push({
+        op: 'mkdir',
+        dir: 'fd:dev',
+        path: parent,
+        mode: 0o755,
+        tolerate: ['EEXIST'],
+        because: 'another device lies there',
+      })
       chown(parent, rootUid, rootGid)
     }
     const number = device.type === 'p' ? 0n : makeDevice(device.major ?? 0, device.minor ?? 0)
-    steps.push({ op: 'mknod', dir: 'fd:dev', path, mode: TYPES[device.type] | (device.fileMode ?? 0o666), device: number })
+    steps.push({
+      op: 'mknod',
+      dir: 'fd:dev',
+      path,
+      mode: TYPES[device.type] | (device.fileMode ?? 0o666),
+      device: number,
+    })
     chown(path, owner.hostUid(device.uid ?? 0), owner.hostGid(device.gid ?? 0))
   }
   for (const [target, path] of LINKS) {

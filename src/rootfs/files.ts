@@ -18,7 +18,13 @@ interface FileOwner {
 /** /etc/hosts and its kin: made in a small filesystem in memory, owned by the container's root, bound into place. */
 export function fileSteps(files: LaunchSpec['files'], owner: FileOwner): FileSteps {
   if (files.length === 0) return { parent: [], receive: [], place: [] }
-  const set = (key: string, value: string): Step => ({ op: 'fsconfig', fs: 'fd:filesfs', command: FSCONFIG.SET_STRING, key, value })
+  const set = (key: string, value: string): Step => ({
+    op: 'fsconfig',
+    fs: 'fd:filesfs',
+    command: FSCONFIG.SET_STRING,
+    key,
+    value,
+  })
   const parent: Step[] = [
     { op: 'fsopen', fs: 'fd:filesfs', type: 'tmpfs' },
     set('source', 'tmpfs'),
@@ -26,12 +32,31 @@ export function fileSteps(files: LaunchSpec['files'], owner: FileOwner): FileSte
     set('size', '1m'),
     set('uid', String(owner.rootUid)),
     set('gid', String(owner.rootGid)),
-    { op: 'fsconfig', fs: 'fd:filesfs', command: FSCONFIG.CMD_CREATE, key: '', value: '', about: 'make the filesystem for /etc/hosts and its kin' },
-    { op: 'fsmount', mount: 'fd:files', fs: 'fd:filesfs', attributes: MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC },
+    {
+      op: 'fsconfig',
+      fs: 'fd:filesfs',
+      command: FSCONFIG.CMD_CREATE,
+      key: '',
+      value: '',
+      about: 'make the filesystem for /etc/hosts and its kin',
+    },
+    {
+      op: 'fsmount',
+      mount: 'fd:files',
+      fs: 'fd:filesfs',
+      attributes: MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC,
+    },
   ]
   for (const file of files) {
     parent.push(
-      { op: 'create_file', dir: 'fd:files', path: file.name, mode: 0o644, bytes: file.content, about: `write ${file.target}` },
+      {
+        op: 'create_file',
+        dir: 'fd:files',
+        path: file.name,
+        mode: 0o644,
+        bytes: file.content,
+        about: `write ${file.target}`,
+      },
       { op: 'chown', dir: 'fd:files', path: file.name, uid: owner.rootUid, gid: owner.rootGid },
     )
   }
@@ -41,13 +66,28 @@ export function fileSteps(files: LaunchSpec['files'], owner: FileOwner): FileSte
     const about = `place ${file.target}`
     return [
       { op: 'open_tree', fd: slot, dir: 'fd:files', path: file.name, flags: OPEN_TREE_CLONE },
-      { op: 'target', fd: target, root: 'fd:rootfs', path: file.target, kind: TARGET.file, mode: 0o644, like: 'none', about },
+      {
+        op: 'target',
+        fd: target,
+        root: 'fd:rootfs',
+        path: file.target,
+        kind: TARGET.file,
+        mode: 0o644,
+        like: 'none',
+        about,
+      },
       { op: 'move_mount', mount: slot, dir: target, path: '', about },
     ]
   })
   const receive: Step[] = [
     { op: 'recv_fd', fd: 'fd:files' },
-    { op: 'move_mount', mount: 'fd:files', dir: 'cwd', path: owner.attachAt, about: 'keep the filesystem of /etc/hosts at hand' },
+    {
+      op: 'move_mount',
+      mount: 'fd:files',
+      dir: 'cwd',
+      path: owner.attachAt,
+      about: 'keep the filesystem of /etc/hosts at hand',
+    },
   ]
   return { parent, receive, place }
 }

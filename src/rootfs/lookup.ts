@@ -23,7 +23,8 @@ const WHITEOUT_TYPE = 0o020000
 export function readInLayers(layers: readonly string[], path: string, maxBytes: number): Buffer | undefined {
   const roots: number[] = []
   try {
-    for (const layer of layers.toReversed()) roots.push(openAt(AT_FDCWD, layer, openFlags.path | openFlags.directory, 0))
+    for (const layer of layers.toReversed())
+      roots.push(openAt(AT_FDCWD, layer, openFlags.path | openFlags.directory, 0))
     const found = resolve(roots, path)
     return found === undefined ? undefined : readRegular(found, path, maxBytes)
   } finally {
@@ -38,12 +39,21 @@ interface Found {
 
 function readRegular(found: Found, path: string, maxBytes: number): Buffer | undefined {
   // A fifo or device must not be waited for.
-  const fd = openAt(found.parent, found.name, openFlags.nofollow | openFlags.nonblock, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS)
+  const fd = openAt(
+    found.parent,
+    found.name,
+    openFlags.nofollow | openFlags.nonblock,
+    RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS,
+  )
   try {
     const info = fstatSync(fd)
     if (!info.isFile()) return undefined
     if (info.size > maxBytes) {
-      throw new TscrunError('LIMIT_EXCEEDED', `read ${path} of the image: ${info.size} bytes, at most ${maxBytes} are taken`, { subject: path })
+      throw new TscrunError(
+        'LIMIT_EXCEEDED',
+        `read ${path} of the image: ${info.size} bytes, at most ${maxBytes} are taken`,
+        { subject: path },
+      )
     }
     const bytes = Buffer.alloc(info.size)
     let done = 0
@@ -61,12 +71,12 @@ function readRegular(found: Found, path: string, maxBytes: number): Buffer | und
 
 /** Walks the merged tree; the answer's descriptor is the caller's to close. */
 function resolve(roots: readonly number[], path: string): Found | undefined {
-  let todo = collapse(path.split('/').filter(part => part !== '' && part !== '.'))
+  let todo = collapse(path.split('/').filter((part) => part !== '' && part !== '.'))
   for (let links = 0; links <= MAX_LINKS; links++) {
     const step = walk(roots, todo)
     if (step === undefined || 'parent' in step) return step
     // A link: start again from the root with its target in place of its name.
-    const target = step.target.split('/').filter(part => part !== '' && part !== '.')
+    const target = step.target.split('/').filter((part) => part !== '' && part !== '.')
     todo = collapse([...(step.target.startsWith('/') ? [] : step.before), ...target, ...step.after])
   }
   return undefined
@@ -96,7 +106,8 @@ function walk(roots: readonly number[], todo: readonly string[]): Found | Link |
       const last = index === todo.length - 1
       const merged = look(directories, name, opened)
       if (merged === undefined) return undefined
-      if (merged.kind === 'link') return { target: merged.target, before: todo.slice(0, index), after: todo.slice(index + 1) }
+      if (merged.kind === 'link')
+        return { target: merged.target, before: todo.slice(0, index), after: todo.slice(index + 1) }
       if (merged.kind === 'file') {
         if (!last) return undefined
         const keep = opened.indexOf(merged.parent)
@@ -163,7 +174,11 @@ function tryOpenAt(dir: number, name: string, flags: number, resolveFlags: numbe
   try {
     return openAt(dir, name, flags, resolveFlags)
   } catch (error) {
-    if (error instanceof SyscallError && [constants.errno.ENOENT, constants.errno.ENOTDIR, constants.errno.ELOOP].includes(error.errno)) return undefined
+    if (
+      error instanceof SyscallError &&
+      [constants.errno.ENOENT, constants.errno.ENOTDIR, constants.errno.ELOOP].includes(error.errno)
+    )
+      return undefined
     throw error
   }
 }

@@ -43,8 +43,12 @@ export function mountSteps(config: OciConfig, context: MountContext): MountSteps
       parent.push(...bindSteps(mount, options, slot), { op: 'send_fd', fd: slot })
       child.push({ op: 'recv_fd', fd: slot })
     } else if (mustBeHosts(type, context)) {
-      const joined = config.linux?.namespaces?.some(namespace => namespace.type === SHOWS[type as keyof typeof SHOWS]) === true
-      parent.push(...(joined ? joinedOnes(type, options, slot) : hostsOwn(type, options, slot)), { op: 'send_fd', fd: slot })
+      const joined =
+        config.linux?.namespaces?.some((namespace) => namespace.type === SHOWS[type as keyof typeof SHOWS]) === true
+      parent.push(...(joined ? joinedOnes(type, options, slot) : hostsOwn(type, options, slot)), {
+        op: 'send_fd',
+        fd: slot,
+      })
       child.push({ op: 'recv_fd', fd: slot })
     } else {
       const list = context.joinsUser && type === 'proc' ? first : early
@@ -150,7 +154,9 @@ function freshSteps(mount: OciMount, type: string, options: ParsedOptions, slot:
 
 function hintFor(type: string): { hint?: string } {
   if (type === 'proc' || type === 'sysfs') {
-    return { hint: `the host hides parts of its own ${type}, as in a container without --privileged; --userns=host may help` }
+    return {
+      hint: `the host hides parts of its own ${type}, as in a container without --privileged; --userns=host may help`,
+    }
   }
   return {}
 }

@@ -6,7 +6,7 @@ import { EMPTY_DIRECTORY } from './dev.ts'
 /** Masked and read-only paths; what a kernel does not have needs no cover. */
 export function protectSteps(config: OciConfig): Step[] {
   const { maskedPaths = [], readonlyPaths = [] } = config.linux ?? {}
-  const steps: Step[] = readonlyPaths.map(path => ({
+  const steps: Step[] = readonlyPaths.map((path) => ({
     op: 'readonly_path',
     root: 'fd:rootfs',
     path,
@@ -16,7 +16,15 @@ export function protectSteps(config: OciConfig): Step[] {
   if (maskedPaths.length > 0) {
     steps.push(
       { op: 'open', fd: 'fd:null', dir: 'fd:dev', path: 'null', flags: O.PATH | O.NOFOLLOW, mode: 0, resolve: 0 },
-      { op: 'open', fd: 'fd:empty', dir: 'fd:dev', path: EMPTY_DIRECTORY, flags: O.PATH | O.DIRECTORY | O.NOFOLLOW, mode: 0, resolve: 0 },
+      {
+        op: 'open',
+        fd: 'fd:empty',
+        dir: 'fd:dev',
+        path: EMPTY_DIRECTORY,
+        flags: O.PATH | O.DIRECTORY | O.NOFOLLOW,
+        mode: 0,
+        resolve: 0,
+      },
     )
     for (const path of maskedPaths) {
       steps.push({

@@ -24,21 +24,29 @@ interface PasswdEntry {
  * Resolves `user`, `uid`, `user:group`, `uid:gid` (docker-run(1), --user) by the image's passwd and group. Digits are
  * always an id, never looked up as a name (CVE-2016-3697, CVE-2026-46680). Throws USER_NOT_FOUND.
  */
-export function resolveUser(text: string, passwd: string, group: string, groupAdd: readonly string[] = []): ResolvedUser {
+export function resolveUser(
+  text: string,
+  passwd: string,
+  group: string,
+  groupAdd: readonly string[] = [],
+): ResolvedUser {
   const [userPart = '', groupPart, ...rest] = text.split(':')
   if (rest.length > 0) throw notFound(text, 'it has more than one colon', 'write USER, UID, USER:GROUP or UID:GID')
   const wanted = userPart === '' ? '0' : userPart
   const entries = parsePasswd(passwd)
   const uidGiven = parseId(wanted, text)
-  const entry = entries.find(candidate => (uidGiven === undefined ? candidate.name === wanted : candidate.uid === uidGiven))
+  const entry = entries.find((candidate) =>
+    uidGiven === undefined ? candidate.name === wanted : candidate.uid === uidGiven,
+  )
   if (entry === undefined && uidGiven === undefined) {
     throw notFound(wanted, 'no such user in /etc/passwd of the image', 'give a number, or a name that the image knows')
   }
   const groups = parseGroups(group)
   const gid = groupPart === undefined || groupPart === '' ? (entry?.gid ?? 0) : groupId(groupPart, groups, text)
   // With an explicit group the user's other groups are not taken, as docker and podman have it.
-  const member = groupPart === undefined && entry !== undefined ? groups.filter(item => item.members.includes(entry.name)) : []
-  const additional = [...member.map(item => item.gid), ...groupAdd.map(name => groupId(name, groups, name))]
+  const member =
+    groupPart === undefined && entry !== undefined ? groups.filter((item) => item.members.includes(entry.name)) : []
+  const additional = [...member.map((item) => item.gid), ...groupAdd.map((name) => groupId(name, groups, name))]
   const home = entry?.home.startsWith('/') === true ? entry.home : '/'
   return { uid: uidGiven ?? entry?.uid ?? 0, gid, additionalGids: [...new Set(additional)].slice(0, MAX_GROUPS), home }
 }
@@ -46,8 +54,9 @@ export function resolveUser(text: string, passwd: string, group: string, groupAd
 function groupId(name: string, groups: readonly GroupEntry[], subject: string): number {
   const id = parseId(name, subject)
   if (id !== undefined) return id
-  const found = groups.find(item => item.name === name)
-  if (found === undefined) throw notFound(name, 'no such group in /etc/group of the image', 'give a number, or a name that the image knows')
+  const found = groups.find((item) => item.name === name)
+  if (found === undefined)
+    throw notFound(name, 'no such group in /etc/group of the image', 'give a number, or a name that the image knows')
   return found.gid
 }
 
@@ -86,7 +95,7 @@ function parseGroups(text: string): GroupEntry[] {
   for (const line of text.split('\n')) {
     const [name, , gid, members] = line.split(':')
     if (name === undefined || name === '' || !isId(gid)) continue
-    entries.push({ name, gid: Number(gid), members: (members ?? '').split(',').filter(member => member !== '') })
+    entries.push({ name, gid: Number(gid), members: (members ?? '').split(',').filter((member) => member !== '') })
   }
   return entries
 }

@@ -5,7 +5,16 @@ import { COLUMN_NAMES, type ColumnName, type Plan } from '../model/step.ts'
 import { encodePlan } from '../plan/encode.ts'
 import { explainFailure } from '../plan/explain.ts'
 import { errnoName, SyscallError } from '../syscall/errno.ts'
-import { closeFd, memoryFile, reapChild, receiveMessage, sendMessage, socketPair, spawnStage, watchReadable } from '../syscall/process.ts'
+import {
+  closeFd,
+  memoryFile,
+  reapChild,
+  receiveMessage,
+  sendMessage,
+  socketPair,
+  spawnStage,
+  watchReadable,
+} from '../syscall/process.ts'
 
 export interface LaunchOptions {
   /** Shown by ps(1) for the monitor. */
@@ -89,7 +98,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
     exited: exited.promise,
     released: released.promise,
     hasExited: () => exit !== undefined,
-    signal: signal => exit === undefined && send(MESSAGE.signal, signal, 0),
+    signal: (signal) => exit === undefined && send(MESSAGE.signal, signal, 0),
     resize: (rows, columns) => void send(MESSAGE.resize, rows, columns),
   }
 
@@ -155,10 +164,14 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
 /** A first process that the OOM killer took before it ran the command says nothing itself. */
 function describeWithOom(failure: TscrunError, exit: ContainerExit): TscrunError {
   if (!exit.oomKilled) return failure
-  return new TscrunError('KERNEL_REFUSED', 'start: out of memory: the first process was killed before it could run the command', {
-    hint: 'raise --memory',
-    cause: failure,
-  })
+  return new TscrunError(
+    'KERNEL_REFUSED',
+    'start: out of memory: the first process was killed before it could run the command',
+    {
+      hint: 'raise --memory',
+      cause: failure,
+    },
+  )
 }
 
 /** Inside a container without privileges the filter answers ENOSYS for clone3, docker's as well as ours. */
@@ -168,7 +181,9 @@ function stageRefused(error: unknown): unknown {
   return new TscrunError('KERNEL_REFUSED', error.message, {
     syscall: error.syscall,
     errno: error.code,
-    hint: inside ? 'in a container that one must be run with --privileged' : 'this host may be out of memory or processes',
+    hint: inside
+      ? 'in a container that one must be run with --privileged'
+      : 'this host may be out of memory or processes',
     cause: error,
   })
 }
@@ -202,5 +217,5 @@ function deferred<T>(): Deferred<T> {
     reject = onReject
   })
   promise.catch(() => undefined)
-  return { promise, resolve: value => resolve(value), reject: error => reject(error) }
+  return { promise, resolve: (value) => resolve(value), reject: (error) => reject(error) }
 }

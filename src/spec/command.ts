@@ -10,7 +10,7 @@ export function commandOf(
   args: readonly string[],
   entrypoint: readonly string[] | undefined,
 ): string[] {
-  const first = entrypoint?.filter(word => word !== '') ?? image.entrypoint
+  const first = entrypoint?.filter((word) => word !== '') ?? image.entrypoint
   const rest = args.length > 0 || entrypoint !== undefined ? args : image.cmd
   const command = [...first, ...rest]
   if (command.length === 0) {

@@ -8,7 +8,11 @@ type ResolveDevice = (path: string) => { readonly major: number; readonly minor:
 const CPU_PERIOD = 100_000
 
 /** The flags of `tscrun run` as the OCI config counts them. Throws USAGE for two that exclude each other. */
-export function limitsToResources(options: RunOptions, devices: readonly OciDevice[], resolve: ResolveDevice): OciResources {
+export function limitsToResources(
+  options: RunOptions,
+  devices: readonly OciDevice[],
+  resolve: ResolveDevice,
+): OciResources {
   const memory = memoryOf(options)
   const cpu = cpuOf(options)
   const blockIO = blockIoOf(options, resolve)
@@ -43,7 +47,10 @@ function memoryOf(options: LimitOptions): OciResources['memory'] {
 function cpuOf(options: LimitOptions): OciResources['cpu'] {
   const { cpus, cpuQuota, cpuPeriod, cpuShares, cpusetCpus, cpusetMems } = options
   if (cpus !== undefined && (cpuQuota !== undefined || cpuPeriod !== undefined)) {
-    throw new TscrunError('USAGE', '--cpus: it excludes --cpu-quota and --cpu-period', { subject: '--cpus', hint: 'use one or the other' })
+    throw new TscrunError('USAGE', '--cpus: it excludes --cpu-quota and --cpu-period', {
+      subject: '--cpus',
+      hint: 'use one or the other',
+    })
   }
   const cpu = {
     ...(cpus === undefined ? {} : { quota: Math.round(cpus * CPU_PERIOD), period: CPU_PERIOD }),
@@ -58,7 +65,7 @@ function cpuOf(options: LimitOptions): OciResources['cpu'] {
 
 function blockIoOf(options: LimitOptions, resolve: ResolveDevice): OciResources['blockIO'] {
   const rates = (list: LimitOptions['deviceReadBps']): ThrottleDevice[] | undefined =>
-    list?.map(item => ({ ...resolve(item.path), rate: item.rate }))
+    list?.map((item) => ({ ...resolve(item.path), rate: item.rate }))
   const [readBps, writeBps] = [rates(options.deviceReadBps), rates(options.deviceWriteBps)]
   const [readIops, writeIops] = [rates(options.deviceReadIops), rates(options.deviceWriteIops)]
   const io = {

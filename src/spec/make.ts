@@ -13,7 +13,12 @@ export interface ConfigInputs {
   readonly image: Pick<ImageConfig, 'env' | 'entrypoint' | 'cmd' | 'workingDir' | 'labels'>
   readonly args: readonly string[]
   readonly options: RunOptions
-  readonly user: { readonly uid: number; readonly gid: number; readonly additionalGids: readonly number[]; readonly home: string }
+  readonly user: {
+    readonly uid: number
+    readonly gid: number
+    readonly additionalGids: readonly number[]
+    readonly home: string
+  }
   /** The range of host ids of a user namespace of its own; absent: the host's. */
   readonly idRange?: { readonly hostId: number; readonly size: number }
   /** What `capabilitiesOf` answers. */
@@ -39,7 +44,7 @@ export function makeConfig(inputs: ConfigInputs): OciConfig {
   const { capabilities } = inputs
   const namespaces = namespacesOf(options, inputs.idRange !== undefined, inputs.joined !== undefined)
   const mappings = mappingsOf(inputs)
-  const ownUts = namespaces.some(namespace => namespace.type === 'uts' && namespace.path === undefined)
+  const ownUts = namespaces.some((namespace) => namespace.type === 'uts' && namespace.path === undefined)
   return {
     ociVersion: '1.2.1',
     ...(ownUts ? { hostname: inputs.hostname } : {}),
@@ -55,12 +60,18 @@ export function makeConfig(inputs: ConfigInputs): OciConfig {
       args: commandOf(inputs.image, inputs.args, options.entrypoint),
       env: environmentOf({ image: inputs.image.env, options, hostname: inputs.hostname, home: user.home, terminal }),
       cwd: options.workdir ?? (inputs.image.workingDir === '' ? '/' : inputs.image.workingDir),
-      capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities, inheritable: [], ambient: [] },
+      capabilities: {
+        bounding: capabilities,
+        effective: capabilities,
+        permitted: capabilities,
+        inheritable: [],
+        ambient: [],
+      },
       rlimits: rlimitsOf(inputs),
       noNewPrivileges: options.security?.noNewPrivileges === true,
       ...(options.oomScoreAdj === undefined ? {} : { oomScoreAdj: options.oomScoreAdj }),
     },
-    mounts: mountsOf(inputs, namespaces),
+    mounts: mountsOf(inputs),
     annotations: { ...options.annotations },
     linux: {
       namespaces,
@@ -100,7 +111,10 @@ function mappingsOf(inputs: ConfigInputs): ConfigInputs['joined'] {
   return { uid: mapping, gid: mapping }
 }
 
-function timeOffsetsOf(time: { readonly boottime?: number; readonly monotonic?: number }): Record<string, { secs: number }> {
+function timeOffsetsOf(time: {
+  readonly boottime?: number
+  readonly monotonic?: number
+}): Record<string, { secs: number }> {
   return {
     ...(time.boottime === undefined ? {} : { boottime: { secs: time.boottime } }),
     ...(time.monotonic === undefined ? {} : { monotonic: { secs: time.monotonic } }),
@@ -108,19 +122,24 @@ function timeOffsetsOf(time: { readonly boottime?: number; readonly monotonic?: 
 }
 
 function rlimitsOf(inputs: ConfigInputs): ReturnType<typeof ociRlimit>[] {
-  const asked = (inputs.options.ulimits ?? []).map(limit => ociRlimit(limit.name, limit.soft, limit.hard))
-  if (asked.some(limit => limit.type === 'RLIMIT_NOFILE')) return asked
+  const asked = (inputs.options.ulimits ?? []).map((limit) => ociRlimit(limit.name, limit.soft, limit.hard))
+  if (asked.some((limit) => limit.type === 'RLIMIT_NOFILE')) return asked
   // Low soft limit: programs that close every possible descriptor stay fast; who needs more raises it himself.
   return [...asked, ociRlimit('nofile', Math.min(1024, inputs.nofileHard), inputs.nofileHard)]
 }
 
-function mountsOf(inputs: ConfigInputs, namespaces: readonly OciNamespace[]): OciMount[] {
+function mountsOf(inputs: ConfigInputs): OciMount[] {
   const { options } = inputs
   const shm = options.shmSize ?? SHM_BYTES
   const system = options.privileged === true ? [] : ['ro']
   const mounts: OciMount[] = [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
-    { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'] },
+    {
+      destination: '/dev',
+      type: 'tmpfs',
+      source: 'tmpfs',
+      options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
+    },
     {
       destination: '/dev/pts',
       type: 'devpts',
@@ -128,12 +147,20 @@ function mountsOf(inputs: ConfigInputs, namespaces: readonly OciNamespace[]): Oc
       options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
     },
     { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', ...system] },
+    {
+      destination: '/sys/fs/cgroup',
+      type: 'cgroup',
+      source: 'cgroup',
+      options: ['nosuid', 'noexec', 'nodev', ...system],
+    },
     { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
-    { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${shm}`] },
+    {
+      destination: '/dev/shm',
+      type: 'tmpfs',
+      source: 'shm',
+      options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${shm}`],
+    },
   ]
-  if (namespaces.some(namespace => namespace.type === 'cgroup')) {
-    mounts.push({ destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['nosuid', 'noexec', 'nodev', ...system] })
-  }
   return [...mounts, ...userMounts(options, mappingsOf(inputs) !== undefined)]
 }
 
@@ -141,7 +168,7 @@ function mountsOf(inputs: ConfigInputs, namespaces: readonly OciNamespace[]): Oc
 function userMounts(options: RunOptions, shifted: boolean): OciMount[] {
   const tmpfs = (options.tmpfs ?? []).map((mount): OciMount => {
     const asked = mount.options ?? []
-    const defaults = ['nosuid', 'nodev', 'noexec'].filter(option => !asked.includes(option.slice(2)))
+    const defaults = ['nosuid', 'nodev', 'noexec'].filter((option) => !asked.includes(option.slice(2)))
     return { destination: mount.target, type: 'tmpfs', source: 'tmpfs', options: [...defaults, ...asked] }
   })
   const binds = (options.volumes ?? []).map(
@@ -158,13 +185,13 @@ function userMounts(options: RunOptions, shifted: boolean): OciMount[] {
       ],
     }),
   )
-  const depth = (mount: OciMount): number => mount.destination.split('/').filter(part => part !== '').length
+  const depth = (mount: OciMount): number => mount.destination.split('/').filter((part) => part !== '').length
   return [...tmpfs, ...binds].toSorted((a, b) => depth(a) - depth(b))
 }
 
 /** Ports below 1024 and ping need no capability in a network of one's own (ip(7), icmp(7)). */
 function sysctlsOf(options: RunOptions, namespaces: readonly OciNamespace[], ids = 65536): Record<string, string> {
-  const ownNetwork = namespaces.some(namespace => namespace.type === 'network' && namespace.path === undefined)
+  const ownNetwork = namespaces.some((namespace) => namespace.type === 'network' && namespace.path === undefined)
   const defaults: Record<string, string> = ownNetwork
     ? { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': `0 ${ids - 1}` }
     : {}
@@ -174,6 +201,10 @@ function sysctlsOf(options: RunOptions, namespaces: readonly OciNamespace[], ids
 function pathsOf(options: RunOptions, cpus: readonly number[]): { maskedPaths: string[]; readonlyPaths: string[] } {
   if (options.privileged === true) return { maskedPaths: [], readonlyPaths: [] }
   const { mask, unmask } = options.security ?? {}
-  const paths = restrictedPaths({ cpus, ...(mask === undefined ? {} : { mask }), ...(unmask === undefined ? {} : { unmask }) })
+  const paths = restrictedPaths({
+    cpus,
+    ...(mask === undefined ? {} : { mask }),
+    ...(unmask === undefined ? {} : { unmask }),
+  })
   return { maskedPaths: [...paths.masked], readonlyPaths: [...paths.readonly] }
 }

@@ -17,13 +17,17 @@ const FALLBACK_SERVERS = ['8.8.8.8', '8.8.4.4']
  * @param host the host's file; with systemd-resolved the one that names the real servers
  */
 export function resolvConf(host: string, options: ResolverOptions, ownNetwork: boolean): string {
-  const lines = host.split('\n').map(line => line.trim())
-  const valuesOf = (key: string): string[] => lines.filter(line => line.startsWith(`${key} `) || line.startsWith(`${key}\t`)).map(line => line.slice(key.length).trim())
-  const hostServers = valuesOf('nameserver').filter(server => !ownNetwork || !LOOPBACK.test(server))
+  const lines = host.split('\n').map((line) => line.trim())
+  const valuesOf = (key: string): string[] =>
+    lines
+      .filter((line) => line.startsWith(`${key} `) || line.startsWith(`${key}\t`))
+      .map((line) => line.slice(key.length).trim())
+  const hostServers = valuesOf('nameserver').filter((server) => !ownNetwork || !LOOPBACK.test(server))
   const servers = given(options.servers) ?? (hostServers.length > 0 ? hostServers : FALLBACK_SERVERS)
-  const search = given(options.search) ?? [...valuesOf('search'), ...valuesOf('domain')].flatMap(value => value.split(/\s+/))
-  const settings = given(options.options) ?? valuesOf('options').flatMap(value => value.split(/\s+/))
-  const result = servers.map(server => `nameserver ${server}`)
+  const search =
+    given(options.search) ?? [...valuesOf('search'), ...valuesOf('domain')].flatMap((value) => value.split(/\s+/))
+  const settings = given(options.options) ?? valuesOf('options').flatMap((value) => value.split(/\s+/))
+  const result = servers.map((server) => `nameserver ${server}`)
   if (search.length > 0 && !search.includes('.')) result.push(`search ${search.join(' ')}`)
   if (settings.length > 0) result.push(`options ${settings.join(' ')}`)
   return `${result.join('\n')}\n`
@@ -34,11 +38,20 @@ function given(list: readonly string[] | undefined): readonly string[] | undefin
 }
 
 /** /etc/hosts of a container (hosts(5)): itself by its names, then what the user adds as `host:ip`. */
-export function hostsFile(names: readonly string[], extra: readonly string[], ownNetwork: boolean, host: string): string {
+export function hostsFile(
+  names: readonly string[],
+  extra: readonly string[],
+  ownNetwork: boolean,
+  host: string,
+): string {
   const base = ownNetwork
-    ? ['127.0.0.1 localhost', '::1 localhost ip6-localhost ip6-loopback', ...(names.length > 0 ? [`127.0.1.1 ${names.join(' ')}`] : [])]
+    ? [
+        '127.0.0.1 localhost',
+        '::1 localhost ip6-localhost ip6-loopback',
+        ...(names.length > 0 ? [`127.0.1.1 ${names.join(' ')}`] : []),
+      ]
     : [host.trimEnd()]
-  const added = extra.map(entry => {
+  const added = extra.map((entry) => {
     const colon = entry.indexOf(':')
     return `${entry.slice(colon + 1)} ${entry.slice(0, colon)}`
   })

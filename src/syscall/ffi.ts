@@ -1,30 +1,20 @@
 import { existsSync, realpathSync } from 'node:fs'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
+import type * as koffiModule from 'koffi'
 import { TscrunError } from '../model/errors.ts'
 import { packageRoot } from './package-root.ts'
 
 /** The few entry points of koffi that tscrun uses (koffi 3). */
-export interface Koffi {
-  load(path: string): { func(name: string, result: string, args: readonly string[]): (...args: never[]) => unknown }
-  address(buffer: Uint8Array): bigint
-  node: {
-    poll(fd: number, options: { readable?: boolean; disconnect?: boolean }, callback: () => void): PollHandle
-  }
-}
-
-export interface PollHandle {
-  stop(): void
-  close(): void
-  ref(): void
-  unref(): void
-}
+export type Koffi = Pick<typeof koffiModule, 'load' | 'address' | 'node'>
+export type PollHandle = koffiModule.node.PollHandle
+type Library = ReturnType<Koffi['load']>
 
 type RawSyscall = (nr: number, ...args: (number | bigint)[]) => number | bigint
 
 let koffi: Koffi | undefined
 let raw: RawSyscall | undefined
-let library: ReturnType<Koffi['load']> | undefined
+let library: Library | undefined
 
 /**
  * koffi, loaded on first use. Its `.node` file alone loads in 1 ms where the package takes 6,
@@ -33,9 +23,13 @@ let library: ReturnType<Koffi['load']> | undefined
 export function loadKoffi(): Koffi {
   if (koffi !== undefined) return koffi
   if (process.platform !== 'linux' || (process.arch !== 'x64' && process.arch !== 'arm64')) {
-    throw new TscrunError('UNSUPPORTED_PLATFORM', `tscrun needs Linux on x64 or arm64, this is ${process.platform} on ${process.arch}`, {
-      hint: 'use a Linux machine, a virtual machine or WSL2',
-    })
+    throw new TscrunError(
+      'UNSUPPORTED_PLATFORM',
+      `tscrun needs Linux on x64 or arm64, this is ${process.platform} on ${process.arch}`,
+      {
+        hint: 'use a Linux machine, a virtual machine or WSL2',
+      },
+    )
   }
   for (const path of addonCandidates()) {
     try {
@@ -87,7 +81,7 @@ function isLoadFailure(error: unknown): boolean {
 }
 
 /** libtscrun.so, built from native/. */
-export function loadLibrary(): ReturnType<Koffi['load']> {
+export function loadLibrary(): Library {
   if (library !== undefined) return library
   const path = nativeFile('libtscrun.so')
   try {
@@ -110,6 +104,10 @@ export function nativeFile(name: string): string {
 
 /** `ts_syscall` of libtscrun.so: number and up to six register values in, result or -errno out. */
 export function rawSyscall(): RawSyscall {
-  raw ??= loadLibrary().func('ts_syscall', 'int64', Array.from({ length: 7 }, () => 'int64')) as unknown as RawSyscall
+  raw ??= loadLibrary().func(
+    'ts_syscall',
+    'int64',
+    Array.from({ length: 7 }, () => 'int64'),
+  ) as unknown as RawSyscall
   return raw
 }

@@ -19,7 +19,8 @@ const WNOHANG = 1
 /** Bytes in a file without a name. `sealed`: nobody can change them again, also not through /proc (CVE-2019-5736). */
 export function memoryFile(name: string, bytes: Uint8Array, sealed: boolean): number {
   const fd = syscall('memfd_create', [cString(name), MFD_CLOEXEC | (sealed ? MFD_ALLOW_SEALING : 0)], name)
-  for (let done = 0; done < bytes.length; ) done += syscall('write', [fd, bytes.subarray(done), bytes.length - done], name)
+  for (let done = 0; done < bytes.length; )
+    done += syscall('write', [fd, bytes.subarray(done), bytes.length - done], name)
   if (sealed) syscall('fcntl', [fd, F_ADD_SEALS, ALL_SEALS], name)
   return fd
 }
@@ -45,7 +46,11 @@ let spawnCall: SpawnCall | undefined
  * 0.2 ms (vfork). The child is no child of libuv's: wait for it by its pidfd.
  */
 export function spawnStage(fds: readonly number[], name: string): SpawnedStage {
-  spawnCall ??= loadLibrary().func('ts_spawn', 'int64', Array.from({ length: 5 }, () => 'int64')) as unknown as SpawnCall
+  spawnCall ??= loadLibrary().func(
+    'ts_spawn',
+    'int64',
+    Array.from({ length: 5 }, () => 'int64'),
+  ) as unknown as SpawnCall
   const address = loadKoffi().address
   const table = Buffer.alloc(4 * fds.length)
   fds.forEach((fd, index) => table.writeInt32LE(fd, 4 * index))
@@ -112,7 +117,8 @@ export function startTimeOf(pid: number): number | undefined {
     const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
     return Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[19])
   } catch (error) {
-    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH')) return undefined
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH'))
+      return undefined
     throw error
   }
 }

@@ -24,7 +24,12 @@ export const IMAGES_FLAGS: readonly Flag[] = [
 ]
 
 export const RMI_FLAGS: readonly Flag[] = [
-  { name: 'force', short: 'f', kind: 'bool', help: 'Remove the image with the stopped containers that use it' },
+  {
+    name: 'force',
+    short: 'f',
+    kind: 'bool',
+    help: 'Remove the names also of an image that containers use or that has several',
+  },
   HELP_FLAG,
 ]
 

@@ -209,7 +209,7 @@ function isHarmless(name: string): boolean {
 
 function tooMuch(maxBytes: number): TscrunError {
   return new TscrunError('LIMIT_EXCEEDED', `unpack layer: more than ${maxBytes} bytes`, {
-    hint: 'allow more with --max-unpack-size if you trust the image',
+    hint: 'no honest image is that large: whose is it?',
   })
 }
 

@@ -16,7 +16,7 @@ export function openLibzstd(onData: (chunk: Buffer) => void): ZstdStream | undef
       name,
       'int64',
       Array.from({ length: count }, () => 'int64'),
-    ) as unknown as Call
+    ) as Call
   const create = define('ZSTD_createDStream', 0)
   const free = define('ZSTD_freeDStream', 1)
   const decompress = define('ZSTD_decompressStream', 3)

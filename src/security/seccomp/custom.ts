@@ -4,7 +4,11 @@ import { type DefaultProfileOptions, defaultProfile } from './default-profile.ts
 import { parseDockerProfile } from './docker-profile.ts'
 
 /** The default profile compiled for an unusual set of capabilities. Loaded only where it is needed. */
-export function compileDefault(arch: HostArch, capabilities: readonly string[], options: DefaultProfileOptions): Buffer {
+export function compileDefault(
+  arch: HostArch,
+  capabilities: readonly string[],
+  options: DefaultProfileOptions,
+): Buffer {
   return compileSeccomp(defaultProfile(capabilities, arch, options), arch).program
 }
 

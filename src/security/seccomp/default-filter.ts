@@ -45,7 +45,11 @@ export async function defaultFilter(
   return program
 }
 
-async function compiled(arch: HostArch, capabilities: readonly string[], options: DefaultProfileOptions): Promise<Buffer> {
+async function compiled(
+  arch: HostArch,
+  capabilities: readonly string[],
+  options: DefaultProfileOptions,
+): Promise<Buffer> {
   const { compileDefault } = await import('./custom.ts')
   return compileDefault(arch, capabilities, options)
 }
