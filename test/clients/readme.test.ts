@@ -108,7 +108,7 @@ describe('what README.md and examples/ show', () => {
     const commands = readmeBlock('commands').replaceAll('sudo ', '').replace('pull alpine', `pull ${image}`)
     const { exitCode, stdout, stderr } = await shell(commands)
     expect(exitCode, `${stdout}${stderr}`).toBe(0)
-    const lines = String(stdout).split('\n')
+    const lines = stdout.split('\n')
     for (const line of ['hello', 'package.json', 'hi', '1000', '3', 'ok', 'it ended with 3', 'job']) {
       expect(lines.map((found) => found.trim())).toContain(line)
     }
@@ -126,7 +126,7 @@ describe('what README.md and examples/ show', () => {
     fs.writeFileSync(file, readmeBlock(block))
     const { exitCode, stdout, stderr } = await shell(`"$NODE" ${file}`, directory)
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-    const lines = String(stdout).split('\n')
+    const lines = stdout.split('\n')
     expect(lines.filter((line) => line !== '')).toEqual(expected)
   })
 
