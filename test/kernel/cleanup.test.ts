@@ -22,6 +22,11 @@ beforeAll(() => {
 })
 afterAll(() => machine.dispose())
 
+/** What a test that failed has left must not be in the next one's way. */
+afterEach(async () => {
+  for (const id of machine.containers()) await machine.tscrun(['rm', '-f', id])
+})
+
 /** A container that runs until it is killed. */
 interface Victim {
   readonly subprocess: Running
@@ -167,7 +172,7 @@ describe('the next command', () => {
 
   it('gives the name and the range of a killed container to others', async () => {
     const victim = await startVictim()
-    expect(readlinkSync(join(machine.store, 'names', victim.name))).toBe(victim.id)
+    expect(victim.id.startsWith(readlinkSync(join(machine.store, 'names', victim.name)))).toBe(true)
     victim.subprocess.kill('SIGKILL')
     await victim.subprocess
     await until(() => !isAlive(victim.monitor))
