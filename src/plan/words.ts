@@ -1,4 +1,5 @@
 import { OPS, type Step } from '../model/step.ts'
+import { nameNumber } from './flags.ts'
 
 /** The kernel call behind an op, where its name differs. */
 const CALLS: Partial<Record<Step['op'], string>> = {
@@ -47,23 +48,8 @@ export function callOf(step: Step): string {
   return CALLS[step.op] ?? step.op
 }
 
-const MEETINGS = ['', 'mapped', 'ready']
-const OCTAL = new Set(['mode', 'mask'])
-const HEX = new Set([
-  'flags',
-  'set',
-  'clear',
-  'attributes',
-  'propagation',
-  'at',
-  'resolve',
-  'effective',
-  'permitted',
-  'inheritable',
-  'keep',
-  'raise',
-  'type',
-])
+/** A zero that says something. */
+const TOLD_ZEROS = new Set(['uid', 'gid', 'onto', 'soft', 'hard', 'command', 'effective', 'keep'])
 
 /** A step on one line: op, arguments by name, tolerated errnos with the reason. */
 export function describeStep(step: Step): string {
@@ -71,20 +57,16 @@ export function describeStep(step: Step): string {
   const words: string[] = [step.op]
   for (const [field, kind] of Object.entries(OPS[step.op].fields)) {
     const value = values[field]
-    if (kind === 'u' && value === 0 && !['uid', 'gid', 'onto', 'soft', 'hard'].includes(field)) continue
+    if (kind === 'u' && (value === 0 || value === 0n) && !TOLD_ZEROS.has(field)) continue
     if (value === '' || value === 'none') continue
-    words.push(`${field}=${describeValue(field, value)}`)
+    words.push(`${field}=${describeValue(step.op, field, value)}`)
   }
   if (step.tolerate !== undefined) words.push(`# ${step.tolerate.join(', ')} is fine: ${step.because ?? ''}`)
   return words.join(' ')
 }
 
-function describeValue(field: string, value: unknown): string {
-  if (field === 'point') return MEETINGS[Number(value)] ?? String(value)
-  if (typeof value === 'number' || typeof value === 'bigint') {
-    if (OCTAL.has(field)) return `0${value.toString(8)}`
-    return HEX.has(field) ? `0x${value.toString(16)}` : String(value)
-  }
+function describeValue(op: string, field: string, value: unknown): string {
+  if (typeof value === 'number' || typeof value === 'bigint') return nameNumber(op, field, value)
   if (value instanceof Uint8Array) return `<${value.length} bytes>`
   if (Array.isArray(value)) return `[${value.map((item) => quote(String(item))).join(' ')}]`
   const text = String(value)
