@@ -30,6 +30,24 @@ async function shared(flags: readonly string[]): Promise<Type[]> {
   return TYPES.filter((type) => ours[type] === theirs[type])
 }
 
+/** Becomes the parent of `sleep 1002`, which is in a user namespace of its own. */
+const USER_NAMESPACE = `
+import ctypes, os
+made, mapped = os.pipe(), os.pipe()
+pid = os.fork()
+if pid == 0:
+    ctypes.CDLL(None).unshare(0x10000000)
+    os.write(made[1], b'x')
+    os.read(mapped[0], 1)
+    os.execvp('sleep', ['sleep', '1002'])
+os.read(made[0], 1)
+for name in ('uid_map', 'gid_map'):
+    with open(f'/proc/{pid}/{name}', 'w') as file:
+        file.write('0 1900000000 65536')
+os.write(mapped[1], b'x')
+os.waitpid(pid, 0)
+`
+
 describe('a container has namespaces of its own', () => {
   it('of seven kinds', async () => {
     expect(await shared([])).toEqual([])
@@ -259,10 +277,27 @@ describe('ns:PATH joins one that exists', () => {
     expect(await machine.sh('ls /sys/class/net', ['--network', `ns:/proc/${holder.pid}/ns/net`])).toBe('lo')
   })
 
-  it("user: is refused until it can be done, never run in the host's instead", async () => {
-    const { exitCode, stderr } = await machine.run(['--userns', `ns:/proc/${holder.pid}/ns/user`], ['true'])
+  it('user: the container is root there, with its ids, and the other namespaces belong to it', async () => {
+    const other = execa('python3', ['-c', USER_NAMESPACE], { reject: false })
+    const pid = await until(() => pidOf('sleep 1002'))
+    const found = (
+      await machine.sh(
+        'readlink /proc/self/ns/user; cat /proc/self/uid_map; id -u; touch /made && stat -c %u /made; hostname x; hostname',
+        ['--userns', `ns:/proc/${pid}/ns/user`, '--cap-add', 'SYS_ADMIN'],
+      )
+    ).split('\n')
+    expect(found[0]).toBe(readlinkSync(`/proc/${pid}/ns/user`))
+    expect(found[1]?.trim().split(/\s+/)).toEqual(['0', '1900000000', '65536'])
+    // SYS_ADMIN over a host name means that the uts namespace is owned by the joined user namespace.
+    expect(found.slice(2)).toEqual(['0', '0', 'x'])
+    process.kill(Number(pid))
+    await other
+  })
+
+  it("user: a path that no process answers for is refused, never run in the host's instead", async () => {
+    const { exitCode, stderr } = await machine.run(['--userns', 'ns:/proc/self/task/1/ns/user'], ['true'])
     expect(exitCode).toBe(125)
-    expectOneLine(stderr, /^tscrun: --userns=ns:.*not supported yet/)
+    expectOneLine(stderr, /^tscrun: --userns ns:.*only a process in it tells its mappings/)
   })
 
   it('and refuses a file of another kind, in one line that names it', async () => {
