@@ -280,18 +280,21 @@ describe('ns:PATH joins one that exists', () => {
   it('user: the container is root there, with its ids, and the other namespaces belong to it', async () => {
     const other = execa('python3', ['-c', USER_NAMESPACE], { reject: false })
     const pid = await until(() => pidOf('sleep 1002'))
-    const found = (
-      await machine.sh(
-        'readlink /proc/self/ns/user; cat /proc/self/uid_map; id -u; touch /made && stat -c %u /made; hostname x; hostname',
-        ['--userns', `ns:/proc/${pid}/ns/user`, '--cap-add', 'SYS_ADMIN'],
-      )
-    ).split('\n')
-    expect(found[0]).toBe(readlinkSync(`/proc/${pid}/ns/user`))
-    expect(found[1]?.trim().split(/\s+/)).toEqual(['0', '1900000000', '65536'])
-    // SYS_ADMIN over a host name means that the uts namespace is owned by the joined user namespace.
-    expect(found.slice(2)).toEqual(['0', '0', 'x'])
-    process.kill(Number(pid))
-    await other
+    try {
+      const found = (
+        await machine.sh(
+          'readlink /proc/self/ns/user; cat /proc/self/uid_map; id -u; touch /made; stat -c %u /made; hostname x; hostname',
+          ['--userns', `ns:/proc/${pid}/ns/user`, '--cap-add', 'SYS_ADMIN'],
+        )
+      ).split('\n')
+      expect(found[0]).toBe(readlinkSync(`/proc/${pid}/ns/user`))
+      expect(found[1]?.trim().split(/\s+/)).toEqual(['0', '1900000000', '65536'])
+      // SYS_ADMIN over a host name means that the uts namespace is owned by the joined user namespace.
+      expect(found.slice(2)).toEqual(['0', '0', 'x'])
+    } finally {
+      process.kill(pid)
+      await other
+    }
   })
 
   it("user: a path that no process answers for is refused, never run in the host's instead", async () => {
