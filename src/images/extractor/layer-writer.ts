@@ -1,4 +1,5 @@
 import * as fs from 'node:fs'
+import { SyscallError } from '../../syscall/errno.ts'
 import { TscrunError, errnoOf } from '../../model/errors.ts'
 import { makeNode, setTimesOfFile, setTimesOfName, setXattr, trySetXattr } from './kernel.ts'
 import { baseOf, cleanName, inDirectory, parentOf, show } from './names.ts'
@@ -224,6 +225,16 @@ export function unpackError(error: unknown): TscrunError {
       hint: 'make room, or move the store with --root',
     })
   }
+  if (error instanceof SyscallError && cannotHold(error)) {
+    return new TscrunError(
+      'STORE',
+      `unpack layer: ${text}: the filesystem of the store cannot hold what the layer marks`,
+      {
+        errno: error.code,
+        hint: 'put the store on ext4, xfs or btrfs by --root; inside a container, on a volume',
+      },
+    )
+  }
   const hostile = [
     'ENAMETOOLONG',
     'ELOOP',
@@ -243,4 +254,9 @@ export function unpackError(error: unknown): TscrunError {
     return new TscrunError('INVALID_IMAGE', `unpack layer: ${text}`, { errno })
   }
   return new TscrunError('STORE', `unpack layer: ${text}`, errno === undefined ? {} : { errno })
+}
+
+/** Whiteouts are devices, opaque directories have an attribute: an overlay or 9p below the store takes neither. */
+function cannotHold({ syscall, code }: SyscallError): boolean {
+  return (syscall === 'mknodat' && code === 'EPERM') || (syscall === 'lsetxattr' && code === 'EOPNOTSUPP')
 }
