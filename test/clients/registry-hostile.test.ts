@@ -153,7 +153,7 @@ describe('archives that try to exhaust the host', () => {
     const tar = await makeTar([{ name: 'big', content: Buffer.alloc(200_000) }])
     await expect(extract(tar, { maxBytes: 100_000 })).rejects.toMatchObject({
       code: 'LIMIT_EXCEEDED',
-      hint: expect.stringContaining('--max-unpack-size'),
+      hint: expect.stringContaining('no honest image'),
     })
     const many = await makeTar(Array.from({ length: 10 }, (_, i) => ({ name: `f${i}`, content: Buffer.alloc(20_000) })))
     await expect(extract(many, { maxBytes: 100_000 })).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })

@@ -269,7 +269,7 @@ describe('--dry-run', () => {
       { reject: false },
     )
     expect(exitCode).toBe(0)
-    expect(stdout).toMatch(/^clone flags=0x7c020000/m)
+    expect(stdout).toMatch(/^clone flags=NEWNS\|NEWUTS\|NEWIPC\|NEWUSER\|NEWPID\|NEWNET cgroup=/m)
     expect(stdout).toMatch(/^ {4}exec command=sh args=\[sh\]/m)
     expect(existsSync(other)).toBe(false)
   })

@@ -131,7 +131,8 @@ describe('-it', () => {
     const pty = start(['-it'], ['sh'])
     await sees(pty, '# ')
     pty.type('echo $((6*7))\r')
-    await sees(pty, '\n42\r\n')
+    // At the prompt: between two the shell changes the terminal's mode, and the key would be lost.
+    await until(() => /\n42\r\n[^]*# $/.test(pty.output()))
     pty.type('\x04')
     expect(await pty.ended).toBe(0)
   })

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { chmodSync, closeSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, closeSync, copyFileSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -33,7 +33,10 @@ beforeAll(() => {
       cwd: NATIVE,
     },
   )
-  programs.push(nativeFile('stage'), checked)
+  // A copy: whoever is nobody may not reach the checkout.
+  const shipped = join(directory, 'shipped')
+  copyFileSync(nativeFile('stage'), shipped)
+  programs.push(shipped, checked)
 }, 120_000)
 
 afterAll(() => rmSync(directory, { recursive: true }))
