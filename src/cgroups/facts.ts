@@ -75,9 +75,10 @@ export function parseCgroupFacts({ mountinfo, cgroup, cgroups, controllers }: Cg
   }
 }
 
-/** Of mounts on the same place only the last can be reached. */
+/** A later mount on the same place, or on a directory above it, hides one. */
 function visible(mounts: readonly CgroupMount[]): CgroupMount[] {
-  return [...new Map(mounts.map((mount) => [mount.mountpoint, mount])).values()]
+  const covers = (above: string, below: string): boolean => below === above || below.startsWith(`${above}/`)
+  return mounts.filter(({ mountpoint }, i) => !mounts.slice(i + 1).some((later) => covers(later.mountpoint, mountpoint)))
 }
 
 /** By the mounts, and by the hierarchy numbers of /proc/cgroups, which tell it in containers without those mounts too. */

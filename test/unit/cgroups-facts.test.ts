@@ -94,6 +94,12 @@ ${V2('/', '/sys/fs/cgroup/unified')}`
     expect(facts(V2('/', '/a', 'ro') + V2('/', '/a', 'rw'))).toMatchObject({ mountpoint: '/a', readonly: false })
   })
 
+  it('pass over a mount that a later one above it hides', () => {
+    expect(facts(V2('/', '/sys/fs/cgroup/unified') + V2('/', '/sys/fs/cgroup')).mountpoint).toBe('/sys/fs/cgroup')
+    expect(facts(V2('/', '/a', 'ro') + V2('/', '/ab')).mountpoint).toBe('/ab')
+    expect(facts(V2('/', '/sys/fs/cgroup') + V2('/', '/sys/fs/cgroup/unified', 'ro')).mountpoint).toBe('/sys/fs/cgroup')
+  })
+
   it('survive a removed cgroup, optional fields and lines that are no mounts', () => {
     expect(facts(V2(), '0::/gone (deleted)\n').own).toBe('/gone')
     expect(
