@@ -78,7 +78,9 @@ export function parseCgroupFacts({ mountinfo, cgroup, cgroups, controllers }: Cg
 /** A later mount on the same place, or on a directory above it, hides one. */
 function visible(mounts: readonly CgroupMount[]): CgroupMount[] {
   const covers = (above: string, below: string): boolean => below === above || below.startsWith(`${above}/`)
-  return mounts.filter(({ mountpoint }, i) => !mounts.slice(i + 1).some((later) => covers(later.mountpoint, mountpoint)))
+  return mounts.filter(
+    ({ mountpoint }, i) => !mounts.slice(i + 1).some((later) => covers(later.mountpoint, mountpoint)),
+  )
 }
 
 /** By the mounts, and by the hierarchy numbers of /proc/cgroups, which tell it in containers without those mounts too. */

@@ -64,8 +64,9 @@ export function sweepWork(paths: StorePaths, wanted: ReadonlySet<string>): void 
   const names = new Set(listDirectory(paths.work).map((name) => name.replace(/\.lock$/, '')))
   for (const name of names) {
     if (name.startsWith(TEMPORARY_FILE)) continue
-    if (name.startsWith('blob-') && wanted.has(name.slice('blob-'.length))) continue
     const path = join(paths.work, name)
+    // What there is of a wanted blob is resumed; a lock alone was left by a pull killed after it had the whole of it.
+    if (name.startsWith('blob-') && wanted.has(name.slice('blob-'.length)) && fs.existsSync(path)) continue
     if (name.startsWith(DOOMED)) {
       removeTree(path, paths.work)
       continue

@@ -256,6 +256,16 @@ describe('a pull that is killed', () => {
     expect(contents()).toMatchObject({ layers: 3, work: [] })
     await expectSound()
   })
+
+  it('may leave the lock of a blob it had the whole of, which the next one takes away', async () => {
+    const name = await pushBusybox(registry, 'killed:2')
+    await pull(name, { policy: 'always' })
+    for (const digest of fs.readdirSync(join(root, 'images/blobs/sha256'))) {
+      fs.writeFileSync(join(root, 'work', `blob-${digest}.lock`), '')
+    }
+    await pull(name, { policy: 'always' })
+    expect(contents().work).toEqual([])
+  })
 })
 
 describe('a full disk', () => {

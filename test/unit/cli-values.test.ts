@@ -20,7 +20,7 @@ const files: Record<string, string | Uint8Array> = {
 const caller: Caller = {
   env: { HOME: '/home/me', LC_ALL: 'C', LC_TIME: 'de', LANG: 'en' },
   cwd: '/work/here',
-  readFile: (path) => Buffer.from(files[path] ?? ''),
+  readFile: (path) => Buffer.from(Object.hasOwn(files, path) ? (files[path] ?? '') : ''),
 }
 
 /** What a `run` line comes to; words are separated by blanks, `~` stands for a blank inside a word. */
