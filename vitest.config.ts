@@ -8,7 +8,15 @@ export default defineConfig({
     // Files that root leaves in node_modules would be in the owner's way.
     cache: false,
     projects: [
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], pool: 'forks', testTimeout: 20_000 } },
+      {
+        test: {
+          name: 'unit',
+          include: ['test/unit/**/*.test.ts'],
+          setupFiles: ['test/setup/seed.ts'],
+          pool: 'forks',
+          testTimeout: 20_000,
+        },
+      },
       { test: { name: 'golden', include: ['test/golden/**/*.test.ts'], pool: 'forks', testTimeout: 20_000 } },
       {
         test: {
@@ -22,6 +30,7 @@ export default defineConfig({
         test: {
           name: 'clients',
           include: ['test/clients/**/*.test.ts'],
+          setupFiles: ['test/setup/seed.ts'],
           globalSetup: ['test/setup/leaks.ts'],
           ...SERIAL,
         },
