@@ -12,7 +12,8 @@ export async function removeCgroup(directory: string): Promise<void> {
     for (let waited = 0; isPopulated(directory) && waited < PATIENCE_MS; waited += 5) await pause(5)
     removeTree(directory)
   } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error
+    // Gone already, or just now: the monitor removes it too.
+    if (!['ENOENT', 'ENODEV'].includes(errnoOf(error) ?? '')) throw error
   }
 }
 

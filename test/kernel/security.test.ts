@@ -220,7 +220,8 @@ describe('no_new_privs', () => {
 })
 
 describe('descriptors', () => {
-  const LIST = 'ls -l /proc/1/fd | tail -n +2 | sed "s/.* \\([0-9]*\\) -> \\(.*\\)/\\1 \\2/"'
+  // Listed before the shell makes a pipe of its own.
+  const LIST = 'ls -l /proc/1/fd > /fds; tail -n +2 /fds | sed "s/.* \\([0-9]*\\) -> \\(.*\\)/\\1 \\2/"'
 
   it('are 0, 1 and 2 and no others', async () => {
     // The shell itself opens none: what it lists are those it was given.
