@@ -19,7 +19,7 @@ const files: Record<string, string | Uint8Array> = {
 
 const caller: Caller = {
   env: { HOME: '/home/me', LC_ALL: 'C', LC_TIME: 'de', LANG: 'en' },
-  cwd: '/work/here',
+  cwd: '/home/me',
   readFile: (path) => Buffer.from(Object.hasOwn(files, path) ? (files[path] ?? '') : ''),
 }
 
@@ -81,7 +81,7 @@ describe('values of run that are good', () => {
       {
         volumes: [
           {
-            source: '/work/here/c',
+            source: '/home/me/c',
             target: '/b',
             createSource: true,
             readonly: true,
@@ -91,11 +91,11 @@ describe('values of run that are good', () => {
         ],
       },
     ],
-    ['-v .:/b:bind', { volumes: [{ source: '/work/here', target: '/b', createSource: true, recursive: false }] }],
+    ['-v .:/b:bind', { volumes: [{ source: '/home/me', target: '/b', createSource: true, recursive: false }] }],
     ['--mount type=bind,src=/a,dst=/b,ro', { volumes: [{ source: '/a', target: '/b', readonly: true }] }],
     [
       '--mount type=bind,source=a,target=/b,readonly=false,bind-propagation=shared',
-      { volumes: [{ source: '/work/here/a', target: '/b', readonly: false, propagation: 'shared' }] },
+      { volumes: [{ source: '/home/me/a', target: '/b', readonly: false, propagation: 'shared' }] },
     ],
     [
       '--mount type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1777',
@@ -117,7 +117,7 @@ describe('values of run that are good', () => {
     ['--security-opt no-new-privileges:false', { security: { noNewPrivileges: false } }],
     [
       '--security-opt no-new-privileges=true --security-opt seccomp=p.json',
-      { security: { noNewPrivileges: true, seccomp: '/work/here/p.json' } },
+      { security: { noNewPrivileges: true, seccomp: '/home/me/p.json' } },
     ],
     ['--security-opt seccomp:unconfined', { security: { seccomp: 'unconfined' } }],
     [
@@ -202,7 +202,7 @@ describe('values of run that are good', () => {
     })
     expect(request('--rootfs=srv/x sh')).toMatchObject({
       args: ['sh'],
-      options: { rootfs: { path: '/work/here/srv/x', overlay: false } },
+      options: { rootfs: { path: '/home/me/srv/x', overlay: false } },
     })
   })
 
