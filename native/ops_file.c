@@ -64,14 +64,6 @@ int op_chown(struct run *run, const struct arg *args)
 	return fchownat(args[0].fd, args[1].p, (uid_t)args[2].u, (gid_t)args[3].u, flags) < 0 ? -errno : 0;
 }
 
-int op_chmod(struct run *run, const struct arg *args)
-{
-	(void)run;
-	if (args[1].len == 0)
-		return fchmod(args[0].fd, (mode_t)args[2].u) < 0 ? -errno : 0;
-	return fchmodat(args[0].fd, args[1].p, (mode_t)args[2].u, 0) < 0 ? -errno : 0;
-}
-
 static int write_whole(int dir, const struct arg *path, const struct arg *bytes)
 {
 	cleanup_close fd = openat(dir, path->p, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);

@@ -24,12 +24,6 @@ int op_mount(struct run *run, const struct arg *args)
 	return mount(args[0].p, args[1].p, args[2].p, args[3].u, data) < 0 ? -errno : 0;
 }
 
-int op_umount(struct run *run, const struct arg *args)
-{
-	(void)run;
-	return umount2(args[0].p, (int)args[1].u) < 0 ? -errno : 0;
-}
-
 static int open_tree(int dir, const char *path, unsigned flags)
 {
 	return (int)syscall(SYS_open_tree, dir, path, flags | OPEN_TREE_CLOEXEC);
@@ -95,12 +89,6 @@ int op_pivot_root(struct run *run, const struct arg *args)
 	if (fchdir(args[0].fd) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", DETACH) < 0 || chdir("/") < 0)
 		return -errno;
 	return 0;
-}
-
-int op_chroot(struct run *run, const struct arg *args)
-{
-	(void)run;
-	return fchdir(args[0].fd) < 0 || chroot(".") < 0 || chdir("/") < 0 ? -errno : 0;
 }
 
 static int open_in_root(int root, const char *path)

@@ -34,7 +34,6 @@
 	X(3, mknod, "fsuu")         /* mode, device */                                       \
 	X(4, symlink, "sfs")        /* target, directory, path */                            \
 	X(5, chown, "fsuu")         /* uid, gid; an empty path is the slot itself */         \
-	X(6, chmod, "fsu")          /* mode */                                               \
 	X(7, write_file, "fsb")     /* open for writing, one write, close */                 \
 	X(8, close, "f")                                                                     \
 	X(9, fchdir, "f")                                                                    \
@@ -45,7 +44,6 @@
 	X(13, create_file, "fsub")  /* mode, content; an existing file is replaced */        \
 	/* mounts */                                                                         \
 	X(20, mount, "sssus")       /* source, target, type, flags, data: mount(2) */        \
-	X(21, umount, "su")         /* flags */                                              \
 	X(22, open_tree, "ofsu")    /* flags */                                              \
 	X(23, mount_setattr, "fuuuuf") /* at_flags, set, clear, propagation, userns */       \
 	X(24, move_mount, "ffs")    /* mount, directory, path (empty: the slot itself) */    \
@@ -57,7 +55,6 @@
 	X(30, readonly_path, "fs")                                                           \
 	X(31, open_pty, "oof")      /* master, slave, devpts */                              \
 	X(33, fsconfig_fd, "fsf")   /* key, a descriptor as its value */                     \
-	X(32, chroot, "f")                                                                   \
 	/* processes and namespaces */                                                       \
 	X(40, unshare, "u")                                                                  \
 	X(41, setns, "fu")                                                                   \
