@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* musl has <sys/mount.h>, whose names clash with the kernel's header. */
@@ -62,6 +63,35 @@ int op_move_mount(struct run *run, const struct arg *args)
 int op_fsopen(struct run *run, const struct arg *args)
 {
 	return store_fd(run, &args[0], (int)syscall(SYS_fsopen, args[1].p, FSOPEN_CLOEXEC));
+}
+
+struct opening {
+	const char *type;
+	int result;
+};
+
+static int open_and_end(void *data)
+{
+	struct opening *opening = data;
+	int fd = (int)syscall(SYS_fsopen, opening->type, FSOPEN_CLOEXEC);
+	opening->result = fd < 0 ? -errno : fd;
+	return 0;
+}
+
+/*
+ * A procfs shows the pid namespace of who opens it, and setns(2) changes only that of later children: one of them opens
+ * it into the table of descriptors that it shares with us. (procfs takes pidns= too, since Linux 6.18.)
+ */
+int op_fsopen_pid(struct run *run, const struct arg *args)
+{
+	static char stack[16384] __attribute__((aligned(16)));
+	struct opening opening = {.type = args[1].p, .result = -ECHILD};
+	int child = clone(open_and_end, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_FILES, &opening);
+	if (child < 0 || waitpid(child, NULL, __WALL) < 0)
+		return -errno;
+	if (opening.result < 0)
+		return opening.result;
+	return store_fd(run, &args[0], opening.result);
 }
 
 int op_fsconfig(struct run *run, const struct arg *args)

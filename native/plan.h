@@ -55,6 +55,7 @@
 	X(30, readonly_path, "fs")                                                           \
 	X(31, open_pty, "oof")      /* master, slave, devpts */                              \
 	X(33, fsconfig_fd, "fsf")   /* key, a descriptor as its value */                     \
+	X(34, fsopen_pid, "os")     /* as fsopen, by a child born in the pid namespace that was entered */ \
 	/* processes and namespaces */                                                       \
 	X(40, unshare, "u")                                                                  \
 	X(41, setns, "fu")                                                                   \

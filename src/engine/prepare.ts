@@ -177,7 +177,7 @@ function decideUserNamespace(
   }
   if (asked === 'host') return false
   if (options.privileged === true && asked === undefined) return false
-  const reason = whyNoUserNamespace(source, paths, facts) ?? whyNotWith(options)
+  const reason = whyNoUserNamespace(source, paths, facts)
   if (reason === undefined) return true
   if (asked === 'auto') {
     throw new TscrunError('USERNS_UNAVAILABLE', `--userns=auto: ${reason}`, {
@@ -186,12 +186,6 @@ function decideUserNamespace(
   }
   warnings.push(`root in the container is root of the host: ${reason}`)
   return false
-}
-
-/** /proc of a pid namespace can be mounted only with rights over it, which an own user namespace does not have. */
-function whyNotWith(options: RunOptions): string | undefined {
-  const pid = options.namespaces?.pid
-  return typeof pid === 'object' ? `/proc of ${pid.path} cannot be shown in a user namespace of its own` : undefined
 }
 
 function whyNoUserNamespace(source: Source, paths: EnginePaths, facts: HostFacts): string | undefined {

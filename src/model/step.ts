@@ -25,6 +25,7 @@ export const OPS = {
   fsopen: { code: 25, fields: { fs: 'o', type: 's' } },
   fsconfig: { code: 26, fields: { fs: 'f', command: 'u', key: 's', value: 's' } },
   fsconfig_fd: { code: 33, fields: { fs: 'f', key: 's', fd: 'f' } },
+  fsopen_pid: { code: 34, fields: { fs: 'o', type: 's' } },
   fsmount: { code: 27, fields: { mount: 'o', fs: 'f', attributes: 'u' } },
   pivot_root: { code: 28, fields: { root: 'f' } },
   mask_path: { code: 29, fields: { root: 'f', path: 's', null: 'f', empty: 'f' } },

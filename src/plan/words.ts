@@ -17,6 +17,7 @@ const CALLS: Partial<Record<Step['op'], string>> = {
   pipe: 'pipe2',
   rmdir: 'unlinkat',
   fsconfig_fd: 'fsconfig',
+  fsopen_pid: 'fsopen',
   mask_path: 'move_mount',
   readonly_path: 'move_mount',
   open_pty: 'ioctl',

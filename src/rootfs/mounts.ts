@@ -80,14 +80,18 @@ function hostsOwn(type: string, options: ParsedOptions, slot: FdSlot): Step[] {
       { op: 'mount_setattr', mount: slot, at: 0, set: options.set, clear: 0, propagation: MS.PRIVATE, userns: 'none' },
     ]
   }
-  return joinedOnes(type, options, slot)
+  return stageMade('fsopen', type, options, slot)
 }
 
-/** What the stage mounts shows the namespace it is in: it has entered the ones that the container joins. */
+/** What the stage opens shows the namespace it has entered; of a pid namespace only its children are (setns(2)). */
 function joinedOnes(type: string, options: ParsedOptions, slot: FdSlot): Step[] {
+  return stageMade(type === 'proc' ? 'fsopen_pid' : 'fsopen', type, options, slot)
+}
+
+function stageMade(op: 'fsopen' | 'fsopen_pid', type: string, options: ParsedOptions, slot: FdSlot): Step[] {
   const fs: FdSlot = `${slot}fs`
   return [
-    { op: 'fsopen', fs, type },
+    { op, fs, type },
     { op: 'fsconfig', fs, command: FSCONFIG.CMD_CREATE, key: '', value: '' },
     { op: 'fsmount', mount: slot, fs, attributes: options.set },
   ]

@@ -92,7 +92,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'network-host': { options: { network: 'host' } },
   'namespaces-host': { options: { network: 'host', namespaces: { pid: 'host', ipc: 'host', uts: 'host', cgroup: 'host' } } },
   'namespaces-joined': {
-    options: { network: { path: '/run/netns/web' }, namespaces: { ipc: { path: '/proc/7/ns/ipc' }, uts: { path: '/proc/7/ns/uts' }, time: { boottime: 3600 } } },
+    options: { network: { path: '/run/netns/web' }, namespaces: { ipc: { path: '/proc/7/ns/ipc' }, uts: { path: '/proc/7/ns/uts' }, pid: { path: '/proc/7/ns/pid' }, time: { boottime: 3600 } } },
   },
   'init-and-terminal': { options: { init: true, tty: true, interactive: true }, spec: { stdio: { kind: 'terminal', interactive: true } } },
   'library-direct-streams': { spec: { stdio: { kind: 'direct', interactive: true } } },

@@ -258,19 +258,32 @@ describe('ns:PATH joins one that exists', () => {
     await other
   })
 
-  it("pid: with a warning that root is the host's, since /proc could not be mounted otherwise", async () => {
-    const { exitCode, stdout, stderr } = await machine.run(
-      ['--pid', `ns:/proc/self/ns/pid`],
-      ['readlink', '/proc/self/ns/user'],
-    )
-    expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: `${ofHost().user}\n` })
-    expectOneLine(
-      stderr,
-      /^tscrun: warning: root in the container is root of the host: \/proc of \/proc\/self\/ns\/pid cannot be shown/i,
-    )
-    const asked = await machine.run(['--pid', `ns:/proc/self/ns/pid`, '--userns', 'auto'], ['true'])
-    expect(asked.exitCode).toBe(125)
-    expectOneLine(asked.stderr, /^tscrun: --userns=auto: \/proc of/)
+  it('pid: in a user namespace of its own too, and /proc shows that namespace and no other', async () => {
+    const other = execa('unshare', ['--pid', '--fork', '--kill-child', 'sleep', '1004'], { reject: false })
+    const pid = await until(() => pidOf('sleep 1004'))
+    const ask = 'readlink /proc/self/ns/pid; readlink /proc/self/ns/user; cat /proc/[0-9]*/comm'
+    const found = await machine.sh(ask, ['--pid', `ns:/proc/${pid}/ns/pid`, '--userns', 'auto'])
+    const [pidNamespace, user, ...names] = found.split('\n')
+    expect(pidNamespace).toBe(readlinkSync(`/proc/${pid}/ns/pid`))
+    expect(user).not.toBe(ofHost().user)
+    expect(names.toSorted()).toEqual(['cat', 'sleep'])
+    other.kill('SIGKILL')
+    await other
+  })
+
+  it("pid and user of one container: /proc shows the container's processes, not the host's", async () => {
+    const other = machine.run([], ['sleep', '1005'])
+    const pid = await until(() => pidOf('sleep 1005'))
+    const joined = ['user', 'pid'].flatMap((type) => [
+      type === 'user' ? '--userns' : '--pid',
+      `ns:/proc/${pid}/ns/${type}`,
+    ])
+    const found = await machine.sh('echo /proc/[0-9]*; cat /proc/1/comm; readlink /proc/self/ns/user', joined)
+    const [entries = '', first, user] = found.split('\n')
+    expect(entries.split(' ').length).toBe(2)
+    expect([first, user]).toEqual(['sleep', readlinkSync(`/proc/${pid}/ns/user`)])
+    process.kill(pid, 'SIGKILL')
+    await other
   })
 
   it("net: /sys shows the joined network's interfaces, not the host's", async () => {
