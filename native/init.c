@@ -5,6 +5,7 @@
 #include "stage.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -101,12 +103,16 @@ int op_set_env(struct run *run, const struct arg *args)
 	return 0;
 }
 
-/* execve, trying each directory of the search path for a name without a slash, as execvp(3) does. */
-static int search_and_exec(const char *name, const char *path, char **argv, char **env)
+typedef int (*try_fn)(const char *path, void *context);
+
+/* Tries each directory of the search path for a name without a slash, as execvp(3) does. 0 or -errno. */
+static int search(const char *name, const char *path, try_fn try, void *context)
 {
 	char full[4096];
 	int result = -ENOENT;
 	size_t name_len = strlen(name);
+	if (strchr(name, '/'))
+		return try(name, context);
 	while (path && *path) {
 		const char *colon = strchr(path, ':');
 		size_t len = colon ? (size_t)(colon - path) : strlen(path);
@@ -114,15 +120,45 @@ static int search_and_exec(const char *name, const char *path, char **argv, char
 			memcpy(full, path, len);
 			full[len] = '/';
 			memcpy(full + len + 1, name, name_len + 1);
-			execve(full, argv, env);
-			if (errno == EACCES)
+			int tried = try(full, context);
+			if (tried == -EACCES)
 				result = -EACCES;
-			else if (errno != ENOENT && errno != ENOTDIR)
-				return -errno;
+			else if (tried != -ENOENT && tried != -ENOTDIR)
+				return tried;
 		}
 		path = colon ? colon + 1 : NULL;
 	}
 	return result;
+}
+
+/* What execve(2) would refuse before it reads the file: no such file, no regular one, no execute bit, noexec. */
+static int may_run(const char *path, void *context)
+{
+	(void)context;
+	struct stat info;
+	if (stat(path, &info) < 0)
+		return -errno;
+	if (!S_ISREG(info.st_mode))
+		return -EACCES;
+	return faccessat(AT_FDCWD, path, X_OK, 0) < 0 ? -errno : 0;
+}
+
+int op_find_program(struct run *run, const struct arg *args)
+{
+	(void)run;
+	return search(args[0].p, args[1].p, may_run, NULL);
+}
+
+struct command {
+	char **argv;
+	char **env;
+};
+
+static int execute(const char *path, void *context)
+{
+	struct command *command = context;
+	execve(path, command->argv, command->env);
+	return -errno;
 }
 
 int op_exec(struct run *run, const struct arg *args)
@@ -134,9 +170,6 @@ int op_exec(struct run *run, const struct arg *args)
 	const char *text = args[1].p;
 	for (uint64_t i = 0; i < args[1].len; i++, text += strlen(text) + 1)
 		argv[i] = (char *)(uintptr_t)text;
-	char **env = run->env ? run->env : no_env;
-	if (!strchr(args[0].p, '/'))
-		return search_and_exec(args[0].p, args[2].p, argv, env);
-	execve(args[0].p, argv, env);
-	return -errno;
+	struct command command = {argv, run->env ? run->env : no_env};
+	return search(args[0].p, args[2].p, execute, &command);
 }

@@ -33,23 +33,6 @@ static void kill_container(struct run *run)
 	signal_init(run, SIGKILL);
 }
 
-/* Field 22 of /proc/PID/stat: with the pid it names a process for ever (proc_pid_stat(5)). */
-static uint64_t start_time(struct run *run)
-{
-	char text[1024];
-	cleanup_close fd = open_of_init(run, "stat", O_RDONLY);
-	ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-	if (got <= 0)
-		return 0;
-	text[got] = 0;
-	char *at = strrchr(text, ')');
-	for (int field = 2; at && field < 22; field++) {
-		at = strchr(at, ' ');
-		at = at ? at + 1 : NULL;
-	}
-	return at ? strtoull(at, NULL, 10) : 0;
-}
-
 static uint64_t oom_killed(struct run *run)
 {
 	char text[512];
@@ -99,7 +82,7 @@ static void watch(struct run *run)
 			continue; /* EINTR: stopped and continued */
 		if (watched[WATCH_SYNC].revents) {
 			/* Its end closes with the exec. */
-			tell(run, MSG_STARTED, 0, (uint64_t)run->init, start_time(run));
+			tell(run, MSG_STARTED, 0, (uint64_t)run->init, start_time_of_init(run));
 			watched[WATCH_SYNC].fd = -1;
 		}
 		if (watched[WATCH_CONTROL].revents && !on_control(run)) {

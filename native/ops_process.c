@@ -8,6 +8,7 @@
 #include <linux/close_range.h>
 #include <net/if.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -65,6 +66,23 @@ int open_of_init(struct run *run, const char *name, int flags)
 		return -1;
 	}
 	return openat(proc, path, flags | O_CLOEXEC);
+}
+
+/* Field 22 of /proc/PID/stat: with the pid it names a process for ever (proc_pid_stat(5)). */
+uint64_t start_time_of_init(struct run *run)
+{
+	char text[1024];
+	cleanup_close fd = open_of_init(run, "stat", O_RDONLY);
+	ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+	if (got <= 0)
+		return 0;
+	text[got] = 0;
+	char *at = strrchr(text, ')');
+	for (int field = 2; at && field < 22; field++) {
+		at = strchr(at, ' ');
+		at = at ? at + 1 : NULL;
+	}
+	return at ? strtoull(at, NULL, 10) : 0;
 }
 
 int op_open_proc(struct run *run, const struct arg *args)
@@ -157,9 +175,28 @@ int op_chdir(struct run *run, const struct arg *args)
 	return where[0] == '/' ? 0 : -EXDEV;
 }
 
+/* A descriptor of ours that has this number gets another one: the container's programs are promised theirs. */
+static int vacate(struct run *run, int number)
+{
+	int *ours[] = {&run->control, &run->sync};
+	for (uint32_t i = 0; i < run->plan->slots + 2; i++) {
+		int *fd = i < 2 ? ours[i] : &run->fd[i - 2];
+		if (*fd != number)
+			continue;
+		*fd = fcntl(number, F_DUPFD_CLOEXEC, number + 1);
+		if (*fd < 0)
+			return -errno;
+	}
+	return 0;
+}
+
 int op_dup(struct run *run, const struct arg *args)
 {
-	(void)run;
+	if (args[0].fd == (int)args[1].u)
+		return fcntl(args[0].fd, F_SETFD, 0) < 0 ? -errno : 0;
+	int failed = vacate(run, (int)args[1].u);
+	if (failed)
+		return failed;
 	return dup2(args[0].fd, (int)args[1].u) < 0 ? -errno : 0;
 }
 
@@ -172,18 +209,17 @@ int op_controlling_tty(struct run *run, const struct arg *args)
 int op_close_fds(struct run *run, const struct arg *args)
 {
 	(void)run;
-	(void)args;
-	return syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) < 0 ? -errno : 0;
+	return syscall(SYS_close_range, (unsigned)args[0].u, ~0u, CLOSE_RANGE_CLOEXEC) < 0 ? -errno : 0;
 }
 
-/* Between stage and init: a number that names a meeting point, perhaps with a descriptor. */
-static int send_sync(struct run *run, uint32_t value, int fd)
+/* One message, with a descriptor beside it unless that is negative (unix(7), SCM_RIGHTS). */
+int send_with_fd(int socket, const void *bytes, size_t size, int fd)
 {
 	union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(sizeof(int))];
 	} control = {0};
-	struct iovec part = {&value, sizeof value};
+	struct iovec part = {(void *)(uintptr_t)bytes, size};
 	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
 	if (fd >= 0) {
 		message.msg_control = &control;
@@ -194,7 +230,13 @@ static int send_sync(struct run *run, uint32_t value, int fd)
 		header->cmsg_len = CMSG_LEN(sizeof fd);
 		memcpy(CMSG_DATA(header), &fd, sizeof fd);
 	}
-	return sendmsg(run->sync, &message, MSG_NOSIGNAL) == sizeof value ? 0 : -errno;
+	return sendmsg(socket, &message, MSG_NOSIGNAL) == (ssize_t)size ? 0 : -errno;
+}
+
+/* Between stage and init: a number that names a meeting point, perhaps with a descriptor. */
+static int send_sync(struct run *run, uint32_t value, int fd)
+{
+	return send_with_fd(run->sync, &value, sizeof value, fd);
 }
 
 static int receive_sync(struct run *run, uint32_t expected, int *fd)
@@ -248,4 +290,46 @@ int op_recv_fd(struct run *run, const struct arg *args)
 	int fd = -1;
 	int failed = receive_sync(run, FD_MESSAGE, &fd);
 	return failed ? failed : store_fd(run, &args[0], fd);
+}
+
+int op_open_pidfd(struct run *run, const struct arg *args)
+{
+	return store_fd(run, &args[0], fcntl(run->init_pidfd, F_DUPFD_CLOEXEC, 0));
+}
+
+int op_send_fd_to(struct run *run, const struct arg *args)
+{
+	(void)run;
+	return send_with_fd(args[0].fd, args[2].p, args[2].len, args[1].fd);
+}
+
+int op_meet_caller(struct run *run, const struct arg *args)
+{
+	struct message answer;
+	tell(run, MSG_MEETING, (uint32_t)args[0].u, (uint64_t)run->init, start_time_of_init(run));
+	ssize_t got;
+	do
+		got = recv(run->control, &answer, sizeof answer, 0);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return -errno;
+	return got == sizeof answer && answer.type == MSG_GO ? 0 : -ECANCELED;
+}
+
+/*
+ * The last stop before the command: whoever connects lets it go on, is told what fails from here on, and sees the end of
+ * the connection at the exec. The socket lies in a directory that only root of the host can enter.
+ */
+int op_gate(struct run *run, const struct arg *args)
+{
+	int caller;
+	do
+		caller = accept4(args[0].fd, NULL, NULL, SOCK_CLOEXEC);
+	while (caller < 0 && errno == EINTR);
+	if (caller < 0)
+		return -errno;
+	close(run->control);
+	run->control = caller;
+	/* A second one must not wait for an answer that never comes. */
+	return shutdown(args[0].fd, SHUT_RDWR) < 0 ? -errno : 0;
 }

@@ -74,10 +74,12 @@
 	X(54, chdir, "s")           /* and the result must lie inside the root */            \
 	X(55, dup, "fu")            /* onto this number */                                   \
 	X(56, controlling_tty, "f")                                                          \
-	X(57, close_fds, "")        /* mark all but 0-2 close-on-exec */                     \
+	X(57, close_fds, "u")       /* mark this number and all above close-on-exec */       \
 	X(58, reaper, "")           /* stay as process 1, the rest of the column in a child */ \
 	X(59, exec, "svs")          /* command, arguments, search path; environment: set_env */ \
 	X(60, set_env, "v")                                                                  \
+	X(61, find_program, "ss")   /* command, search path: could exec find and run it? */  \
+	X(62, open_pidfd, "o")      /* of the child */                                       \
 	/* security */                                                                       \
 	X(70, bounding, "u")        /* keep these capabilities */                            \
 	X(71, capset, "uuu")        /* effective, permitted, inheritable */                  \
@@ -92,7 +94,11 @@
 	X(90, notify, "u")                                                                   \
 	X(91, wait, "u")                                                                     \
 	X(92, send_fd, "f")                                                                  \
-	X(93, recv_fd, "o")
+	X(93, recv_fd, "o")                                                                  \
+	/* with the caller, and whoever comes later */                                       \
+	X(94, meet_caller, "u")     /* tell where we are, wait until told to go on */        \
+	X(95, gate, "f")            /* wait for a connection; failures from here on go there */ \
+	X(96, send_fd_to, "ffs")    /* a connected socket, the descriptor, text beside it */
 /* clang-format on */
 
 enum column { COLUMN_PARENT, COLUMN_CHILD, COLUMN_TEARDOWN, COLUMNS };
@@ -142,8 +148,10 @@ enum {
 	MSG_TRACE = 2,   /* column, step, error, a: nanoseconds of CLOCK_MONOTONIC */
 	MSG_STARTED = 3, /* a: pid, b: start time in clock ticks (field 22 of /proc/PID/stat) */
 	MSG_EXITED = 4,  /* a: wait status, b: 1 if the kernel's OOM killer took part */
+	MSG_MEETING = 5, /* error: which point, a: pid, b: start time; answered by MSG_GO */
 	MSG_SIGNAL = 16, /* a: signal for the container's first process */
 	MSG_RESIZE = 17, /* a: rows, b: columns */
+	MSG_GO = 18,
 };
 
 #define CONTROL_FD 3

@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -238,6 +239,16 @@ static void settle_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Without a monitor the first process is the caller's child (CLONE_PARENT), and is on its own from here on. */
+static int leave(struct run *run, int failed)
+{
+	if (run->init > 0 && failed)
+		syscall(SYS_pidfd_send_signal, run->init_pidfd, SIGKILL, NULL, 0);
+	else if (run->init > 0)
+		tell(run, MSG_STARTED, 0, (uint64_t)run->init, start_time_of_init(run));
+	return failed ? 1 : 0;
+}
+
 int main(void)
 {
 	static struct run run = {.control = CONTROL_FD, .sync = -1, .init = -1, .init_pidfd = -1};
@@ -250,7 +261,7 @@ int main(void)
 	}
 	failed = run_column(&run, COLUMN_PARENT);
 	if (!(run.plan->flags & PLAN_MONITOR))
-		return failed ? 1 : 0;
+		return leave(&run, failed);
 	if (failed)
 		run.failed = 1;
 	return supervise(&run);

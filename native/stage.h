@@ -44,6 +44,8 @@ int supervise(struct run *run);
 int store_fd(struct run *run, const struct arg *slot, int fd);
 int cgroup_kill(int cgroup);
 int open_of_init(struct run *run, const char *name, int flags);
+uint64_t start_time_of_init(struct run *run);
+int send_with_fd(int socket, const void *bytes, size_t size, int fd);
 uint64_t now_ns(void);
 
 void close_fd(const int *fd);

@@ -3,7 +3,7 @@ import { prepareCgroupParent } from '../cgroups/prepare.ts'
 import { neededControllers, requireControllers, resourceWrites } from '../cgroups/resources.ts'
 import type { OciConfig, OciDeviceRule } from '../model/config.ts'
 import type { CgroupPlacement } from '../model/launch.ts'
-import { hostFacts } from './host.ts'
+import { hostFacts } from '../runtime/host.ts'
 
 /** Counted for every container where the host can, so that `stats` and the OOM report have something to read. */
 const ALWAYS = ['memory', 'pids', 'cpu', 'io'] as const

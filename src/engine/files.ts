@@ -4,7 +4,7 @@ import type { OciConfig } from '../model/config.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import type { RunOptions } from '../model/run-options.ts'
 import { hostsFile, resolvConf } from '../spec/network-files.ts'
-import { readIfThere } from './host.ts'
+import { readIfThere } from '../runtime/host.ts'
 
 /** The real servers behind systemd-resolved's loopback one. */
 const RESOLVED = '/run/systemd/resolve/resolv.conf'

@@ -2,7 +2,7 @@ import { cpus, totalmem } from 'node:os'
 import { filesystemOf } from '../overlayfs/support.ts'
 import type { StoredImage } from '../images/store.ts'
 import type { ContainerView } from './containers-view.ts'
-import { hostFacts } from './host.ts'
+import { hostFacts } from '../runtime/host.ts'
 import { readPool } from './id-range.ts'
 import type { EnginePaths } from './paths.ts'
 

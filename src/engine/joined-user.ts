@@ -1,7 +1,7 @@
 import { readlinkSync } from 'node:fs'
 import type { IdMapping } from '../model/config.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
-import { readIfThere } from './host.ts'
+import { readIfThere } from '../runtime/host.ts'
 
 /** The ids of a user namespace that a container joins. */
 export interface JoinedMappings {

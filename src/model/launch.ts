@@ -26,6 +26,10 @@ export type Stdio =
   | { readonly kind: 'copied'; readonly interactive: boolean }
   /** The caller's descriptors themselves (pipes it made): no copying. */
   | { readonly kind: 'direct'; readonly interactive: boolean }
+  /** The caller's own 0, 1 and 2, whatever they are; those marked are given to the container's user. */
+  | { readonly kind: 'inherited'; readonly give: readonly [boolean, boolean, boolean] }
+  /** A pty of the container's, whose master is sent to the console socket. */
+  | { readonly kind: 'console'; readonly rows?: number; readonly columns?: number }
 
 /** One write(2) into a file of a container's cgroup (cgroup v2), made before the container starts. */
 export interface CgroupWrite {
@@ -49,6 +53,23 @@ export interface CgroupPlacement {
   readonly deviceFilter?: Uint8Array
 }
 
+/** What an OCI runtime's caller decides beside config.json. */
+export interface OciLaunch {
+  /**
+   * Without a monitor: the first process becomes the caller's child and waits at a gate, a listening socket, until
+   * `start` connects. With one it runs at once.
+   */
+  readonly gate: boolean
+  /** Descriptors 3, 4, ... of the caller that the command keeps. */
+  readonly preserveFds: number
+  /** pivot_root(2); false for a root on an initramfs, where only chroot(2) is possible. */
+  readonly pivot: boolean
+  /** A session keyring of its own. */
+  readonly keyring: boolean
+  /** Send the first process's pidfd to a socket of the caller. */
+  readonly pidfdSocket: boolean
+}
+
 /** All that a plan is computed from: config.json, and what the engine or an OCI caller decided around it. */
 export interface LaunchSpec {
   readonly id: string
@@ -65,4 +86,5 @@ export interface LaunchSpec {
   /** A reaper as process 1. */
   readonly init: boolean
   readonly kernel: { readonly major: number; readonly minor: number }
+  readonly oci?: OciLaunch
 }

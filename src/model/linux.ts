@@ -3,6 +3,7 @@
 /** clone(2), unshare(2), setns(2). */
 export const CLONE = {
   NEWTIME: 0x80,
+  PARENT: 0x8000,
   NEWNS: 0x20000,
   NEWCGROUP: 0x2000000,
   NEWUTS: 0x4000000,

@@ -48,10 +48,12 @@ export const OPS = {
   chdir: { code: 54, fields: { path: 's' } },
   dup: { code: 55, fields: { fd: 'f', onto: 'u' } },
   controlling_tty: { code: 56, fields: { fd: 'f' } },
-  close_fds: { code: 57, fields: {} },
+  close_fds: { code: 57, fields: { from: 'u' } },
   reaper: { code: 58, fields: {} },
   exec: { code: 59, fields: { command: 's', args: 'v', path: 's' } },
   set_env: { code: 60, fields: { env: 'v' } },
+  find_program: { code: 61, fields: { command: 's', path: 's' } },
+  open_pidfd: { code: 62, fields: { fd: 'o' } },
   bounding: { code: 70, fields: { keep: 'u' } },
   capset: { code: 71, fields: { effective: 'u', permitted: 'u', inheritable: 'u' } },
   ambient: { code: 72, fields: { raise: 'u' } },
@@ -64,6 +66,9 @@ export const OPS = {
   wait: { code: 91, fields: { point: 'u' } },
   send_fd: { code: 92, fields: { fd: 'f' } },
   recv_fd: { code: 93, fields: { fd: 'o' } },
+  meet_caller: { code: 94, fields: { point: 'u' } },
+  gate: { code: 95, fields: { listener: 'f' } },
+  send_fd_to: { code: 96, fields: { socket: 'f', fd: 'f', text: 's' } },
 } as const satisfies Record<string, { code: number; fields: Readonly<Record<string, FieldKind>> }>
 
 export type FieldKind = 'u' | 'f' | 'o' | 's' | 'b' | 'v'
@@ -143,7 +148,11 @@ export interface Plan {
   readonly mountNamespace?: FdSlot
 }
 
-/** Meeting points of the two columns. */
-export const MEETING = { mapped: 1, ready: 2 } as const
+/**
+ * Meeting points of the two columns, and of the stage with its caller. The last four are an OCI runtime's: all mounts are
+ * done but the root is not yet the root (hooks), the first process has come to its gate, it is written down where others
+ * find it, it has been cloned but has no cgroup yet (systemd makes one).
+ */
+export const MEETING = { mapped: 1, ready: 2, mounted: 3, waiting: 4, recorded: 5, cloned: 6 } as const
 /** Kinds of `target`; `same` makes what `like` is, directory or file. */
 export const TARGET = { directory: 0, file: 1, plainDirectory: 2, same: 3 } as const

@@ -38,8 +38,9 @@ export function joinSteps(selection: NamespaceSelection): Step[] {
     })
 }
 
-export function cloneStep(selection: NamespaceSelection, cgroup: FdSlot | 'none'): Step {
-  let flags = CLONE.NEWNS as number
+/** @param siblings the child is no child of the stage's but of its caller's (CLONE_PARENT) */
+export function cloneStep(selection: NamespaceSelection, cgroup: FdSlot | 'none', siblings = false): Step {
+  let flags = CLONE.NEWNS | (siblings ? CLONE.PARENT : 0)
   // In a joined user namespace the others must be made from within, to belong to it; a pid namespace needs a clone.
   for (const type of selection.fresh) if (!selection.joinsUser || type === 'pid') flags |= NAMESPACE_FLAGS[type]
   return {

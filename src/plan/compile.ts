@@ -10,7 +10,7 @@ import { fileSteps } from '../rootfs/files.ts'
 import { mountSteps } from '../rootfs/mounts.ts'
 import { protectSteps, removeEmptyDirectory } from '../rootfs/protect.ts'
 import { checkSysctls } from '../security/sysctl.ts'
-import { processSteps, workdirSteps } from './process.ts'
+import { preservedSlots, processSteps, workdirSteps } from './process.ts'
 import { stdioSteps } from './stdio.ts'
 
 /**
@@ -48,6 +48,8 @@ export function compile(spec: LaunchSpec): Plan {
   // has the layers below the store.
   const clones = mounts.parent.some((step) => step.op === 'open_tree')
 
+  const preserved = preservedSlots(spec.oci?.preserveFds ?? 0)
+
   const parent: Step[] = [
     { op: 'umask', mask: 0 },
     {
@@ -63,7 +65,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...cgroup.make,
     ...joinSteps(selection),
     // From here on there are two of us.
-    cloneStep(selection, spec.cgroup === undefined ? 'none' : 'fd:cgroup'),
+    cloneStep(selection, spec.cgroup === undefined ? 'none' : 'fd:cgroup', spec.oci?.gate === true),
     ...stdio.release,
     ...mappingSteps(config, selection),
     ...files.parent,
@@ -79,6 +81,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...cgroup.guard,
     ...(clones ? [] : rootfs.leave),
     { op: 'notify', point: MEETING.ready },
+    ...leaveToCaller(spec),
   ]
   const child: Step[] = [
     ...birthSteps(config, selection, mounts.first),
@@ -102,17 +105,42 @@ export function compile(spec: LaunchSpec): Plan {
     { op: 'pivot_root', root: 'fd:rootfs', about: 'make the root filesystem the root' },
     { op: 'wait', point: MEETING.ready },
     ...stdio.place,
+    ...preserved.map((fd, index): Step => ({ op: 'dup', fd, onto: 3 + index })),
     ...processSteps(spec, process),
   ]
   return {
     parent,
     child,
-    teardown: cgroup.remove,
+    teardown: spec.oci?.gate === true ? [] : cgroup.remove,
     pumps: stdio.pumps,
-    inherited: stdio.inherited,
+    inherited: [...stdio.inherited, ...preserved, ...callersSlots(spec)],
     ...(spec.cgroup === undefined ? {} : { cgroup: 'fd:cgroup' }),
     ...(selection.joinsUser ? {} : { mountNamespace: 'fd:mntns' }),
   }
+}
+
+/** Sockets of an OCI runtime's caller. */
+function callersSlots({ oci }: LaunchSpec): FdSlot[] {
+  return [
+    ...(oci?.gate === true ? (['fd:gate'] as const) : []),
+    ...(oci?.pidfdSocket === true ? (['fd:pidfd-socket'] as const) : []),
+  ]
+}
+
+/** The stage ends when the first process is at its gate and the caller has written down that it is there. */
+function leaveToCaller({ oci }: LaunchSpec): Step[] {
+  if (oci?.gate !== true) return []
+  return [
+    { op: 'wait', point: MEETING.waiting },
+    ...(oci.pidfdSocket
+      ? ([
+          { op: 'open_pidfd', fd: 'fd:pidfd' },
+          { op: 'send_fd_to', socket: 'fd:pidfd-socket', fd: 'fd:pidfd', text: 'pidfd' },
+        ] as const)
+      : []),
+    { op: 'meet_caller', point: MEETING.recorded, about: 'tell that the container is made' },
+    { op: 'notify', point: MEETING.recorded },
+  ]
 }
 
 /** Checked here for every caller: a setting that no namespace of the container keeps would be the host's. */

@@ -28,6 +28,8 @@ const REASONS: Readonly<Record<string, string>> = {
   EROFS: 'read-only filesystem',
   EOVERFLOW: 'an id outside of the mapped range',
   ECONNRESET: 'the first process ended early',
+  ECANCELED: 'the caller has gone',
+  EPIPE: 'nobody listens on the socket',
 }
 
 /** Words a failed step for people: call, subject, reason, hint. */
@@ -35,7 +37,7 @@ export function explainFailure(plan: Plan, failure: StepFailure, workdir?: strin
   const step = plan[failure.column][failure.index]
   if (step === undefined)
     return new TscrunError('KERNEL_REFUSED', `start: ${failure.errno} before the first step`, { errno: failure.errno })
-  if (step.op === 'exec') return explainExec(step, failure.errno, workdir)
+  if (step.op === 'exec' || step.op === 'find_program') return explainExec(step, failure.errno, workdir)
   const reason = REASONS[failure.errno] ?? 'failed'
   const subject = subjectOf(step)
   const code: ErrorCode = failure.errno === 'ENOSPC' || failure.errno === 'EDQUOT' ? 'NO_SPACE' : 'KERNEL_REFUSED'
@@ -50,7 +52,11 @@ export function explainFailure(plan: Plan, failure: StepFailure, workdir?: strin
 }
 
 /** 127 for what is not there, 126 for what cannot be run (docker-run(1), Exit Status). */
-function explainExec(step: Step & { op: 'exec' }, errno: string, workdir: string | undefined): TscrunError {
+function explainExec(
+  step: Step & { op: 'exec' | 'find_program' },
+  errno: string,
+  workdir: string | undefined,
+): TscrunError {
   const details = { syscall: 'execve', errno, subject: step.command }
   const shown = JSON.stringify(step.command)
   if (errno === 'ENOENT' || errno === 'ENOTDIR') {

@@ -1,7 +1,7 @@
 import type { OciProcess } from '../model/config.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import { PR } from '../model/linux.ts'
-import { TARGET, type Step } from '../model/step.ts'
+import { MEETING, TARGET, type FdSlot, type Step } from '../model/step.ts'
 import { capabilityMask } from '../security/capabilities.ts'
 import { rlimitNumber, rlimitValue } from '../security/rlimits.ts'
 import { takeTerminal } from './stdio.ts'
@@ -42,13 +42,15 @@ export function processSteps(spec: LaunchSpec, process: OciProcess): Step[] {
     })
   }
   // A session keyring of its own: the host's keys are not reachable by inheritance (keyctl_join_session_keyring(3)).
-  steps.push({ op: 'new_keyring', tolerate: ['ENOSYS', 'EPERM'], because: 'no keyrings here, so none to inherit' })
+  if (spec.oci?.keyring !== false)
+    steps.push({ op: 'new_keyring', tolerate: ['ENOSYS', 'EPERM'], because: 'no keyrings here, so none to inherit' })
   steps.push({ op: 'chdir', path: process.cwd, about: `enter the working directory ${process.cwd}` })
-  steps.push({ op: 'close_fds' })
+  steps.push({ op: 'close_fds', from: 3 + (spec.oci?.preserveFds ?? 0) })
+  steps.push(...gateSteps(spec, process))
   // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go; with it, the filter is loaded last.
   const late = process.noNewPrivileges === true
   if (!late) steps.push(...seccompSteps(spec))
-  steps.push(...identitySteps(process))
+  steps.push(...identitySteps(process, spec.oci?.gate !== true))
   if (late)
     steps.push({
       op: 'prctl',
@@ -69,8 +71,20 @@ export function processSteps(spec: LaunchSpec, process: OciProcess): Step[] {
   return steps
 }
 
+/** What an OCI runtime's `create` waits for: a command that can be run, and a first process at its gate. */
+function gateSteps(spec: LaunchSpec, process: OciProcess): Step[] {
+  if (spec.oci?.gate !== true) return []
+  const command = process.args[0] ?? ''
+  return [
+    { op: 'find_program', command, path: searchPath(process.env ?? []) },
+    { op: 'notify', point: MEETING.waiting },
+    { op: 'wait', point: MEETING.recorded },
+    { op: 'gate', listener: 'fd:gate', about: 'wait for `start`' },
+  ]
+}
+
 /** Groups before gid before uid (each needs the rights the next one drops); capabilities around them. */
-function identitySteps(process: OciProcess): Step[] {
+function identitySteps(process: OciProcess, monitored: boolean): Step[] {
   const { uid, gid, additionalGids = [], umask = 0o022 } = process.user
   const caps = process.capabilities ?? {}
   const mask = (names: readonly string[] | undefined): bigint => capabilityMask(names ?? [])
@@ -104,9 +118,19 @@ function identitySteps(process: OciProcess): Step[] {
     },
     { op: 'ambient', raise: mask(caps.ambient) },
     { op: 'prctl', option: PR.SET_KEEPCAPS, arg2: 0, arg3: 0, arg4: 0, arg5: 0, about: 'no longer keep capabilities' },
-    // A change of ids cleared it: the container dies with whoever supervises it.
-    { op: 'prctl', option: PR.SET_PDEATHSIG, arg2: 9, arg3: 0, arg4: 0, arg5: 0, about: 'die with the monitor' },
   ]
+  if (monitored) {
+    // A change of ids cleared it: the container dies with whoever supervises it.
+    steps.push({
+      op: 'prctl',
+      option: PR.SET_PDEATHSIG,
+      arg2: 9,
+      arg3: 0,
+      arg4: 0,
+      arg5: 0,
+      about: 'die with the monitor',
+    })
+  }
   return steps
 }
 
@@ -121,6 +145,11 @@ function seccompSteps(spec: LaunchSpec): Step[] {
       hint: 'this kernel may lack seccomp: `tscrun doctor` tells; --security-opt seccomp=unconfined does without',
     },
   ]
+}
+
+/** Descriptors of the caller that the command was promised, at the numbers they have there. */
+export function preservedSlots(count: number): FdSlot[] {
+  return Array.from({ length: count }, (_, index): FdSlot => `fd:preserved${index}`)
 }
 
 function groupBytes(gids: readonly number[]): Buffer {

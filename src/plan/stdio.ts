@@ -34,6 +34,24 @@ export function stdioSteps(spec: LaunchSpec, owner: StdioOwner, devptsSlot: FdSl
   switch (spec.stdio.kind) {
     case 'terminal':
       return terminal(spec.stdio.interactive, owner, devptsSlot, spec.init)
+    case 'console':
+      return consoleSocket(terminal(false, owner, devptsSlot, spec.init))
+    case 'inherited': {
+      const { give } = spec.stdio
+      return {
+        inherited: STREAMS,
+        make: STREAMS.filter((_, index) => give[index] === true).map((fd) => ({
+          ...chown(fd, owner),
+          tolerate: ['EPERM', 'EROFS', 'EINVAL'],
+          because: 'its filesystem cannot; the stream itself works',
+        })),
+        release: STREAMS.map((fd): Step => ({ op: 'close', fd })),
+        open: [],
+        receive: [],
+        place,
+        pumps: [],
+      }
+    }
     case 'copied':
       return { ...copied(spec.stdio.interactive, owner), receive: [], place }
     case 'direct': {
@@ -118,13 +136,28 @@ function terminal(interactive: boolean, owner: StdioOwner, devpts: FdSlot | unde
   }
 }
 
+/** As a terminal of ours, but whoever listens on the socket copies (runc's docs/terminals.md). */
+function consoleSocket(steps: StdioSteps): StdioSteps {
+  const hint = 'does its owner still listen?'
+  return {
+    ...steps,
+    inherited: ['fd:console-socket'],
+    receive: [
+      ...steps.receive,
+      { op: 'send_fd_to', socket: 'fd:console-socket', fd: 'fd:master', text: '/dev/pts/ptmx', hint },
+      { op: 'close', fd: 'fd:master' },
+    ],
+    pumps: [],
+  }
+}
+
 /** The terminal becomes the controlling one of the session (tty_ioctl(4), TIOCSCTTY). */
 export function takeTerminal(): Step {
   return { op: 'controlling_tty', fd: 'fd:slave' }
 }
 
 /** Pipes and files of the caller belong to root on the host: the container's user could not reopen /dev/stdout. */
-function chown(fd: FdSlot, owner: StdioOwner): Step {
+function chown(fd: FdSlot, owner: StdioOwner): Step & { op: 'chown' } {
   return { op: 'chown', dir: fd, path: '', uid: owner.hostUid, gid: owner.hostGid }
 }
 

@@ -40,6 +40,11 @@ const CALLS: Partial<Record<Step['op'], string>> = {
   wait: 'recvmsg',
   send_fd: 'sendmsg',
   recv_fd: 'recvmsg',
+  find_program: 'execve',
+  open_pidfd: 'pidfd_open',
+  meet_caller: 'recv',
+  gate: 'accept4',
+  send_fd_to: 'sendmsg',
 }
 
 /** `mkdirat`: what the man pages call it. */

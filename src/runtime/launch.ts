@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs'
 import { constants } from 'node:os'
 import { TscrunError } from '../model/errors.ts'
-import { COLUMN_NAMES, type ColumnName, type Plan } from '../model/step.ts'
+import type { ColumnName, Plan } from '../model/step.ts'
 import { encodePlan } from '../plan/encode.ts'
 import { explainFailure } from '../plan/explain.ts'
 import { errnoName, SyscallError } from '../syscall/errno.ts'
@@ -15,6 +15,7 @@ import {
   spawnStage,
   watchReadable,
 } from '../syscall/process.ts'
+import { decodeMessage, encodeMessage, MESSAGE, MESSAGE_BYTES } from './messages.ts'
 
 export interface LaunchOptions {
   /** Shown by ps(1) for the monitor. */
@@ -63,10 +64,6 @@ export interface Launched {
   resize(rows: number, columns: number): void
 }
 
-/** struct message of native/plan.h. */
-const MESSAGE_BYTES = 32
-const MESSAGE = { failed: 1, trace: 2, started: 3, exited: 4, signal: 16, resize: 17 } as const
-
 /**
  * Runs a plan: one stage process, which becomes the monitor. This side holds the lifeline: when this process or thread
  * ends, however it ends, the monitor kills the container.
@@ -114,24 +111,21 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
     }
   }
 
-  function handle(message: Buffer): void {
-    const column = COLUMN_NAMES[message.readUInt32LE(4)] ?? 'parent'
-    const index = message.readUInt32LE(8)
-    switch (message.readUInt32LE(0)) {
+  function handle(bytes: Buffer): void {
+    const { type, column, step: index, error, a, b } = decodeMessage(bytes)
+    switch (type) {
       case MESSAGE.trace:
-        options.onStep?.({ column, index, atNs: message.readBigUInt64LE(16) })
+        options.onStep?.({ column, index, atNs: a })
         return
       case MESSAGE.failed:
         // The first one counts: the other side then only reports that its partner has gone.
-        failure ??= explainFailure(plan, { column, index, errno: errnoName(message.readUInt32LE(12)) }, options.workdir)
+        failure ??= explainFailure(plan, { column, index, errno: errnoName(error) }, options.workdir)
         return
       case MESSAGE.started:
-        if (failure === undefined) {
-          started.resolve({ pid: Number(message.readBigUInt64LE(16)), startTime: Number(message.readBigUInt64LE(24)) })
-        }
+        if (failure === undefined) started.resolve({ pid: Number(a), startTime: Number(b) })
         return
       case MESSAGE.exited:
-        exit = decodeExit(Number(message.readBigUInt64LE(16)), message.readBigUInt64LE(24) !== 0n)
+        exit = decodeExit(Number(a), b !== 0n)
         if (failure === undefined) exited.resolve(exit)
     }
   }
@@ -153,11 +147,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
 
   function send(type: number, a: number, b: number): boolean {
     if (exit !== undefined) return false
-    const message = Buffer.alloc(MESSAGE_BYTES)
-    message.writeUInt32LE(type, 0)
-    message.writeBigUInt64LE(BigInt(a), 16)
-    message.writeBigUInt64LE(BigInt(b), 24)
-    return sendMessage(control, message)
+    return sendMessage(control, encodeMessage(type, a, b))
   }
 }
 

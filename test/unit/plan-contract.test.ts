@@ -7,6 +7,7 @@ import { encodePlan, PLAN_FLAGS } from '../../src/plan/encode.ts'
 import { anyPlan } from './plan-arbitrary.ts'
 import { decodePlan, sizeOf } from './plan-decoder.ts'
 import { readPlanHeader } from './plan-header.ts'
+import { decodeMessage, encodeMessage, MESSAGE, MESSAGE_BYTES } from '../../src/runtime/messages.ts'
 
 const contract = readPlanHeader()
 const number = (name: string): number => {
@@ -43,14 +44,9 @@ describe('native/plan.h and src/model/step.ts', () => {
   })
 })
 
-describe('native/plan.h and src/runtime/launch.ts', () => {
-  const source = readFileSync(new URL('../../src/runtime/launch.ts', import.meta.url), 'utf8')
-
+describe('native/plan.h and src/runtime/messages.ts', () => {
   it('number the messages of the control socket alike', () => {
-    const [, body = ''] = /const MESSAGE = \{([^}]*)\}/.exec(source) ?? []
-    const ours = new Map(
-      [...body.matchAll(/(\w+): (\d+)/g)].map(([, name, value]) => [name?.toUpperCase(), Number(value)]),
-    )
+    const ours = new Map(Object.entries(MESSAGE).map(([name, value]) => [name.toUpperCase(), value]))
     const theirs = [...contract.numbers]
       .filter(([name]) => name.startsWith('MSG_'))
       .map(([name, value]) => [name.slice(4), value] as const)
@@ -58,12 +54,15 @@ describe('native/plan.h and src/runtime/launch.ts', () => {
   })
 
   it('agree about the size of a message and where its fields lie', () => {
-    expect(sizeOf(contract, 'message')).toBe(Number(/MESSAGE_BYTES = (\d+)/.exec(source)?.[1]))
+    expect(sizeOf(contract, 'message')).toBe(MESSAGE_BYTES)
     const offsets = [...(contract.structs.get('message')?.fields ?? [])].map(([name, { offset }]) => [name, offset])
     expect(Object.fromEntries(offsets)).toEqual({ type: 0, column: 4, step: 8, error: 12, a: 16, b: 24 })
+    const bytes = encodeMessage(MESSAGE.resize, 7, 2 ** 40)
+    expect(decodeMessage(bytes)).toEqual({ type: 17, column: 'parent', step: 0, error: 0, a: 7n, b: 2n ** 40n })
   })
 
   it('hand descriptors over at the same numbers', () => {
+    const source = readFileSync(new URL('../../src/runtime/launch.ts', import.meta.url), 'utf8')
     // launch gives spawnStage [control, plan, ...inherited], which become 3, 4, 5, ...
     expect([number('CONTROL_FD'), number('PLAN_FD'), number('FIRST_INHERITED_FD')]).toEqual([3, 4, 5])
     expect(source).toContain('spawnStage([theirs, planFd, ...options.fds]')

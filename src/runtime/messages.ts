@@ -1,0 +1,44 @@
+import { COLUMN_NAMES, type ColumnName } from '../model/step.ts'
+
+/** Datagrams between this process and the stage, as struct message of native/plan.h has them. */
+export const MESSAGE_BYTES = 32
+export const MESSAGE = {
+  failed: 1,
+  trace: 2,
+  started: 3,
+  exited: 4,
+  meeting: 5,
+  signal: 16,
+  resize: 17,
+  go: 18,
+} as const
+
+export interface Message {
+  readonly type: number
+  readonly column: ColumnName
+  readonly step: number
+  readonly error: number
+  readonly a: bigint
+  readonly b: bigint
+}
+
+/** Reads one message; the bytes may be used again afterwards. Throws RangeError on fewer than MESSAGE_BYTES. */
+export function decodeMessage(bytes: Buffer): Message {
+  return {
+    type: bytes.readUInt32LE(0),
+    column: COLUMN_NAMES[bytes.readUInt32LE(4)] ?? 'parent',
+    step: bytes.readUInt32LE(8),
+    error: bytes.readUInt32LE(12),
+    a: bytes.readBigUInt64LE(16),
+    b: bytes.readBigUInt64LE(24),
+  }
+}
+
+/** A message to the stage. */
+export function encodeMessage(type: number, a = 0, b = 0): Buffer {
+  const message = Buffer.alloc(MESSAGE_BYTES)
+  message.writeUInt32LE(type, 0)
+  message.writeBigUInt64LE(BigInt(a), 16)
+  message.writeBigUInt64LE(BigInt(b), 24)
+  return message
+}

@@ -1,0 +1,53 @@
+import { closeSync, constants, openSync } from 'node:fs'
+import { basename, dirname } from 'node:path'
+import { cString, syscall } from './call.ts'
+import { closeFd } from './process.ts'
+
+const AF_UNIX = 1
+const SOCK_CLOEXEC = 0o2000000
+const TYPES = { stream: 1, seqpacket: 5 } as const
+/** sun_path of struct sockaddr_un (unix(7)), with its NUL. */
+const PATH_BYTES = 108
+
+/** A socket that listens at a path which must not exist; close-on-exec. Throws SyscallError naming the path. */
+export function listenUnix(path: string, type: keyof typeof TYPES): number {
+  return withSocket(path, type, 'bind', (fd) => syscall('listen', [fd, 1], path))
+}
+
+/** A socket connected to the one that listens at a path; close-on-exec, blocking. Throws SyscallError naming the path. */
+export function connectUnix(path: string, type: keyof typeof TYPES): number {
+  return withSocket(path, type, 'connect', () => undefined)
+}
+
+function withSocket(
+  path: string,
+  type: keyof typeof TYPES,
+  call: 'bind' | 'connect',
+  then: (fd: number) => void,
+): number {
+  const fd = syscall('socket', [AF_UNIX, TYPES[type] | SOCK_CLOEXEC, 0], path)
+  try {
+    withShortPath(path, (short) => {
+      const name = cString(short)
+      const address = Buffer.concat([Buffer.of(AF_UNIX, 0), name])
+      syscall(call, [fd, address, address.length], path)
+    })
+    then(fd)
+    return fd
+  } catch (error) {
+    closeFd(fd)
+    throw error
+  }
+}
+
+/** Callers keep their containers in deep directories: what does not fit is reached by its directory's descriptor. */
+function withShortPath(path: string, action: (short: string) => void): void {
+  if (Buffer.byteLength(path) < PATH_BYTES) return action(path)
+  // O_PATH: no right to read the directory is needed.
+  const directory = openSync(dirname(path), constants.O_DIRECTORY | 0o10000000)
+  try {
+    action(`/proc/self/fd/${directory}/${basename(path)}`)
+  } finally {
+    closeSync(directory)
+  }
+}
