@@ -1,10 +1,11 @@
-/** The OCI runtime configuration (runtime-spec 1.2 config.md, config-linux.md): only what Linux needs. */
+/** The OCI runtime configuration (runtime-spec 1.3 config.md, config-linux.md): only what Linux needs. */
 export interface OciConfig {
   readonly ociVersion: string
   readonly hostname?: string
   readonly domainname?: string
   readonly root?: { readonly path: string; readonly readonly?: boolean }
   readonly process?: OciProcess
+  readonly hooks?: OciHooks
   readonly mounts?: readonly OciMount[]
   readonly annotations?: Readonly<Record<string, string>>
   readonly linux?: OciLinux
@@ -23,6 +24,60 @@ export interface OciProcess {
   readonly oomScoreAdj?: number
   readonly apparmorProfile?: string
   readonly selinuxLabel?: string
+  readonly scheduler?: OciScheduler
+  readonly ioPriority?: { readonly class: IoPriorityClass; readonly priority: number }
+  /** Lists such as `0-3,7`; for processes that join a container, not for its first one. */
+  readonly execCPUAffinity?: { readonly initial?: string; readonly final?: string }
+}
+
+export type SchedulerPolicy =
+  | 'SCHED_OTHER'
+  | 'SCHED_FIFO'
+  | 'SCHED_RR'
+  | 'SCHED_BATCH'
+  | 'SCHED_IDLE'
+  | 'SCHED_DEADLINE'
+
+export type SchedulerFlag =
+  | 'SCHED_FLAG_RESET_ON_FORK'
+  | 'SCHED_FLAG_RECLAIM'
+  | 'SCHED_FLAG_DL_OVERRUN'
+  | 'SCHED_FLAG_KEEP_POLICY'
+  | 'SCHED_FLAG_KEEP_PARAMS'
+  | 'SCHED_FLAG_UTIL_CLAMP_MIN'
+  | 'SCHED_FLAG_UTIL_CLAMP_MAX'
+
+/** What sched_setattr(2) is told; times in nanoseconds, for SCHED_DEADLINE only. */
+export interface OciScheduler {
+  readonly policy: SchedulerPolicy
+  readonly nice?: number
+  readonly priority?: number
+  readonly flags?: readonly SchedulerFlag[]
+  readonly runtime?: number
+  readonly deadline?: number
+  readonly period?: number
+}
+
+export type IoPriorityClass = 'IOPRIO_CLASS_RT' | 'IOPRIO_CLASS_BE' | 'IOPRIO_CLASS_IDLE'
+
+/** Programs to run at points of a container's life (config.md, POSIX-platform Hooks), in the order of the lists. */
+export interface OciHooks {
+  readonly prestart?: readonly OciHook[]
+  readonly createRuntime?: readonly OciHook[]
+  readonly createContainer?: readonly OciHook[]
+  readonly startContainer?: readonly OciHook[]
+  readonly poststart?: readonly OciHook[]
+  readonly poststop?: readonly OciHook[]
+}
+
+export interface OciHook {
+  /** Absolute; of the host, for `startContainer` of the container. */
+  readonly path: string
+  /** With argv[0]; absent: the path alone. */
+  readonly args?: readonly string[]
+  readonly env?: readonly string[]
+  /** Seconds, at least 1. */
+  readonly timeout?: number
 }
 
 export interface OciUser {
@@ -41,6 +96,7 @@ export interface OciCapabilities {
   readonly ambient?: readonly string[]
 }
 
+/** Values are whole numbers, -1 for RLIM_INFINITY. */
 export interface OciRlimit {
   readonly type: string
   readonly soft: number
@@ -52,6 +108,9 @@ export interface OciMount {
   readonly type?: string
   readonly source?: string
   readonly options?: readonly string[]
+  /** Both or neither; the mapping of the mount itself where its options say `idmap` or `ridmap`. */
+  readonly uidMappings?: readonly IdMapping[]
+  readonly gidMappings?: readonly IdMapping[]
 }
 
 export type NamespaceType = 'pid' | 'network' | 'mount' | 'ipc' | 'uts' | 'user' | 'cgroup' | 'time'
@@ -74,6 +133,8 @@ export interface OciLinux {
   readonly gidMappings?: readonly IdMapping[]
   readonly timeOffsets?: Readonly<Record<string, { readonly secs?: number; readonly nanosecs?: number }>>
   readonly devices?: readonly OciDevice[]
+  /** Name of the host's interface -> its name in the container (absent: the same; `%d` lets the kernel count). */
+  readonly netDevices?: Readonly<Record<string, { readonly name?: string }>>
   readonly cgroupsPath?: string
   readonly resources?: OciResources
   readonly sysctl?: Readonly<Record<string, string>>
@@ -82,6 +143,40 @@ export interface OciLinux {
   readonly maskedPaths?: readonly string[]
   readonly readonlyPaths?: readonly string[]
   readonly mountLabel?: string
+  readonly personality?: { readonly domain: 'LINUX' | 'LINUX32' }
+  readonly intelRdt?: OciIntelRdt
+  readonly memoryPolicy?: OciMemoryPolicy
+}
+
+/** Lines for the resctrl file system (Documentation/arch/x86/resctrl.rst). */
+export interface OciIntelRdt {
+  /** Name of a group directly below resctrl; `/` is its root. */
+  readonly closID?: string
+  readonly schemata?: readonly string[]
+  readonly l3CacheSchema?: string
+  readonly memBwSchema?: string
+  readonly enableMonitoring?: boolean
+  readonly enableCMT?: boolean
+  readonly enableMBM?: boolean
+}
+
+export type MemoryPolicyMode =
+  | 'MPOL_DEFAULT'
+  | 'MPOL_PREFERRED'
+  | 'MPOL_BIND'
+  | 'MPOL_INTERLEAVE'
+  | 'MPOL_LOCAL'
+  | 'MPOL_PREFERRED_MANY'
+  | 'MPOL_WEIGHTED_INTERLEAVE'
+
+export type MemoryPolicyFlag = 'MPOL_F_NUMA_BALANCING' | 'MPOL_F_RELATIVE_NODES' | 'MPOL_F_STATIC_NODES'
+
+/** What set_mempolicy(2) is told. */
+export interface OciMemoryPolicy {
+  readonly mode: MemoryPolicyMode
+  /** A list such as `0-3,7`. */
+  readonly nodes?: string
+  readonly flags?: readonly MemoryPolicyFlag[]
 }
 
 export interface OciDevice {
@@ -161,9 +256,10 @@ export interface OciSyscallRule {
   readonly args?: readonly OciSyscallArg[]
 }
 
+/** The values are whole numbers of 64 bits: decimal text above 2^53-1, which a number could not carry exactly. */
 export interface OciSyscallArg {
   readonly index: number
-  readonly value: number
-  readonly valueTwo?: number
+  readonly value: number | string
+  readonly valueTwo?: number | string
   readonly op: string
 }

@@ -139,6 +139,14 @@ describe('a seccomp filter', () => {
       denyAllBut({ ...allow('read'), args: [{ index: 6, value: 0, op: 'SCMP_CMP_EQ' }] }),
     ],
     [
+      'seccomp argument value 18446744073709551616: not',
+      denyAllBut({ ...allow('read'), args: [{ index: 0, value: `${2n ** 64n}`, op: 'SCMP_CMP_EQ' }] }),
+    ],
+    [
+      'seccomp argument value -1: not',
+      denyAllBut({ ...allow('read'), args: [{ index: 0, value: '-1', op: 'SCMP_CMP_EQ' }] }),
+    ],
+    [
       'seccomp argument value 18446744073709552000: not',
       denyAllBut({ ...allow('read'), args: [{ index: 0, value: 2 ** 64, op: 'SCMP_CMP_EQ' }] }),
     ],
@@ -159,7 +167,8 @@ describe('a seccomp filter', () => {
 })
 
 const SMALL = [0, 1, 2, 3, 38, 0x7fffffff, 0x80000000, 0xffffffff]
-const LARGE = [...SMALL, 2 ** 32, 2 ** 32 + 1, 2 ** 40 + 3, 2 ** 52]
+/** As the reader of config.json hands them on: text beyond what a number holds. */
+const LARGE = [...SMALL, 2 ** 32, 2 ** 32 + 1, 2 ** 40 + 3, 2 ** 52, `${2n ** 63n + 1n}`, `${2n ** 64n - 1n}`]
 const NATIVE = {
   x64: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86', 'SCMP_ARCH_X32'],
   arm64: ['SCMP_ARCH_AARCH64', 'SCMP_ARCH_ARM'],
@@ -174,7 +183,7 @@ const ACTIONS = ['ALLOW', 'ERRNO', 'KILL_THREAD', 'KILL_PROCESS', 'TRAP', 'TRACE
 const action = fc.record({ action: fc.constantFrom(...ACTIONS), errnoRet: fc.constantFrom(1, 13, 38, 97) })
 const defaults = fc.record({ defaultAction: fc.constantFrom(...ACTIONS), defaultErrnoRet: fc.constantFrom(1, 13, 38) })
 
-function condition(values: readonly number[]): fc.Arbitrary<OciSyscallArg> {
+function condition(values: readonly (number | string)[]): fc.Arbitrary<OciSyscallArg> {
   const value = fc.constantFrom(...values)
   const operator = fc.constantFrom('NE', 'LT', 'LE', 'EQ', 'GE', 'GT').map((name) => `SCMP_CMP_${name}`)
   const masked = fc.record({ index: fc.nat(5), mask: value, bits: value })
@@ -183,21 +192,21 @@ function condition(values: readonly number[]): fc.Arbitrary<OciSyscallArg> {
     masked.map(({ index, mask, bits }) => ({
       index,
       value: mask,
-      valueTwo: Number(BigInt(mask) & BigInt(bits)),
+      valueTwo: `${BigInt(mask) & BigInt(bits)}`,
       op: 'SCMP_CMP_MASKED_EQ',
     })),
   )
 }
 
 /** A mask of no bits makes a condition that always holds, which libseccomp takes for a rule without one. */
-const conjunction = (values: readonly number[]) =>
+const conjunction = (values: readonly (number | string)[]) =>
   fc.uniqueArray(
     condition(values).filter(({ op, value }) => op !== 'SCMP_CMP_MASKED_EQ' || value !== 0),
     { minLength: 1, maxLength: 3, selector: ({ index }) => index },
   )
 
 /** Alternatives: several values of one argument. */
-const alternatives = (values: readonly number[]) =>
+const alternatives = (values: readonly (number | string)[]) =>
   fc
     .record({ index: fc.nat(5), values: fc.subarray([...values], { minLength: 2, maxLength: 4 }) })
     .map((picked) => picked.values.map((value): OciSyscallArg[] => [{ index: picked.index, value, op: 'SCMP_CMP_EQ' }]))

@@ -39,9 +39,9 @@ function emitCondition(code: Assembler, condition: Condition, yes: Label, no: La
     case 'LE':
       return emitOrder(code, index, value, JGT, no, yes, narrow)
     case 'MASKED_EQ': {
-      const low = emitMasked(code, index, value % WORD, mask % WORD, 'low', yes, no)
-      if (narrow) return value < WORD ? low : no
-      return emitMasked(code, index, Math.floor(value / WORD), Math.floor(mask / WORD), 'high', low, no)
+      const low = emitMasked(code, index, lowHalf(value), lowHalf(mask), 'low', yes, no)
+      if (narrow) return highHalf(value) === 0 ? low : no
+      return emitMasked(code, index, highHalf(value), highHalf(mask), 'high', low, no)
     }
     default:
       return operator satisfies never
@@ -51,15 +51,15 @@ function emitCondition(code: Assembler, condition: Condition, yes: Label, no: La
 function emitOrder(
   code: Assembler,
   index: number,
-  value: number,
+  value: bigint,
   operator: typeof JEQ | typeof JGE | typeof JGT,
   yes: Label,
   no: Label,
   narrow: boolean,
 ): Label {
-  const high = Math.floor(value / WORD)
+  const high = highHalf(value)
   if (narrow && high > 0) return no
-  const low = code.load(lowWord(index), code.jump(operator, value % WORD, yes, no))
+  const low = code.load(lowWord(index), code.jump(operator, lowHalf(value), yes, no))
   if (narrow) return low
   const equal = code.jump(JEQ, high, low, no)
   return code.load(highWord(index), operator === JEQ ? equal : code.jump(JGT, high, yes, equal))
@@ -97,8 +97,8 @@ function asPieces({ rules, otherwise }: Conditional): Pieces | undefined {
   for (const { conditions } of rules) {
     const [condition] = conditions
     if (condition === undefined || conditions.length > 1 || condition.index !== index) return undefined
-    if (condition.operator === 'MASKED_EQ' || condition.value >= WORD) return undefined
-    edges.push(condition.value, condition.value + 1)
+    if (condition.operator === 'MASKED_EQ' || highHalf(condition.value) > 0) return undefined
+    edges.push(lowHalf(condition.value), lowHalf(condition.value) + 1)
   }
   edges.sort((one, other) => one - other)
   const ranges: Range<number>[] = []
@@ -115,7 +115,9 @@ function asPieces({ rules, otherwise }: Conditional): Pieces | undefined {
   return undefined
 }
 
-function holds({ operator, value }: Condition, argument: number): boolean {
+/** Only for values below 2^32. */
+function holds({ operator, value: exact }: Condition, argument: number): boolean {
+  const value = lowHalf(exact)
   switch (operator) {
     case 'EQ':
       return argument === value
@@ -140,6 +142,14 @@ function emitPieces(code: Assembler, { index, ranges, beyond }: Pieces, narrow: 
   const search = emitSearch(code, ranges, WORD - 1, (action) => code.ret(action))
   const low = code.load(lowWord(index), search)
   return narrow ? low : code.load(highWord(index), code.jump(JEQ, 0, low, code.ret(beyond)))
+}
+
+function lowHalf(value: bigint): number {
+  return Number(value & 0xffffffffn)
+}
+
+function highHalf(value: bigint): number {
+  return Number(value >> 32n)
 }
 
 /** Both processors are little endian. */

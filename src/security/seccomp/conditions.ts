@@ -8,9 +8,9 @@ export interface Condition {
   /** Which argument, 0 to 5. */
   readonly index: number
   readonly operator: Operator
-  /** At most 2^53-1, as `mask` is. */
-  readonly value: number
-  readonly mask: number
+  /** At most 2^64-1, as `mask` is. */
+  readonly value: bigint
+  readonly mask: bigint
 }
 
 /** All conditions must hold; none at all always holds. */
@@ -45,7 +45,7 @@ function readCondition(arg: OciSyscallArg): Condition {
   }
   const operator = readOperator(arg.op)
   const value = register(arg.value)
-  if (operator !== 'MASKED_EQ') return { index: arg.index, operator, value, mask: 0 }
+  if (operator !== 'MASKED_EQ') return { index: arg.index, operator, value, mask: 0n }
   return { index: arg.index, operator, mask: value, value: register(arg.valueTwo ?? 0) }
 }
 
@@ -72,10 +72,12 @@ function readOperator(op: string): Operator {
   }
 }
 
-/** A number that JSON could not carry exactly would silently become another filter. */
-function register(value: number): number {
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new TscrunError('INVALID_CONFIG', `seccomp argument value ${value}: not a whole number from 0 to 2^53-1`)
+/** A number beyond 2^53-1 has lost digits, and would silently become another filter: such values come as text. */
+function register(value: number | string): bigint {
+  const exact = typeof value === 'number' ? Number.isSafeInteger(value) : /^[0-9]{1,20}$/.test(value)
+  const whole = exact ? BigInt(value) : -1n
+  if (whole < 0n || whole >= 2n ** 64n) {
+    throw new TscrunError('INVALID_CONFIG', `seccomp argument value ${value}: not a whole number from 0 to 2^64-1`)
   }
-  return value
+  return whole
 }

@@ -106,7 +106,8 @@ function multiplex(always: Map<string, number>, rules: Map<string, Rule[]>): voi
     const list: Rule[] = []
     calls.forEach((call, value) => {
       const action = always.get(call)
-      if (action !== undefined) list.push({ action, conditions: [{ index: 0, operator: 'EQ', value, mask: 0 }] })
+      if (action !== undefined)
+        list.push({ action, conditions: [{ index: 0, operator: 'EQ', value: BigInt(value), mask: 0n }] })
     })
     if (list.length > 0) rules.set(multiplexer, list)
   }
