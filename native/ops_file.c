@@ -152,13 +152,13 @@ static int make_component(int parent, const char *name, int as_file, mode_t mode
 /*
  * The path is resolved by the kernel inside the root for every prefix (CVE-2021-30465, CVE-2024-45310): a component
  * that is missing is made below the descriptor of its parent. A plain directory may have no link on its way
- * (CVE-2023-27561: /proc as a link).
+ * (CVE-2023-27561: /proc as a link). What is there must be of the kind that the mount is.
  */
 int op_target(struct run *run, const struct arg *args)
 {
 	enum target_kind kind = (enum target_kind)args[3].u;
 	uint64_t resolve = kind == TARGET_PLAIN_DIRECTORY ? IN_ROOT | RESOLVE_NO_SYMLINKS : IN_ROOT;
-	struct stat like;
+	struct stat like, found;
 	char path[4096];
 	if (args[2].len >= sizeof path)
 		return -ENAMETOOLONG;
@@ -190,8 +190,10 @@ int op_target(struct run *run, const struct arg *args)
 		path[end] = last ? 0 : '/';
 		begin = end + 1;
 	}
-	if (at < 0)
+	if (at < 0 || fstat(at, &found) < 0)
 		return -errno;
+	if (S_ISDIR(found.st_mode) != (kind != TARGET_FILE))
+		return kind == TARGET_FILE ? -EISDIR : -ENOTDIR;
 	return store_fd(run, &args[0], take_fd(&at));
 }
 

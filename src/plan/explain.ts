@@ -14,6 +14,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
   ENOENT: 'no such file or directory',
   ENOTDIR: 'not a directory',
+  EISDIR: 'it is a directory',
   EEXIST: 'it exists already',
   EINVAL: 'the kernel takes no such value',
   EBUSY: 'busy',

@@ -179,7 +179,9 @@ function placeSteps(mount: OciMount, type: string, slot: FdSlot, index: number):
       mode: 0o755,
       like: slot,
       about: `prepare the mount point ${mount.destination}`,
-      ...(strict ? { hint: `${mount.destination} of this image is not a plain directory` } : {}),
+      hint: strict
+        ? `${mount.destination} of this image is not a plain directory`
+        : 'a directory is mounted on a directory, a file on a file',
     },
     { op: 'move_mount', mount: slot, dir: target, path: '', about: `place ${mount.destination}` },
     { op: 'close', fd: target },

@@ -37,6 +37,17 @@ describe('one line, the documented exit code, and nothing left, for', () => {
       ['-v', '/proc:/host-proc'],
       /^tscrun: volume \/proc: its filesystem \(proc\)/,
     ],
+    [
+      'a file over a directory',
+      ['-v', '/etc/passwd:/tmp'],
+      /^tscrun: .* mount point \/tmp: it is a directory \(EISDIR\)/,
+    ],
+    [
+      'a directory over a file',
+      ['-v', '/var:/etc/passwd'],
+      /^tscrun: .* mount point \/etc\/passwd: not a directory \(ENOTDIR\)/,
+    ],
+    ['a time that is none', ['--timens', 'alpine'], /^tscrun: --timens alpine: not private, host or offsets/],
     ['a device that is none', ['--device', '/etc/passwd'], /^tscrun: device \/etc\/passwd: not a device/],
     ['a device that is not there', ['--device', '/dev/absent'], /^tscrun: device \/dev\/absent: no such file/],
     ['an unknown ulimit', ['--ulimit', 'nofiles=1'], /^tscrun: .*nofiles/],
