@@ -49,8 +49,10 @@ export function neededControllers(writes: readonly CgroupWrite[]): string[] {
 export function requireControllers(writes: readonly CgroupWrite[], facts: CgroupFacts): void {
   for (const controller of neededControllers(writes)) {
     if (facts.controllers.includes(controller)) continue
-    const files = writes.filter((write) => write.controller === controller).map(({ file }) => file)
-    throw unavailable(controller, files[0] ?? controller, facts)
+    const needing = writes.filter((write) => write.controller === controller)
+    // `--memory` is known by memory.max, not by the swap limit that goes with it.
+    const named = needing.find(({ optional }) => optional === undefined) ?? needing[0]
+    throw unavailable(controller, named?.file ?? controller, facts)
   }
 }
 

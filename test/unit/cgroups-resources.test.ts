@@ -244,7 +244,8 @@ describe('controllers', () => {
   })
 
   it('bound to cgroup v1 are named', () => {
-    const writes = resourceWrites({ memory: { limit: 64 * MIB } })
+    // As the command line asks: --memory limits swap too.
+    const writes = resourceWrites({ memory: { limit: 64 * MIB, swap: 128 * MIB } })
     expect(() => requireControllers(writes, hybrid)).toThrow(
       expect.objectContaining({
         code: 'CONTROLLER_UNAVAILABLE',
