@@ -63,10 +63,10 @@ function flagRows(flags: readonly Flag[]): (readonly [string, string])[] {
   return flags.map((flag) => [flagTerm(flag), flag.help])
 }
 
-/** `-m, --memory bytes`, `    --rm`: what may be left out of an optional value is in brackets. */
+/** `-m, --memory bytes`, `    --rm`. */
 function flagTerm(flag: Flag): string {
   const short = flag.short === undefined ? '    ' : `-${flag.short}, `
-  const value = flag.value === undefined ? '' : flag.kind === 'optional' ? `[=${flag.value}]` : ` ${flag.value}`
+  const value = flag.value === undefined ? '' : ` ${flag.value}`
   return `${short}--${flag.name}${value}`
 }
 

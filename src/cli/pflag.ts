@@ -102,8 +102,7 @@ function readShorts(scan: Scan, word: string): FlagProblem | undefined {
 /** Undefined where the value is the next word. */
 function valueWithoutEquals(flag: Flag, scan: Scan): string | undefined {
   if (flag.kind === 'bool') return 'true'
-  const takesNone =
-    flag.kind === 'optional' || (flag.kind === 'word' && scan.words[scan.next]?.startsWith('-') !== false)
+  const takesNone = flag.kind === 'word' && scan.words[scan.next]?.startsWith('-') !== false
   return takesNone ? (flag.implied ?? '') : undefined
 }
 

@@ -48,7 +48,7 @@ describe('flags as docker and podman users type them', () => {
     ['--rootfs --rm /:O sh', '--rootfs=true --rm=true -- /:O sh'],
     ['--rootfs', '--rootfs=true --'],
     ['--rootfs=/srv:O sh', '--rootfs=/srv:O -- sh'],
-    ['--timens alpine', '--timens=private -- alpine'],
+    ['--timens boottime=1 alpine', '--timens=boottime=1 -- alpine'],
   ])('%s', (line, expected) => {
     expect(show(run(...line.split(' ')))).toBe(expected)
   })
@@ -116,7 +116,7 @@ const written = fc
       if (way === 2 && flag.short !== undefined) return { ...long, words: [`-${flag.short}=${value}`] }
       return long
     }
-    if (flag.kind === 'optional' || flag.kind === 'word') return long
+    if (flag.kind === 'word') return long
     if (way === 0) return { ...long, words: [`--${flag.name}`, value] }
     if (way === 1 && flag.short !== undefined) return { ...long, words: [`-${flag.short}`, value] }
     if (way === 2 && flag.short !== undefined && plain) return { ...long, words: [`-${flag.short}${value}`] }
@@ -224,7 +224,7 @@ describe('the tables of flags', () => {
       expect({ kind, value: value ?? '', implied: implied ?? '' }).toEqual({
         kind,
         value: takesValue ? expect.stringMatching(/\S/) : kind === 'bool' ? '' : (value ?? ''),
-        implied: kind === 'optional' || kind === 'word' ? expect.stringMatching(/\S/) : '',
+        implied: kind === 'word' ? expect.stringMatching(/\S/) : '',
       })
     }
   })

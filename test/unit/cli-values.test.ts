@@ -130,8 +130,8 @@ describe('values of run that are good', () => {
       { namespaces: { pid: 'host', ipc: 'new', uts: 'new', cgroup: { path: '/proc/1/ns/cgroup' } } },
     ],
     ['--userns auto', { namespaces: { user: 'auto' } }],
-    ['--timens', { namespaces: { time: {} } }],
-    ['--timens=boottime=3600,monotonic=-5', { namespaces: { time: { boottime: 3600, monotonic: -5 } } }],
+    ['--timens private', { namespaces: { time: {} } }],
+    ['--timens boottime=3600,monotonic=-5', { namespaces: { time: { boottime: 3600, monotonic: -5 } } }],
     ['--network none', { network: 'none' }],
     ['--net ns:/run/netns/x', { network: { path: '/run/netns/x' } }],
     [
@@ -283,6 +283,7 @@ describe('values of run that are bad', () => {
     ['--env-file binary', '--env-file binary: not UTF-8 text'],
     ['--entrypoint [1]', '--entrypoint [1]: not an array of strings'],
     ['--user a:b:c', '--user a:b:c: not USER or USER:GROUP'],
+    ['--user :', '--user :: not USER or USER:GROUP'],
     ['--workdir srv', '--workdir srv: must begin with /'],
     ['--umask 9', '--umask 9: not an octal mask'],
     ['--umask 1000', '--umask 1000: not an octal mask'],

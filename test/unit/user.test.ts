@@ -16,6 +16,8 @@ describe('--user', () => {
     ['1000:wheel', { uid: 1000, gid: 10, additionalGids: [], home: '/home/alice' }],
     ['4711', { uid: 4711, gid: 0, additionalGids: [], home: '/' }],
     ['4711:4712', { uid: 4711, gid: 4712, additionalGids: [], home: '/' }],
+    [':audio', { uid: 0, gid: 29, additionalGids: [], home: '/root' }],
+    ['alice:', { uid: 1000, gid: 1001, additionalGids: [], home: '/home/alice' }],
     ['1500', { uid: 1500, gid: 0, additionalGids: [], home: '/' }],
     ['0:77', { uid: 0, gid: 77, additionalGids: [], home: '/root' }],
     ['relative', { uid: 7, gid: 7, additionalGids: [], home: '/' }],

@@ -5,7 +5,6 @@
  * - `bool` never takes the next word: `--rm`, `--rm=false`.
  * - `string` takes the next word or what follows `=`; the last one given wins.
  * - `list` may be given several times; with `split` one value may hold several, separated by commas.
- * - `optional` takes a value only with `=`; without one it is `implied`.
  * - `word` takes the next word unless that is a flag; then it is `implied`.
  */
 export interface Flag {
@@ -13,7 +12,7 @@ export interface Flag {
   readonly name: string
   /** One letter. */
   readonly short?: string
-  readonly kind: 'bool' | 'string' | 'list' | 'optional' | 'word'
+  readonly kind: 'bool' | 'string' | 'list' | 'word'
   /** What the help calls the value, e.g. `bytes`. */
   readonly value?: string
   readonly help: string

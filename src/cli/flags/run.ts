@@ -159,10 +159,9 @@ export const RUN_FLAGS: readonly Flag[] = [
   { name: 'pid', kind: 'string', value: 'mode', help: 'PID namespace: private, host or ns:PATH', group: NAMESPACES },
   {
     name: 'timens',
-    kind: 'optional',
-    implied: 'private',
-    value: 'offsets',
-    help: 'New time namespace, with offsets in seconds: boottime=N,monotonic=N',
+    kind: 'string',
+    value: 'mode',
+    help: 'Time namespace: host (default), private, or a private one with offsets: boottime=SECONDS,monotonic=SECONDS',
     group: NAMESPACES,
   },
   {

@@ -20,7 +20,7 @@ export function parseNamespaces(flags: FlagValues): NamespaceOptions {
   const user = flags.text('userns')
   if (user) namespaces.user = parseUserNamespace(user)
   const time = flags.text('timens')
-  if (time !== undefined && time !== 'host') namespaces.time = parseTimeOffsets(time)
+  if (time && time !== 'host') namespaces.time = parseTimeOffsets(time)
   return namespaces
 }
 

@@ -78,9 +78,10 @@ export function parseEntrypoint(text: string): string[] {
   throw badFlag('entrypoint', text, 'not an array of strings', `e.g. '["sh", "-c"]'`)
 }
 
-/** `user[:group]`, names or numbers. Throws USAGE. */
+/** `user[:group]` or `:group`, names or numbers. Throws USAGE. */
 export function parseUser(text: string): string {
-  if (/^[^:\s\u0000-\u001f]+(?::[^:\s\u0000-\u001f]+)?$/.test(text)) return text
+  const [user, group = ''] = text.split(':')
+  if (/^[^:\s\u0000-\u001f]*(?::[^:\s\u0000-\u001f]*)?$/.test(text) && (user !== '' || group !== '')) return text
   throw badFlag('user', text, 'not USER or USER:GROUP')
 }
 
