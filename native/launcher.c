@@ -57,22 +57,26 @@ static char **environment(void)
 {
 	static const char *const renamed[] = { "NODE_EXTRA_CA_CERTS=", "NODE_OPTIONS=" };
 	static const char prefix[] = "TSCRUN_";
-	size_t count = 0;
+	static const char face[] = "TSCRUN_FACE=";
+	size_t count = 0, kept = 0;
 
 	while (environ[count] != NULL)
 		count++;
 	char **result = allocate((count + 1) * sizeof(*result));
-	for (size_t i = 0; i < count; i++) {
-		result[i] = environ[i];
+	for (size_t n = 0; n < count; n++) {
+		size_t i = kept;
+		if (strncmp(environ[n], face, sizeof(face) - 1) == 0)
+			continue;
+		result[kept++] = environ[n];
 		for (size_t k = 0; k < sizeof(renamed) / sizeof(renamed[0]); k++) {
-			if (strncmp(environ[i], renamed[k], strlen(renamed[k])) != 0)
+			if (strncmp(environ[n], renamed[k], strlen(renamed[k])) != 0)
 				continue;
-			result[i] = allocate(sizeof(prefix) + strlen(environ[i]));
+			result[i] = allocate(sizeof(prefix) + strlen(environ[n]));
 			strcpy(result[i], prefix);
-			strcat(result[i], environ[i]);
+			strcat(result[i], environ[n]);
 		}
 	}
-	result[count] = NULL;
+	result[kept] = NULL;
 	return result;
 }
 
@@ -138,9 +142,10 @@ int main(int argc, char **argv)
 	if (root == 0)
 		fail("the launcher is not inside tscrun's own native directory: ", self, "");
 
-	const char *name = argc > 0 ? strrchr(argv[0], '/') : NULL;
-	name = name != NULL ? name + 1 : argc > 0 ? argv[0] : "";
-	int runtime = strcmp(name, "tscrun-runtime") == 0;
+	/* Set by bin/tscrun, which has two names. */
+	const char *name = getenv("TSCRUN_FACE");
+	int runtime = name != NULL && strcmp(name, "tscrun-runtime") == 0;
+	name = runtime ? "tscrun-runtime" : "tscrun";
 
 	char **args = allocate(((size_t)argc + 4) * sizeof(*args));
 	size_t used = 1;

@@ -21,6 +21,7 @@ const BUNDLES = [
     // All that `tscrun run` of a stored image needs, in one file: each further file costs half a millisecond.
     together: /src\/(?:cli\/(?:main|commands\/run)|engine\/engine)\.ts$/,
   },
+  { from: 'src/cli/oci/main.ts', name: 'runtime/main', format: 'cjs', extension: 'cjs', chunks: 'runtime/[name].cjs' },
   {
     from: 'src/images/extractor/main.ts',
     name: 'extractor',
@@ -111,8 +112,8 @@ async function main() {
   const files = bundles.flat()
   for (const file of files) write(file)
   // Last: bin/tscrun takes this file for a finished build.
-  write({ path: 'cli.cjs', content: readFileSync(join(root, 'scripts/start.cjs')) })
-  prune(dist, new Set(['cli.cjs', ...declarations, ...files.map(({ path }) => path)]))
+  for (const path of ['runtime.cjs', 'cli.cjs']) write({ path, content: readFileSync(join(root, 'scripts/start.cjs')) })
+  prune(dist, new Set(['runtime.cjs', 'cli.cjs', ...declarations, ...files.map(({ path }) => path)]))
 }
 
 try {

@@ -1,4 +1,4 @@
-// dist/cli.cjs: the first thing Node runs. ES5 until the version is known, because an old Node cannot parse the rest.
+// dist/cli.cjs and dist/runtime.cjs: the first thing Node runs. ES5 until the version is known, because an old Node cannot parse the rest.
 'use strict'
 var version = process.versions.node.split('.')
 if (version[0] < 20 || (version[0] == 20 && version[1] < 19)) {
@@ -17,7 +17,7 @@ if (version[0] < 20 || (version[0] == 20 && version[1] < 19)) {
 var fs = require('fs')
 var Script = require('vm').Script
 // The same program twice: for `run` all it needs is in one file, else in many small ones.
-var folder = process.argv.indexOf('run') > 0 ? 'run' : 'cli'
+var folder = /runtime\.cjs$/.test(__filename) ? 'runtime' : process.argv.indexOf('run') > 0 ? 'run' : 'cli'
 var program = __dirname + '/' + folder + '/main.cjs'
 var made = fs.statSync(program)
 var cache = __dirname + '/cache/' + [folder, process.version, made.size, Math.floor(made.mtimeMs)].join('-')

@@ -44,6 +44,39 @@ export function prepareCgroupParent(facts: CgroupFacts, controllers: readonly st
   return path
 }
 
+/**
+ * Makes the cgroup `path` (from the mount's root) that an OCI runtime's caller has named the parent, and answers its
+ * absolute path. Every controller that is there is handed down to what will be in it; nobody's processes are moved, as the
+ * cgroups are the caller's. Throws CONTROLLER_UNAVAILABLE where one of `needed` cannot be handed down.
+ */
+export function prepareCallersParent(facts: CgroupFacts, path: string, needed: readonly string[]): string {
+  const { mountpoint } = facts
+  if (mountpoint === undefined) throw new RangeError('no cgroup v2 is mounted')
+  const parent = join(mountpoint, path)
+  for (const level of levelsBelow(mountpoint, parent)) {
+    if (level !== mountpoint) makeDirectory(level)
+    for (const controller of notHandedDown(level, readWords(join(level, 'cgroup.controllers')))) {
+      const file = join(level, 'cgroup.subtree_control')
+      try {
+        writeFileSync(file, `+${controller}`)
+      } catch (error) {
+        if (needed.includes(controller)) throw refused('write', file, error)
+        if (!['EBUSY', 'ENOTSUP', 'EOPNOTSUPP', 'EACCES', 'EROFS'].includes(errnoOf(error) ?? '')) throw error
+      }
+    }
+  }
+  const absent = notHandedDown(parent, needed)[0]
+  if (absent === undefined) return parent
+  throw new TscrunError(
+    'CONTROLLER_UNAVAILABLE',
+    `cgroup ${parent}: the ${absent} controller is not handed down to it`,
+    {
+      subject: absent,
+      hint: 'the cgroups above must have it in their cgroup.subtree_control',
+    },
+  )
+}
+
 /** The cgroups from the mount point down to `path`, both included. */
 function levelsBelow(mountpoint: string, path: string): string[] {
   const names = path

@@ -116,7 +116,8 @@ function identitySteps(process: OciProcess, monitored: boolean): Step[] {
       permitted: mask(caps.permitted),
       inheritable: mask(caps.inheritable),
     },
-    { op: 'ambient', raise: mask(caps.ambient) },
+    // One that is not inheritable cannot be ambient (capabilities(7)); `runc spec` itself writes such configs.
+    { op: 'ambient', raise: mask(caps.ambient) & mask(caps.inheritable) & mask(caps.permitted) },
     { op: 'prctl', option: PR.SET_KEEPCAPS, arg2: 0, arg3: 0, arg4: 0, arg5: 0, about: 'no longer keep capabilities' },
   ]
   if (monitored) {

@@ -111,11 +111,13 @@ export function signalPidfd(pidfd: number, signal: number): boolean {
   return true
 }
 
-/** Field 22 of /proc/PID/stat (proc_pid_stat(5)): with the pid it names a process for ever. Undefined if there is none. */
-export function startTimeOf(pid: number): number | undefined {
+/** What /proc/PID/stat says (proc_pid_stat(5)); undefined if there is no such process. */
+export function processStat(pid: number): { readonly state: string; readonly startTime: number } | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    return Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[19])
+    // The name in parentheses may hold anything, also spaces and parentheses.
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+    return { state: fields[0] ?? '', startTime: Number(fields[19]) }
   } catch (error) {
     if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH'))
       return undefined
@@ -123,14 +125,34 @@ export function startTimeOf(pid: number): number | undefined {
   }
 }
 
+/** Field 22 of /proc/PID/stat: with the pid it names a process for ever. Undefined if there is none. */
+export function startTimeOf(pid: number): number | undefined {
+  return processStat(pid)?.startTime
+}
+
 /** SIGKILL to the process that has this pid *and* start time; nothing happens where it has ended. */
 export function killProcess(pid: number, startTime: number): void {
+  signalProcess(pid, startTime, constants.signals.SIGKILL)
+}
+
+/** A signal to the process that has this pid *and* start time; false where it has ended. */
+export function signalProcess(pid: number, startTime: number, signal: number): boolean {
   const pidfd = trySyscall('pidfd_open', [pid, 0])
-  if (pidfd < 0) return
+  if (pidfd < 0) return false
   try {
     // The pidfd holds the identity: what is checked now stays true.
-    if (startTimeOf(pid) === startTime) signalPidfd(pidfd, constants.signals.SIGKILL)
+    return startTimeOf(pid) === startTime && signalPidfd(pidfd, signal)
   } finally {
     closeFd(pidfd)
   }
+}
+
+/** From here on reading the descriptor waits: for a program that has nothing else to do. */
+export function makeBlocking(fd: number): void {
+  syscall('fcntl', [fd, 4 /* F_SETFL */, 0])
+}
+
+/** Waits for a child's end and collects it. */
+export function waitChild(pid: number): void {
+  trySyscall('wait4', [pid, 0, WALL, 0])
 }

@@ -1,0 +1,14 @@
+import { startContainer } from '../../../runtime/start.ts'
+import type { RuntimeCommand } from '../command.ts'
+
+export const start: RuntimeCommand = {
+  name: 'start',
+  usage: 'ID',
+  description: 'Run the command of a container that create has made',
+  flags: [],
+  operands: { min: 1, max: 1 },
+  async run({ operands, globals }) {
+    await startContainer(globals.root, operands[0] ?? '')
+    return 0
+  },
+}

@@ -1,0 +1,89 @@
+import { fstatSync, readFileSync, statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { OciConfig } from '../model/config.ts'
+import { errnoOf, TscrunError } from '../model/errors.ts'
+import type { LaunchSpec, OciLaunch } from '../model/launch.ts'
+import { compileSeccomp } from '../security/seccomp/compile.ts'
+import { hostFacts } from './host.ts'
+
+/** A directory with config.json and a root filesystem (bundle.md). */
+export interface Bundle {
+  /** Absolute. */
+  readonly path: string
+  readonly config: OciConfig
+  /** config.json as it is. */
+  readonly text: string
+  /** Absolute directory of the root filesystem. */
+  readonly rootfs: string
+}
+
+/** Reads and checks a bundle. Throws INVALID_CONFIG naming the place in config.json. */
+export function readBundle(directory: string, configFile = 'config.json'): Bundle {
+  const path = resolve(directory)
+  const file = resolve(path, configFile)
+  const text = readConfigText(file)
+  const config = JSON.parse(text) as OciConfig
+  const rootfs = resolve(path, config.root?.path ?? 'rootfs')
+  if (statSync(rootfs, { throwIfNoEntry: false })?.isDirectory() !== true) {
+    throw new TscrunError('INVALID_CONFIG', `config.json: root.path: ${rootfs} is not a directory`, {
+      subject: 'root.path',
+      hint: 'it is relative to the bundle',
+    })
+  }
+  return { path, config, text, rootfs }
+}
+
+function readConfigText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    const errno = errnoOf(error)
+    if (errno === undefined) throw error
+    throw new TscrunError(
+      'INVALID_CONFIG',
+      `open ${file}: ${errno === 'ENOENT' ? 'no such file or directory' : errno}`,
+      {
+        errno,
+        subject: file,
+        hint: 'a bundle is a directory with a config.json: give it by --bundle',
+        cause: error,
+      },
+    )
+  }
+}
+
+/** All that the plan of a bundle is computed from, its cgroup excepted. */
+export function launchSpec(
+  id: string,
+  directory: string,
+  bundle: Bundle,
+  stdio: LaunchSpec['stdio'],
+  oci: OciLaunch,
+): LaunchSpec {
+  const { config, rootfs } = bundle
+  const facts = hostFacts()
+  const seccomp = config.linux?.seccomp
+  return {
+    id,
+    config,
+    directory,
+    rootfs: { kind: 'directory', path: rootfs, idmap: false },
+    files: [],
+    stdio,
+    ...(seccomp === undefined ? {} : { seccomp: compileSeccomp(seccomp, process.arch === 'arm64' ? 'arm64' : 'x64') }),
+    init: false,
+    kernel: facts.kernel,
+    oci,
+  }
+}
+
+/** Which of our own standard streams are given to the container's user: pipes and terminals, never a file of the host. */
+export function streamsToGive(): readonly [boolean, boolean, boolean] {
+  const give = (fd: number): boolean => {
+    const info = fstatSync(fd)
+    // 136-143 are the major numbers of pseudo-terminals (Linux's devices.txt).
+    const major = Math.floor(info.rdev / 256) % 4096
+    return info.isFIFO() || (info.isCharacterDevice() && major >= 136 && major <= 143)
+  }
+  return [give(0), give(1), give(2)]
+}

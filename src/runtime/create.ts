@@ -1,0 +1,120 @@
+import { closeSync } from 'node:fs'
+import { userInfo } from 'node:os'
+import { join } from 'node:path'
+import { removeCgroup } from '../cgroups/remove.ts'
+import type { LaunchSpec } from '../model/launch.ts'
+import { MEETING, type FdSlot, type Plan } from '../model/step.ts'
+import { compile } from '../plan/compile.ts'
+import { connectUnix, listenUnix } from '../syscall/socket.ts'
+import { closeFd } from '../syscall/process.ts'
+import { type Bundle, launchSpec, readBundle, streamsToGive } from './bundle.ts'
+import { placeCgroup } from './cgroup.ts'
+import { claimContainer, type ContainerState, removeContainerDirectory, writeWhole } from './container.ts'
+import { followStage } from './follow.ts'
+import type { StartedProcess } from './launch.ts'
+
+export interface CreateOptions {
+  /** Directory of the containers. */
+  readonly root: string
+  readonly id: string
+  readonly bundle: string
+  readonly pidFile?: string
+  readonly consoleSocket?: string
+  readonly pidfdSocket?: string
+  readonly preserveFds: number
+  readonly pivot: boolean
+  readonly keyring: boolean
+}
+
+/**
+ * `create`: everything up to the command, which waits for `start`. The first process is left as a child of this process.
+ * Throws TscrunError; then nothing is left.
+ */
+export async function createContainer(options: CreateOptions): Promise<StartedProcess> {
+  const bundle = readBundle(options.bundle)
+  const { paths, lock } = claimContainer(options.root, options.id)
+  const fds = new Map<FdSlot, number>()
+  let spec: LaunchSpec | undefined
+  try {
+    spec = completeSpec(options, paths.directory, bundle)
+    const plan = compile(spec)
+    const state = newState(options, bundle, spec)
+    writeWhole(paths.config, bundle.text)
+    writeWhole(paths.remaining, remainingSteps(plan))
+    writeWhole(paths.state, JSON.stringify(state))
+    openCallersFds(options, paths.gate, fds)
+    return await followStage(plan, {
+      title: `tscrun-runtime: ${options.id}`,
+      fds,
+      ...(bundle.config.process === undefined ? {} : { workdir: bundle.config.process.cwd }),
+      onMeeting: (point, started) => {
+        if (point !== MEETING.recorded) throw new RangeError(`no meeting ${point}`)
+        writeWhole(paths.state, JSON.stringify({ ...state, ...started }))
+        if (options.pidFile !== undefined) writeWhole(options.pidFile, String(started.pid))
+      },
+    })
+  } catch (error) {
+    if (spec?.cgroup !== undefined) await removeCgroup(join(spec.cgroup.parent, spec.cgroup.name))
+    removeContainerDirectory(paths)
+    throw error
+  } finally {
+    for (const [slot, fd] of fds) if (!KEPT.has(slot)) closeFd(fd)
+    closeSync(lock)
+  }
+}
+
+/** Ours, not opened for the container. */
+const KEPT: ReadonlySet<FdSlot> = new Set(['fd:stdin', 'fd:stdout', 'fd:stderr'])
+
+function completeSpec(options: CreateOptions, directory: string, bundle: Bundle): LaunchSpec {
+  const { consoleSize } = bundle.config.process ?? {}
+  const stdio: LaunchSpec['stdio'] =
+    bundle.config.process?.terminal === true
+      ? {
+          kind: 'console',
+          ...(consoleSize === undefined ? {} : { rows: consoleSize.height, columns: consoleSize.width }),
+        }
+      : { kind: 'inherited', give: streamsToGive() }
+  const spec = launchSpec(options.id, directory, bundle, stdio, {
+    gate: true,
+    preserveFds: options.preserveFds,
+    pivot: options.pivot,
+    keyring: options.keyring,
+    pidfdSocket: options.pidfdSocket !== undefined,
+  })
+  const cgroup = placeCgroup(options.id, bundle.config)
+  return cgroup === undefined ? spec : { ...spec, cgroup }
+}
+
+function newState(options: CreateOptions, bundle: Bundle, spec: LaunchSpec): ContainerState {
+  return {
+    version: 1,
+    ociVersion: bundle.config.ociVersion,
+    id: options.id,
+    bundle: bundle.path,
+    rootfs: bundle.rootfs,
+    createdMs: Date.now(),
+    owner: userInfo().username,
+    annotations: bundle.config.annotations ?? {},
+    ...(spec.cgroup === undefined ? {} : { cgroup: join(spec.cgroup.parent, spec.cgroup.name) }),
+  }
+}
+
+/** What the first process does after `start`, as far as the words of a failure need it. */
+function remainingSteps(plan: Plan): string {
+  const from = plan.child.findIndex((step) => step.op === 'gate')
+  const plain = (_: string, value: unknown): unknown =>
+    value instanceof Uint8Array ? '' : typeof value === 'bigint' ? value.toString() : value
+  return JSON.stringify({ from, steps: plan.child.slice(from) }, plain)
+}
+
+/** The descriptors of the plan's inherited slots. Throws SyscallError naming the socket that nobody listens on. */
+function openCallersFds(options: CreateOptions, gate: string, fds: Map<FdSlot, number>): void {
+  fds.set('fd:stdin', 0).set('fd:stdout', 1).set('fd:stderr', 2)
+  if (options.consoleSocket !== undefined) {
+    fds.set('fd:console-socket', connectUnix(options.consoleSocket, 'stream'))
+  }
+  if (options.pidfdSocket !== undefined) fds.set('fd:pidfd-socket', connectUnix(options.pidfdSocket, 'stream'))
+  for (let index = 0; index < options.preserveFds; index++) fds.set(`fd:preserved${index}`, 3 + index)
+  fds.set('fd:gate', listenUnix(gate, 'seqpacket'))
+}

@@ -1,0 +1,40 @@
+import { readFileSync, unlinkSync } from 'node:fs'
+import { TscrunError } from '../model/errors.ts'
+import type { Step } from '../model/step.ts'
+import { errnoName } from '../syscall/errno.ts'
+import { closeFd } from '../syscall/process.ts'
+import { connectUnix } from '../syscall/socket.ts'
+import { type ContainerPaths, readState, statusOf, withLock } from './container.ts'
+import { messagesOf } from './follow.ts'
+import { MESSAGE, type Message } from './messages.ts'
+
+/** `start`: opens the gate and waits until the command runs. Throws CONTAINER_STATE, or what kept it from running. */
+export async function startContainer(root: string, id: string): Promise<void> {
+  await withLock(root, id, async (paths) => {
+    const state = readState(root, id)
+    const { status } = statusOf(root, state)
+    if (status !== 'created') {
+      throw new TscrunError('CONTAINER_STATE', `cannot start a container that is ${status}: ${id}`, {
+        subject: id,
+        hint: '`start` is for one that `create` has made',
+      })
+    }
+    const connection = connectUnix(paths.gate, 'seqpacket')
+    try {
+      for (const message of messagesOf(connection)) {
+        if (message.type === MESSAGE.failed) throw await explain(paths, message)
+      }
+    } finally {
+      closeFd(connection)
+      unlinkSync(paths.gate)
+    }
+  })
+}
+
+async function explain(paths: ContainerPaths, { step, error }: Message): Promise<TscrunError> {
+  const { explainFailure } = await import('../plan/explain.ts')
+  const { from, steps } = JSON.parse(readFileSync(paths.remaining, 'utf8')) as { from: number; steps: Step[] }
+  const child = Array<Step>(from).fill({ op: 'setsid' }).concat(steps)
+  const plan = { parent: [], child, teardown: [], pumps: [], inherited: [] }
+  return explainFailure(plan, { column: 'child', index: step, errno: errnoName(error) })
+}
