@@ -20,9 +20,30 @@ export function reportError(error: unknown, debug: boolean): Outcome {
     const text = `tscrun: ${oneLine(error.message + hint)}\n`
     return { text: debug ? text + stackOf(error) : text, exitCode: error.exitCode }
   }
+  const refusal = refusalOf(error)
+  if (refusal !== undefined) return { text: debug ? refusal + stackOf(error) : refusal, exitCode: 125 }
   const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
   const text = `tscrun: internal error: ${oneLine(message)}${debug ? '' : ' (--debug shows where)'}\n`
   return { text: debug ? text + stackOf(error) : text, exitCode: 125 }
+}
+
+/** What to do where this machine has no more of something: such an error can come from anywhere. */
+const SHORTAGES: Readonly<Record<string, string>> = {
+  EMFILE: 'raise the limit on open files: ulimit -n',
+  ENFILE: 'the machine has no file handles left: fs.file-max',
+  ENOMEM: 'the machine has no memory left',
+  ENOSPC: 'free some space, or choose another --root',
+  EDQUOT: 'the quota is used up: free some space, or choose another --root',
+  EIO: 'the disk cannot be read or written: see dmesg',
+}
+
+/** `tscrun: open /x: EMFILE (...)` for a shortage; undefined for what must be a defect of tscrun. */
+function refusalOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined
+  const { code, syscall, path } = error as NodeJS.ErrnoException
+  if (code === undefined || !Object.hasOwn(SHORTAGES, code)) return undefined
+  const what = [syscall ?? 'system call', path ?? ''].join(' ').trim()
+  return `tscrun: ${oneLine(`${what}: ${code} (${SHORTAGES[code]})`)}\n`
 }
 
 export function warningLine(message: string): string {

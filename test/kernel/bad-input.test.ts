@@ -127,6 +127,43 @@ describe('one line, the documented exit code, and nothing left, for', () => {
   })
 })
 
+describe('where tscrun itself gets no further', () => {
+  const shell = (script: string) =>
+    execa('sh', ['-c', script, 'sh', TSCRUN, '--root', machine.store, '--runroot', machine.runRoot], {
+      reject: false,
+      stripFinalNewline: false,
+      stdin: 'ignore',
+    }) as unknown as Promise<Ended>
+
+  it('its output on a full disk is one line', async () => {
+    expectRefusal(
+      await shell('"$@" images >/dev/full'),
+      125,
+      /^tscrun: write standard output: ENOSPC \(free some space/,
+    )
+    expect(await shell('"$@" rnu 2>/dev/full')).toMatchObject({ exitCode: 125, stderr: '' })
+  })
+
+  it('a limit on open files that is too low is one line', async () => {
+    const run = `"$@" run --rm --rootfs ${machine.rootfs}:O true`
+    expectRefusal(await shell(`ulimit -n 20; ${run}`), 125, /^tscrun: .*EMFILE \(raise the limit on open files/)
+  })
+
+  it('a current directory that was deleted is in the way of relative paths only', async () => {
+    const gone = `mkdir ${machine.directory}/gone; cd ${machine.directory}/gone; rmdir ../gone; exec 2>&1`
+    const run = `"$@" run --rm --rootfs ${machine.rootfs}:O`
+    expect(await shell(`${gone}; ${run} echo here`)).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringMatching(/here$/m),
+    })
+    const relative = await shell(`${gone}; ${run} -v ./x:/x true`)
+    expect(relative).toMatchObject({
+      exitCode: 125,
+      stdout: expect.stringMatching(/^tscrun: path \.\/x: the current directory is gone \(/m),
+    })
+  })
+})
+
 describe('the store', () => {
   const run = (store: string): string =>
     `${TSCRUN} --root ${store} --runroot ${store}-run run --rm --rootfs ${machine.rootfs}:O true`

@@ -16,7 +16,7 @@ export const runCommand: Command = {
   operands: { min: 0, max: Number.POSITIVE_INFINITY, noun: 'image' },
   passThrough: true,
   async run({ flags, operands, globals, engine }) {
-    const caller = { env: process.env, cwd: process.cwd(), readFile: readUserFile }
+    const caller = { env: process.env, cwd: currentDirectory(), readFile: readUserFile }
     const { image, args, options, notes } = parseRun(flags, operands, caller)
     const reporter = createReporter(globals, flags.bool('quiet'))
     for (const note of notes) reporter.onWarning(note)
@@ -59,6 +59,15 @@ async function requireTerminal(interactive: boolean): Promise<void> {
     subject: '--tty',
     hint: interactive ? 'leave -t out to pipe input, or run it in a terminal' : 'leave -t out to pipe output',
   })
+}
+
+function currentDirectory(): string {
+  try {
+    return process.cwd()
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return ''
+    throw error
+  }
 }
 
 function readUserFile(path: string): Uint8Array {

@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs'
-import { errnoOf } from '../../model/errors.ts'
+import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { BROKEN_PIPE } from '../errors.ts'
 
 /** How long to wait for the reader of a full non-blocking pipe before the next try, in milliseconds. */
@@ -7,18 +7,18 @@ const FULL_PIPE_WAIT_MS = 2
 
 /**
  * Writes to standard output, all of it, before it returns: process.stdout costs a millisecond to set up and may
- * lose its tail at exit. Throws BROKEN_PIPE where the reader has gone.
+ * lose its tail at exit. Throws BROKEN_PIPE where the reader has gone, NO_SPACE or KERNEL_REFUSED for every other refusal.
  */
 export function print(text: string): void {
   writeAll(1, text)
 }
 
-/** The same to standard error, where a vanished reader is no reason to stop. */
+/** The same to standard error; where it takes nothing, there is no one to tell. */
 export function printError(text: string): void {
   try {
     writeAll(2, text)
   } catch (error) {
-    if (error !== BROKEN_PIPE) throw error
+    if (error !== BROKEN_PIPE && !(error instanceof TscrunError)) throw error
   }
 }
 
@@ -31,8 +31,21 @@ function writeAll(fd: number, text: string): void {
     } catch (error) {
       const errno = errnoOf(error)
       if (errno === 'EPIPE') throw BROKEN_PIPE
-      if (errno !== 'EAGAIN') throw error
+      if (errno === undefined) throw error
+      if (errno !== 'EAGAIN') throw outputError(fd, errno, error)
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, FULL_PIPE_WAIT_MS)
     }
   }
+}
+
+function outputError(fd: number, errno: string, cause: unknown): TscrunError {
+  const full = errno === 'ENOSPC' || errno === 'EDQUOT'
+  const subject = fd === 1 ? 'standard output' : 'standard error'
+  return new TscrunError(full ? 'NO_SPACE' : 'KERNEL_REFUSED', `write ${subject}: ${errno}`, {
+    syscall: 'write',
+    errno,
+    subject,
+    cause,
+    ...(full ? { hint: 'free some space where it is written to' } : {}),
+  })
 }

@@ -4,6 +4,7 @@ import { badFlag } from '../errors.ts'
 /** What a value may refer to beside itself. */
 export interface Caller {
   readonly env: Readonly<Record<string, string | undefined>>
+  /** Empty where it has been deleted. */
   readonly cwd: string
   /** Bytes of a file named by the user; throws errors of node:fs. */
   readonly readFile: (path: string) => Uint8Array

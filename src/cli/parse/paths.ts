@@ -1,9 +1,20 @@
 import { posix } from 'node:path'
+import { TscrunError } from '../../model/errors.ts'
 import { badFlag } from '../errors.ts'
 
-/** A path of the host, absolute, without `.` and `..`: `./x` is meant from the caller's directory. */
+/**
+ * A path of the host, absolute, without `.` and `..`: `./x` is meant from the caller's directory. Throws USAGE for one
+ * that would need a directory that is gone (`cwd` is then empty).
+ */
 export function absolutePath(path: string, cwd: string): string {
-  return path === '' ? '' : posix.resolve(cwd, path)
+  if (path === '') return ''
+  if (cwd === '' && !path.startsWith('/')) {
+    throw new TscrunError('USAGE', `path ${path}: the current directory is gone`, {
+      subject: path,
+      hint: 'change to one that is there, or give an absolute path',
+    })
+  }
+  return posix.resolve(cwd, path)
 }
 
 /** A mount target in the container: absolute, cleaned, never `/` itself. Throws USAGE about the whole `value`. */
