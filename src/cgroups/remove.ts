@@ -1,19 +1,31 @@
 import { readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { errnoOf } from '../model/errors.ts'
+import { errnoOf, TscrunError } from '../model/errors.ts'
 import { pause } from '../syscall/pause.ts'
 
 const PATIENCE_MS = 10_000
 
-/** Kills everyone in a cgroup and removes it with all below it; nothing happens where it is gone already. */
-export async function removeCgroup(directory: string): Promise<void> {
+/**
+ * Kills everyone in a cgroup and removes it with all below it; nothing happens where it is gone already. Throws
+ * KERNEL_REFUSED where a process in it has not ended after `patienceMs`.
+ */
+export async function removeCgroup(directory: string, patienceMs = PATIENCE_MS): Promise<void> {
   try {
     writeFileSync(join(directory, 'cgroup.kill'), '1')
-    for (let waited = 0; isPopulated(directory) && waited < PATIENCE_MS; waited += 5) await pause(5)
+    for (let waited = 0; isPopulated(directory) && waited < patienceMs; waited += 5) await pause(5)
     removeTree(directory)
   } catch (error) {
+    const errno = errnoOf(error)
     // Gone already, or just now: the monitor removes it too.
-    if (!['ENOENT', 'ENODEV'].includes(errnoOf(error) ?? '')) throw error
+    if (errno === 'ENOENT' || errno === 'ENODEV') return
+    if (errno !== 'EBUSY') throw error
+    throw new TscrunError('KERNEL_REFUSED', `rmdir ${directory}: a process in it was killed and does not end (EBUSY)`, {
+      syscall: 'rmdir',
+      errno,
+      subject: directory,
+      hint: 'it waits for a device or a network filesystem, or a debugger holds it: end that, then try again',
+      cause: error,
+    })
   }
 }
 

@@ -19,10 +19,9 @@ export async function removeContainer(paths: EnginePaths, idOrName: string, forc
       hint: 'stop it first, or use rm --force',
     })
   }
-  if (status === 'running') {
-    if (record.cgroup !== undefined) await removeCgroup(record.cgroup)
-    if (live !== undefined) killProcess(live.pid, live.startTime)
-  }
+  // Without an exit it ended with its monitor, and perhaps not all of it.
+  if (record.cgroup !== undefined && record.exit === undefined) await removeCgroup(record.cgroup)
+  if (status === 'running' && live !== undefined) killProcess(live.pid, live.startTime)
   const directory = join(paths.containers, record.id)
   for (let waited = 0; waited < PATIENCE_MS; waited += 10) {
     const lockFd = lockUnlessGone(directory)

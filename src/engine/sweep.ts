@@ -17,6 +17,9 @@ import {
 import { linkOwner } from './owner-link.ts'
 import type { EnginePaths } from './paths.ts'
 
+/** How long to wait for the end of what was killed, for each container. */
+const PATIENCE_MS = 1000
+
 /**
  * Puts right what a killed command or monitor left behind. `live` looks only at containers that were running, which is
  * cheap; `all` looks at every container, name and range.
@@ -41,7 +44,9 @@ async function sweepOne(paths: EnginePaths, id: string, wasLive: boolean): Promi
   // Without a record it was never finished being made.
   const doomed = record === undefined || record.remove
   if (!doomed && !wasLive) return closeSync(lockFd)
-  await endProcesses(paths, id, record === undefined ? cgroupOf(id) : record.cgroup)
+  const ended = await endProcesses(paths, id, record === undefined ? cgroupOf(id) : record.cgroup)
+  // A later command tries again; `rm` says what is in the way.
+  if (!ended) return closeSync(lockFd)
   if (doomed) return deleteContainer(paths, held, record)
   finishContainer(paths, held, record, {
     exitCode: 137,
@@ -61,10 +66,17 @@ function tryLock(directory: string): number | undefined | 'gone' {
   }
 }
 
-async function endProcesses(paths: EnginePaths, id: string, cgroup: string | undefined): Promise<void> {
+/** False where a killed process does not end: nobody else's command may fail by it. */
+async function endProcesses(paths: EnginePaths, id: string, cgroup: string | undefined): Promise<boolean> {
   const state = readLiveState(paths, id)
   if (state !== undefined) killProcess(state.pid, state.startTime)
-  if (cgroup !== undefined) await removeCgroup(cgroup)
+  try {
+    if (cgroup !== undefined) await removeCgroup(cgroup, PATIENCE_MS)
+    return true
+  } catch (error) {
+    if (errnoOf(error) === 'EBUSY') return false
+    throw error
+  }
 }
 
 /** Names and ranges whose container is gone: killed between two deletions. */

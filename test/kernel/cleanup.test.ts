@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import {
   cgroupsOf,
   expectNothingLeft,
+  expectOneLine,
   isAlive,
   makeMachine,
   pidOf,
@@ -178,6 +179,43 @@ describe('the next command', () => {
     await until(() => !isAlive(victim.monitor))
     await machine.tscrun(['ps', '-a'])
     expect((await machine.run(['--name', victim.name], ['true'])).exitCode).toBe(0)
+    expectAllGone(victim)
+  })
+})
+
+/** Holds a process in its exit, as a device that does not answer would (ptrace(2), PTRACE_O_TRACEEXIT), until it ends. */
+const HOLD_IN_EXIT = `
+import ctypes, sys
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.ptrace(0x4206, int(sys.argv[1]), None, ctypes.c_void_p(0x40)) == 0
+print('held', flush=True)
+sys.stdin.read()
+`
+
+describe('a process that was killed and does not end', () => {
+  it("fails nobody else's command, is told by rm, and is removed when it has ended", async () => {
+    const victim = await startVictim()
+    const [first] = victim.pids
+    const holder = execa('python3', ['-c', HOLD_IN_EXIT, String(first)], { reject: false })
+    await new Promise((resolve) => holder.stdout.once('data', resolve))
+    try {
+      victim.subprocess.kill('SIGKILL')
+      process.kill(victim.monitor, 'SIGKILL')
+      await victim.subprocess
+      expect(await machine.sh('echo well')).toBe('well')
+      const listed = await machine.tscrun(['ps', '-a', '--format', '{{.Names}}'])
+      expect(listed).toMatchObject({ exitCode: 0, stdout: `${victim.name}\n` })
+      const removed = await machine.tscrun(['rm', victim.name])
+      expect(removed.exitCode).toBe(125)
+      expectOneLine(
+        removed.stderr,
+        /^tscrun: rmdir \S+: a process in it was killed and does not end \(EBUSY\) \(it waits/,
+      )
+    } finally {
+      holder.stdin.end()
+      await holder
+    }
+    expect((await machine.tscrun(['ps', '-aq'])).stdout).toBe('')
     expectAllGone(victim)
   })
 })
