@@ -21,6 +21,7 @@ export async function getImage(store: ImageStore, image: string, options: GetOpt
     policy: options.policy,
     ...(options.tlsVerify === undefined ? {} : { tlsVerify: options.tlsVerify }),
     ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
+    ...(options.onWarning === undefined ? {} : { onWarning: options.onWarning }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   })
 }

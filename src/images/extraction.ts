@@ -3,17 +3,22 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { TscrunError, errnoOf } from '../model/errors.ts'
 import { packageRoot } from '../syscall/package-root.ts'
-import type { ExtractReply, ExtractRequest } from './extractor/protocol.ts'
-
-export type ExtractedLayer = Extract<ExtractReply, { ok: true }>
+import type {
+  ExtractorReply,
+  ExtractorRequest,
+  MergedTree,
+  MergeRequest,
+  UnpackedLayer,
+  UnpackRequest,
+} from './extractor/protocol.ts'
 
 /** One run of the extractor process: it is fed a blob and answers when it has written the blob's files. */
-export interface Extraction {
+export interface Extraction<Result = UnpackedLayer> {
   readonly pid: number | undefined
   /** Resolves when more may come; rejects as soon as the extractor has given up. */
   write(chunk: Uint8Array): Promise<void>
   /** The whole blob has been written. Rejects with what made the extractor give up. */
-  finish(): Promise<ExtractedLayer>
+  finish(): Promise<Result>
   /** Ends it; resolves when it is gone. */
   abort(): Promise<void>
 }
@@ -22,7 +27,16 @@ export interface Extraction {
 const MAX_REPLY = 256 << 20
 
 /** Starts the extractor on a directory it will have to itself. */
-export function startExtraction(request: ExtractRequest): Extraction {
+export function startExtraction(request: Omit<UnpackRequest, 'work'>): Extraction {
+  return startExtractor<UnpackedLayer>({ work: 'unpack', ...request })
+}
+
+/** Copies a stack of layers into one tree: `finish` at once, there is nothing to write. */
+export function startMerge(request: Omit<MergeRequest, 'work'>): Extraction<MergedTree> {
+  return startExtractor<MergedTree>({ work: 'merge', ...request })
+}
+
+function startExtractor<Result>(request: ExtractorRequest): Extraction<Result> {
   const entry = join(packageRoot(), 'dist', 'extractor.cjs')
   if (!existsSync(entry)) {
     throw new TscrunError('HOST_UNSUPPORTED', `start ${entry}: not there`, {
@@ -51,7 +65,7 @@ export function startExtraction(request: ExtractRequest): Extraction {
     child.once('close', () => resolve())
     child.once('error', reject)
   })
-  const reply = closed.then(() => readReply(Buffer.concat(output), complaint, child.signalCode))
+  const reply = closed.then(() => readReply(Buffer.concat(output), complaint, child.signalCode) as Result)
   // Whoever calls write() or finish() is told; nobody may be there at this moment.
   reply.catch(() => undefined)
   child.stdin.on('error', (error: Error) => {
@@ -88,15 +102,33 @@ export function startExtraction(request: ExtractRequest): Extraction {
   }
 }
 
-function readReply(output: Buffer, complaint: string, signal: NodeJS.Signals | null): ExtractedLayer {
+/** Waits for an extractor's answer; an abort ends it and rejects with the signal's reason. */
+export async function finishExtraction<Result>(
+  extraction: Extraction<Result>,
+  signal: AbortSignal | undefined,
+): Promise<Result> {
+  const onAbort = (): void => void extraction.abort()
+  signal?.addEventListener('abort', onAbort, { once: true })
+  if (signal?.aborted) onAbort()
+  try {
+    return await extraction.finish()
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw error
+  } finally {
+    signal?.removeEventListener('abort', onAbort)
+  }
+}
+
+function readReply(output: Buffer, complaint: string, signal: NodeJS.Signals | null): unknown {
   if (output.length === 0) {
     if (signal === 'SIGXFSZ') throw new TscrunError('LIMIT_EXCEEDED', 'unpack layer: a file longer than is taken')
     throw new Error(
       `the layer extractor ended without an answer${signal === null ? '' : ` by ${signal}`}: ${complaint}`,
     )
   }
-  const answer = JSON.parse(output.toString()) as ExtractReply
-  if (answer.ok) return answer
+  const answer = JSON.parse(output.toString()) as ExtractorReply
+  if (answer.ok) return answer.result
   const { code, message, hint, errno } = answer
   throw new TscrunError(code, message, {
     ...(hint === undefined ? {} : { hint }),

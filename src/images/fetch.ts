@@ -1,29 +1,27 @@
 import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
-import { availableParallelism } from 'node:os'
 import { type Digest, hexOf, parseDigest } from '../model/digest.ts'
 import { TscrunError } from '../model/errors.ts'
 import type { Descriptor, ImageConfig, Manifest } from '../model/image.ts'
 import { formatPlatform, platformDistance } from '../model/platform.ts'
 import { formatReference, type Reference } from '../model/reference.ts'
+import { filesystemOf } from '../overlayfs/support.ts'
 import { manifestReference, openRegistry, type RegistryClient } from '../registry/client.ts'
 import { DEFAULT_RETRY } from '../registry/retry.ts'
 import { chainIds, digestOf } from './chain.ts'
 import { choosePlatform, LIMITS, MEDIA_TYPES, parseImageConfig, parseManifest, wrongPlatform } from './documents.ts'
 import { storeError, writeDurably } from './files.ts'
 import { hasBlob, sweepWork } from './garbage.ts'
-import { blobPath, layerPath } from './layout.ts'
-import { fetchLayer, type LayerFacts, type WantedLayer } from './layers.ts'
-import type { PullProgress } from './progress.ts'
+import { fetchLayers } from './fetch-layers.ts'
+import { flatten } from './flatten.ts'
+import { blobPath } from './layout.ts'
+import type { LayerFacts, WantedLayer } from './layers.ts'
 import type { PullImageOptions } from './pull.ts'
 import type { ImageStore, StoredImage } from './store.ts'
 import { syncFileSystem } from './sync.ts'
 
 const ACCEPT = Object.values(MEDIA_TYPES)
 const DEFAULT_MAX_BYTES = 2 ** 40
-const MAX_INODES = 10_000_000
-/** Times a second that a layer's bytes are told. */
-const REPORT_EVERY_MS = 100
 
 /** True where the registry still has for a tag what it had at the last pull. */
 export async function isCurrent(store: ImageStore, reference: Reference, options: PullImageOptions): Promise<boolean> {
@@ -86,10 +84,16 @@ async function fetchHolding(store: ImageStore, reference: Reference, options: Pu
     const name = formatReference(reference)
     options.onProgress?.({ type: 'resolved', reference: name, digest: image.resolved })
     sweepWork(store.paths, new Set(image.layers.map((layer) => hexOf(layer.blob.digest))))
-    const facts = await fetchLayers(store, client, image.layers, options, { signal, stop })
-    checkSize(sum(facts), options)
+    const maxBytes = options.maxUnpackBytes ?? DEFAULT_MAX_BYTES
+    const { facts, unpacked } = await fetchLayers(store, client, image.layers, { ...options, maxBytes, signal, stop })
+    checkSize(sum(facts), maxBytes)
+    const chain = image.layers.map((layer) => layer.chainId)
+    const onCopy = (): void => options.onWarning?.(copyWarning(store.paths.root))
+    const copied = await flatten(store.paths, chain, { signal, maxBytes, onCopy })
+    // Once for all layers, before the index names them: a listed image survives a power cut.
+    if (unpacked || copied) await syncFileSystem(store.paths.layers)
     const { manifest, config, id } = image
-    const record = { id, manifest, config, chain: image.layers.map((layer) => layer.chainId), size: sum(facts) }
+    const record = { id, manifest, config, chain, size: sum(facts) }
     const fresh = store.resolvedDigest(name) !== image.resolved
     const stored = await store.add(record, name, image.resolved)
     options.onProgress?.({ type: 'done', reference: name, digest: image.resolved, fresh })
@@ -106,11 +110,15 @@ function sum(facts: readonly LayerFacts[]): number {
 }
 
 /** Each layer has kept the limit; all of them together must as well. */
-function checkSize(bytes: number, { maxUnpackBytes = DEFAULT_MAX_BYTES }: PullImageOptions): void {
-  if (bytes <= maxUnpackBytes) return
-  throw new TscrunError('LIMIT_EXCEEDED', `unpack image: ${bytes} bytes, more than ${maxUnpackBytes}`, {
+function checkSize(bytes: number, maxBytes: number): void {
+  if (bytes <= maxBytes) return
+  throw new TscrunError('LIMIT_EXCEEDED', `unpack image: ${bytes} bytes, more than ${maxBytes}`, {
     hint: 'no honest image is that large: whose is it?',
   })
+}
+
+function copyWarning(root: string): string {
+  return `the layers are copied into one tree, which takes their space twice: ${root} (${filesystemOf(root)}) cannot hold whiteouts`
 }
 
 function abortedError(signal: AbortSignal | undefined): TscrunError | undefined {
@@ -209,92 +217,4 @@ async function fetchDocument(store: ImageStore, client: RegistryClient, descript
     })
   writeDurably(blobPath(store.paths, digest), bytes, store.paths.work)
   return bytes
-}
-
-/** Fetches all layers, largest first, some at a time; each is put in its place after the one below it. */
-async function fetchLayers(
-  store: ImageStore,
-  client: RegistryClient,
-  layers: readonly WantedLayer[],
-  options: PullImageOptions,
-  control: { readonly signal: AbortSignal; readonly stop: AbortController },
-): Promise<readonly LayerFacts[]> {
-  const slot = createSlots(options.parallel ?? Math.min(6, Math.max(2, availableParallelism())))
-  const places = layers.map((layer) => layerPath(store.paths, layer.chainId))
-  const doneOf = layers.map(() => deferred<LayerFacts>())
-  let unpacked = false
-  const start = async (i: number): Promise<void> => {
-    const [layer, done] = [layers[i], doneOf[i]]
-    if (layer === undefined || done === undefined) throw new Error(`no layer ${i}`)
-    const { digest, size } = layer.blob
-    const tell = (event: PullProgress): void => options.onProgress?.(event)
-    let toldAt = 0
-    try {
-      const facts = await fetchLayer(store.paths, layer, {
-        source: (offset) => client.blob(layer.blob, offset, (reason) => tell({ type: 'retry', id: digest, reason })),
-        signal: control.signal,
-        maxBytes: options.maxUnpackBytes ?? DEFAULT_MAX_BYTES,
-        maxInodes: MAX_INODES,
-        slot,
-        onPhase: (phase) => {
-          unpacked ||= phase === 'extracting'
-          tell({ type: 'layer', id: digest, size, phase })
-        },
-        onBytes: (current) => {
-          const now = performance.now()
-          if (current < size && now - toldAt < REPORT_EVERY_MS) return
-          toldAt = now
-          tell({ type: 'bytes', id: digest, current, size })
-        },
-        below: i === 0 ? Promise.resolve() : (doneOf[i - 1]?.promise ?? Promise.resolve()),
-        lowers: places.slice(0, i),
-      })
-      done.resolve(facts)
-    } catch (error) {
-      control.stop.abort(error)
-      done.reject(error)
-    }
-  }
-  const order = layers.map((_, i) => i).sort((a, b) => (layers[b]?.blob.size ?? 0) - (layers[a]?.blob.size ?? 0))
-  const all = Promise.allSettled(doneOf.map((done) => done.promise))
-  await Promise.all(order.map(start))
-  await all
-  if (control.signal.aborted) throw control.signal.reason
-  // Once for all layers, before the index names them: a listed image survives a power cut.
-  if (unpacked) await syncFileSystem(store.paths.layers)
-  return Promise.all(doneOf.map((done) => done.promise))
-}
-
-interface Deferred<T> {
-  readonly promise: Promise<T>
-  readonly resolve: (value: T) => void
-  readonly reject: (reason: unknown) => void
-}
-
-/** Promise.withResolvers, which Node has from 22 on. */
-function deferred<T>(): Deferred<T> {
-  let resolve: (value: T) => void = () => undefined
-  let reject: (reason: unknown) => void = () => undefined
-  const promise = new Promise<T>((onValue, onReason) => {
-    resolve = onValue
-    reject = onReason
-  })
-  return { promise, resolve, reject }
-}
-
-/** At most `count` pieces of work at once; the others wait their turn. */
-function createSlots(count: number): <T>(work: () => Promise<T>) => Promise<T> {
-  let free = count
-  const waiting: (() => void)[] = []
-  return async (work) => {
-    if (free > 0) free--
-    else await new Promise<void>((resolve) => waiting.push(resolve))
-    try {
-      return await work()
-    } finally {
-      const next = waiting.shift()
-      if (next === undefined) free++
-      else next()
-    }
-  }
 }

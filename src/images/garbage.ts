@@ -1,13 +1,14 @@
 import * as fs from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { hexOf } from '../model/digest.ts'
 import { parseManifest } from './documents.ts'
 import { listDirectory, readIfThere, sweepFiles, TEMPORARY_FILE, uniqueWord } from './files.ts'
 import { readIndex } from './index-file.ts'
-import { blobPath, type StorePaths } from './layout.ts'
+import { blobPath, layerPath, markedLayerPath, type StorePaths } from './layout.ts'
 import { tryLock } from './lock.ts'
 import { readRecord } from './record.ts'
 import { DOOMED, removeTree } from './remove-tree.ts'
+import { findSnapshot } from './snapshot.ts'
 
 /** Deletes blobs, records and layers that no entry of the index leads to; the caller holds the use lock alone. */
 export function collectGarbage(paths: StorePaths): void {
@@ -30,10 +31,12 @@ function reachable(paths: StorePaths): { blobs: Set<string>; records: Set<string
   for (const { digest } of index.manifests) addManifest(paths, digest, blobs, 0)
   for (const { id } of readIndex(paths)) {
     records.add(`${hexOf(id)}.json`)
-    for (const chainId of readRecord(paths, id)?.chain ?? []) {
-      layers.add(hexOf(chainId))
+    const chain = readRecord(paths, id)?.chain ?? []
+    for (const chainId of chain) {
+      layers.add(basename(layerPath(paths, chainId))).add(basename(markedLayerPath(paths, chainId)))
       records.add(`layer-${hexOf(chainId)}.json`)
     }
+    for (const directory of findSnapshot(paths, chain) ?? []) layers.add(basename(directory))
   }
   return { blobs, records, layers }
 }

@@ -4,14 +4,16 @@ import { type ChainId, type DiffId, hexOf } from '../model/digest.ts'
 import { TscrunError } from '../model/errors.ts'
 import type { Descriptor } from '../model/image.ts'
 import { type BlobSource, storeBlob } from './blobs.ts'
-import { type ExtractedLayer, type Extraction, startExtraction } from './extraction.ts'
+import { type Extraction, finishExtraction, startExtraction } from './extraction.ts'
+import type { UnpackedLayer } from './extractor/protocol.ts'
 import { syncDirectory } from './files.ts'
 import { discardTree, hasBlob } from './garbage.ts'
-import { layerPath, type StorePaths } from './layout.ts'
+import { layerPath, markedLayerPath, type StorePaths } from './layout.ts'
 import { type Lock, waitForLock } from './lock.ts'
 import { inheritFromLower } from './lower.ts'
 import type { LayerPhase } from './progress.ts'
 import { removeTree } from './remove-tree.ts'
+import { unpackedPath } from './snapshot.ts'
 
 /** One layer of an image that is being fetched. */
 export interface WantedLayer {
@@ -31,8 +33,8 @@ export interface LayerJob {
   readonly onBytes: (current: number) => void
   /** Resolves when the layer below is in its place. */
   readonly below: Promise<unknown>
-  /** Directories of the layers below, bottom to top. */
-  readonly lowers: readonly string[]
+  /** The layers below, bottom to top. */
+  readonly lowers: readonly ChainId[]
 }
 
 /** Bytes of file data, counted once a layer: it stands in the layer's own metadata. */
@@ -45,12 +47,11 @@ export interface LayerFacts {
  * so a layer directory that exists is whole. The lock is taken before a slot is: who has a slot always gets on.
  */
 export async function fetchLayer(paths: StorePaths, layer: WantedLayer, job: LayerJob): Promise<LayerFacts> {
-  const place = layerPath(paths, layer.chainId)
   const tree = join(paths.work, `layer-${hexOf(layer.chainId)}`)
   job.onPhase('waiting')
   using lock = await waitForLock(`${tree}.lock`, 'exclusive', job.signal)
   const facts = readFacts(paths, layer.chainId)
-  if (facts !== undefined && fs.existsSync(place)) {
+  if (facts !== undefined && unpackedPath(paths, layer.chainId) !== undefined) {
     await completeBlob(paths, layer, job)
     lock.unlink()
     return facts
@@ -58,12 +59,16 @@ export async function fetchLayer(paths: StorePaths, layer: WantedLayer, job: Lay
   try {
     const extracted = await job.slot(() => extract(paths, layer, tree, job))
     await job.below
-    inheritFromLower(tree, job.lowers, extracted)
-    return commit(paths, layer.chainId, tree, place, extracted, lock)
+    inheritFromLower(tree, lowerPaths(paths, job.lowers), extracted)
+    return commit(paths, layer.chainId, tree, extracted, lock)
   } catch (error) {
     removeTree(tree, paths.work)
     throw error
   }
+}
+
+function lowerPaths(paths: StorePaths, lowers: readonly ChainId[]): readonly string[] {
+  return lowers.map((chainId) => unpackedPath(paths, chainId) ?? layerPath(paths, chainId))
 }
 
 /** The tree is there; the layout must have the blob too, or nobody could copy the image on. */
@@ -79,7 +84,7 @@ function signalOf(job: LayerJob): { readonly signal?: AbortSignal } {
   return job.signal === undefined ? {} : { signal: job.signal }
 }
 
-async function extract(paths: StorePaths, layer: WantedLayer, tree: string, job: LayerJob): Promise<ExtractedLayer> {
+async function extract(paths: StorePaths, layer: WantedLayer, tree: string, job: LayerJob): Promise<UnpackedLayer> {
   const begin = (): Extraction => {
     removeTree(tree, paths.work)
     fs.mkdirSync(tree, { mode: 0o755 })
@@ -102,7 +107,7 @@ async function extract(paths: StorePaths, layer: WantedLayer, tree: string, job:
     const onDownload = (): void => job.onPhase('downloading')
     await storeBlob(paths, layer.blob, job.source, { ...signalOf(job), sink, onBytes: job.onBytes, onDownload })
     job.onPhase('extracting')
-    const extracted = await finish(extraction, job.signal)
+    const extracted = await finishExtraction(extraction, job.signal)
     if (extracted.diffId === layer.diffId) return extracted
     throw new TscrunError(
       'DIGEST_MISMATCH',
@@ -114,19 +119,6 @@ async function extract(paths: StorePaths, layer: WantedLayer, tree: string, job:
   } catch (error) {
     await extraction.abort()
     throw withSubject(error, layer)
-  }
-}
-
-async function finish(extraction: Extraction, signal: AbortSignal | undefined): Promise<ExtractedLayer> {
-  const onAbort = (): void => void extraction.abort()
-  signal?.addEventListener('abort', onAbort, { once: true })
-  try {
-    return await extraction.finish()
-  } catch (error) {
-    signal?.throwIfAborted()
-    throw error
-  } finally {
-    signal?.removeEventListener('abort', onAbort)
   }
 }
 
@@ -149,19 +141,13 @@ function withSubject(error: unknown, layer: WantedLayer): unknown {
   })
 }
 
-function commit(
-  paths: StorePaths,
-  chainId: ChainId,
-  tree: string,
-  place: string,
-  extracted: ExtractedLayer,
-  lock: Lock,
-): LayerFacts {
+function commit(paths: StorePaths, chainId: ChainId, tree: string, extracted: UnpackedLayer, lock: Lock): LayerFacts {
   const facts: LayerFacts = { bytes: extracted.bytes }
   fs.writeFileSync(factsPath(paths, chainId), JSON.stringify(facts), { mode: 0o600 })
   // A layer without facts was not committed by this version: it is replaced.
-  if (fs.existsSync(place)) discardTree(paths, place)
-  fs.renameSync(tree, place)
+  const before = unpackedPath(paths, chainId)
+  if (before !== undefined) discardTree(paths, before)
+  fs.renameSync(tree, extracted.marked ? markedLayerPath(paths, chainId) : layerPath(paths, chainId))
   syncDirectory(paths.layers)
   lock.unlink()
   return facts

@@ -10,7 +10,7 @@ export interface StorePaths {
   readonly blobs: string
   /** What the start of a container needs of an image, a file each, by config digest. */
   readonly records: string
-  /** One directory a layer, which is its tree, by chain id. */
+  /** One directory a layer, which is its tree, by chain id; snapshot.ts says what else. */
   readonly layers: string
   /** Half-made blobs and layers, each beside a lock. */
   readonly work: string
@@ -41,6 +41,23 @@ export function blobPath(paths: StorePaths, digest: Digest): string {
 
 export function layerPath(paths: StorePaths, chainId: ChainId): string {
   return join(paths.layers, hexOf(chainId))
+}
+
+/** In place of `layerPath` where overlayfs cannot be given the layer: its tree with marks by name. */
+export function markedLayerPath(paths: StorePaths, chainId: ChainId): string {
+  return `${layerPath(paths, chainId)}${MARKED}`
+}
+
+/** Whether `markedLayerPath` made it. */
+export function isMarkedLayer(path: string): boolean {
+  return path.endsWith(MARKED)
+}
+
+const MARKED = '.marked'
+
+/** The layer and all below it, copied into one tree. */
+export function wholePath(paths: StorePaths, chainId: ChainId): string {
+  return `${layerPath(paths, chainId)}.whole`
 }
 
 export function recordPath(paths: StorePaths, id: Digest): string {

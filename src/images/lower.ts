@@ -2,8 +2,11 @@ import * as fs from 'node:fs'
 import { cString, syscall, trySyscall } from '../syscall/call.ts'
 import { SyscallError, errnoName } from '../syscall/errno.ts'
 import { TscrunError } from '../model/errors.ts'
-import type { ExtractedLayer } from './extraction.ts'
-import { baseOf, parentOf, show } from './extractor/names.ts'
+import { copyAttributes, copyContent } from './copy-file.ts'
+import { OPAQUE, WHITEOUT } from './extractor/marks.ts'
+import { baseOf, inDirectory, parentOf, show } from './extractor/names.ts'
+import type { UnpackedLayer } from './extractor/protocol.ts'
+import { isMarkedLayer } from './layout.ts'
 
 const O_PATH = 0o10000000
 const O_CLOEXEC = 0o2000000
@@ -16,16 +19,22 @@ const RESOLVE_BENEATH = 8
 /** The layers below one, top first, and the layer itself, as directory descriptors. */
 interface Stack {
   readonly root: number
-  readonly lowers: readonly number[]
+  readonly lowers: readonly Lower[]
+}
+
+interface Lower {
+  readonly fd: number
+  /** It may have marks by name. */
+  readonly marked: boolean
 }
 
 /**
- * What a layer's archive left to the layers below: owner, mode and time of directories it only implied, files it
- * only links to. Names come from the archive, so every path is resolved by openat2 without symlinks.
+ * What a layer's archive left to the layers below: owner, mode, time and attributes of directories it only
+ * implied, files it only links to. Names come from the archive, so every path is resolved by openat2 without symlinks.
  */
-export function inheritFromLower(tree: string, lowers: readonly string[], layer: ExtractedLayer): void {
+export function inheritFromLower(tree: string, lowers: readonly string[], layer: UnpackedLayer): void {
   if (layer.missingLinks.length === 0 && (lowers.length === 0 || layer.implied.length === 0)) return
-  const stack: Stack = { root: openRoot(tree), lowers: lowers.toReversed().map(openRoot) }
+  const stack: Stack = { root: openRoot(tree), lowers: lowers.toReversed().map(openLower) }
   try {
     const implied = new Set(layer.implied)
     for (const [name, target] of layer.missingLinks) {
@@ -33,7 +42,7 @@ export function inheritFromLower(tree: string, lowers: readonly string[], layer:
     }
     for (const name of implied) inheritDirectory(stack, Buffer.from(name, 'latin1'))
   } finally {
-    for (const fd of [stack.root, ...stack.lowers]) fs.closeSync(fd)
+    for (const fd of [stack.root, ...stack.lowers.map((lower) => lower.fd)]) fs.closeSync(fd)
   }
 }
 
@@ -41,23 +50,27 @@ function openRoot(path: string): number {
   return fs.openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
 }
 
+function openLower(path: string): Lower {
+  return { fd: openRoot(path), marked: isMarkedLayer(path) }
+}
+
 function inheritDirectory({ root, lowers }: Stack, name: Buffer): void {
-  const lower = findInLowers(lowers, name)
-  if (lower === undefined) return
+  const found = findInLowers(lowers, name)
+  if (found === undefined) return
   try {
-    const stats = fs.fstatSync(lower, { bigint: true })
+    const stats = fs.fstatSync(found, { bigint: true })
     if (!stats.isDirectory()) return
     const fd = openBeneath(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
     if (typeof fd !== 'number') return
+    const lower = fs.openSync(`/proc/self/fd/${found}`, O_RDONLY | O_DIRECTORY)
     try {
-      fs.fchownSync(fd, Number(stats.uid), Number(stats.gid))
-      fs.fchmodSync(fd, Number(stats.mode) & 0o7777)
-      setTime(fd, stats.mtimeNs)
+      copyAttributes(lower, fd, stats)
     } finally {
+      fs.closeSync(lower)
       fs.closeSync(fd)
     }
   } finally {
-    fs.closeSync(lower)
+    fs.closeSync(found)
   }
 }
 
@@ -108,13 +121,13 @@ function copyUp({ lowers }: Stack, target: Buffer, copy: Buffer): void {
   const found = findInLowers(lowers, target)
   if (found === undefined) throw badLayer(`a hard link to ${show(target)}, which no layer has`)
   try {
-    if (!fs.fstatSync(found).isFile())
-      throw badLayer(`a hard link to ${show(target)}, which is no file of a lower layer`)
+    const stats = fs.fstatSync(found, { bigint: true })
+    if (!stats.isFile()) throw badLayer(`a hard link to ${show(target)}, which is no file of a lower layer`)
     const source = fs.openSync(`/proc/self/fd/${found}`, O_RDONLY)
     const destination = fs.openSync(copy, 'wx', 0o600)
     try {
-      copyContent(source, destination)
-      copyAttributes(source, destination)
+      copyContent(source, destination, stats)
+      copyAttributes(source, destination, stats)
     } finally {
       fs.closeSync(source)
       fs.closeSync(destination)
@@ -124,40 +137,10 @@ function copyUp({ lowers }: Stack, target: Buffer, copy: Buffer): void {
   }
 }
 
-function copyContent(source: number, destination: number): void {
-  const buffer = Buffer.allocUnsafeSlow(1 << 20)
-  for (;;) {
-    const size = fs.readSync(source, buffer)
-    if (size === 0) return
-    for (let at = 0; at < size; ) at += fs.writeSync(destination, buffer, at, size - at)
-  }
-}
-
-/** Owner first: a change of it takes set-id bits and capabilities away. */
-function copyAttributes(source: number, destination: number): void {
-  const stats = fs.fstatSync(source, { bigint: true })
-  fs.fchownSync(destination, Number(stats.uid), Number(stats.gid))
-  fs.fchmodSync(destination, Number(stats.mode) & 0o7777)
-  const value = Buffer.alloc(64)
-  const size = trySyscall('fgetxattr', [source, cString('security.capability'), value, value.length])
-  if (size > 0) syscall('fsetxattr', [destination, cString('security.capability'), value, size, 0])
-  else if (size < 0 && errnoName(-size) !== 'ENODATA' && errnoName(-size) !== 'EOPNOTSUPP') {
-    throw new SyscallError('fgetxattr', -size)
-  }
-  setTime(destination, stats.mtimeNs)
-}
-
-function setTime(fd: number, nanoseconds: bigint): void {
-  const second = 1_000_000_000n
-  const remainder = ((nanoseconds % second) + second) % second
-  const time = [(nanoseconds - remainder) / second, remainder]
-  syscall('utimensat', [fd, 0, new Uint8Array(new BigInt64Array([...time, ...time]).buffer), 0])
-}
-
 /** What a name is in the stack of layers, top first, as overlayfs would see it: an O_PATH descriptor. */
-function findInLowers(lowers: readonly number[], name: Buffer): number | undefined {
+function findInLowers(lowers: readonly Lower[], name: Buffer): number | undefined {
   for (const lower of lowers) {
-    const fd = openBeneath(lower, name, O_PATH | O_NOFOLLOW)
+    const fd = openBeneath(lower.fd, name, O_PATH | O_NOFOLLOW)
     if (typeof fd === 'number') return fd
     if (hides(lower, name)) return undefined
   }
@@ -165,19 +148,36 @@ function findInLowers(lowers: readonly number[], name: Buffer): number | undefin
 }
 
 /** True where a layer, not having a name itself, keeps the layers below it from showing theirs. */
-function hides(lower: number, name: Buffer): boolean {
-  for (let slash = name.lastIndexOf(0x2f); slash > 0; slash = name.lastIndexOf(0x2f, slash - 1)) {
-    const parent = openBeneath(lower, name.subarray(0, slash), O_PATH | O_NOFOLLOW)
-    if (parent === 'ENOENT') continue
-    if (typeof parent !== 'number') return true
-    try {
-      // A whiteout or a file where a directory would be, or a directory marked opaque.
-      return !fs.fstatSync(parent).isDirectory() || isOpaque(parent)
-    } finally {
-      fs.closeSync(parent)
-    }
+function hides({ fd, marked }: Lower, name: Buffer): boolean {
+  for (let part = name; part.length > 0; part = parentOf(part)) {
+    if (part !== name && endsMerging(fd, part)) return true
+    if (!marked) continue
+    const marks = [Buffer.concat([WHITEOUT, baseOf(part)]), OPAQUE]
+    if (marks.some((mark) => isFile(fd, inDirectory(parentOf(part), mark)))) return true
   }
   return false
+}
+
+/** A whiteout or a file where a directory would be, or a directory with overlayfs' mark. */
+function endsMerging(lower: number, name: Buffer): boolean {
+  const fd = openBeneath(lower, name, O_PATH | O_NOFOLLOW)
+  if (fd === 'ENOENT') return false
+  if (typeof fd !== 'number') return true
+  try {
+    return !fs.fstatSync(fd).isDirectory() || isOpaque(fd)
+  } finally {
+    fs.closeSync(fd)
+  }
+}
+
+function isFile(lower: number, name: Buffer): boolean {
+  const fd = openBeneath(lower, name, O_PATH | O_NOFOLLOW)
+  if (typeof fd !== 'number') return false
+  try {
+    return fs.fstatSync(fd).isFile()
+  } finally {
+    fs.closeSync(fd)
+  }
 }
 
 function isOpaque(fd: number): boolean {

@@ -12,6 +12,8 @@ export interface PullImageOptions {
   readonly policy: PullPolicy
   readonly tlsVerify?: boolean
   readonly onProgress?: (event: PullProgress) => void
+  /** One line about something tolerated. */
+  readonly onWarning?: (line: string) => void
   readonly signal?: AbortSignal
   /** Most bytes of files the image may unpack to; 1 TiB without it. */
   readonly maxUnpackBytes?: number

@@ -6,9 +6,10 @@ import { platformDistance } from '../model/platform.ts'
 import { formatReference, parseReference } from '../model/reference.ts'
 import { storeError, sweepFiles } from './files.ts'
 import { type IndexEntry, prepareLayout, readIndex, withEntry, writeIndex } from './index-file.ts'
-import { blobPath, layerPath, type StorePaths, storePaths } from './layout.ts'
+import { blobPath, type StorePaths, storePaths } from './layout.ts'
 import { type Lock, tryLock, waitForLock } from './lock.ts'
 import { type ImageRecord, readRecord, writeRecord } from './record.ts'
+import { findSnapshot } from './snapshot.ts'
 
 /** An image whose layers are unpacked. */
 export interface StoredImage {
@@ -18,7 +19,7 @@ export interface StoredImage {
   readonly names: readonly string[]
   readonly manifest: Descriptor
   readonly config: ImageConfig
-  /** Absolute directories of the layers' trees, bottom to top; a layer's directory is shared by all images. */
+  /** Absolute directories for overlayfs, bottom to top: of the layers, which all images share, or copies of several. */
   readonly layers: readonly string[]
   /** Bytes of file data in its layers. */
   readonly size: number
@@ -224,8 +225,8 @@ function namesOf(entries: readonly IndexEntry[], id: Digest): readonly string[] 
 function load(paths: StorePaths, entries: readonly IndexEntry[], entry: IndexEntry): StoredImage | undefined {
   const record = readRecord(paths, entry.id)
   if (record === undefined) return undefined
-  const layers = record.chain.map((chainId) => layerPath(paths, chainId))
-  if (!layers.every((layer) => fs.existsSync(layer))) return undefined
+  const layers = findSnapshot(paths, record.chain)
+  if (layers === undefined) return undefined
   const { created } = record.config
   return {
     id: record.id,

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { execa } from 'execa'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type ExtractedLayer, startExtraction } from '../../src/images/extraction.ts'
+import { startExtraction } from '../../src/images/extraction.ts'
+import type { UnpackedLayer } from '../../src/images/extractor/protocol.ts'
 import { removeTree } from '../../src/images/remove-tree.ts'
 import { type LayerMember, makeTar } from './fixtures/images.ts'
 
@@ -26,7 +27,7 @@ interface Limits {
   readonly maxInodes?: number
 }
 
-async function extract(blob: Buffer, limits: Limits = {}): Promise<ExtractedLayer> {
+async function extract(blob: Buffer, limits: Limits = {}): Promise<UnpackedLayer> {
   const extraction = startExtraction({
     directory: tree,
     overlay: 'trusted.overlay.',
@@ -37,7 +38,7 @@ async function extract(blob: Buffer, limits: Limits = {}): Promise<ExtractedLaye
   return extraction.finish()
 }
 
-async function extractMembers(...members: LayerMember[]): Promise<ExtractedLayer> {
+async function extractMembers(...members: LayerMember[]): Promise<UnpackedLayer> {
   return extract(await makeTar(members))
 }
 

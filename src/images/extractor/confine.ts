@@ -1,7 +1,9 @@
+import { mkdirSync } from 'node:fs'
 import { chdir, getuid } from 'node:process'
 import { TscrunError } from '../../model/errors.ts'
-import { cString, syscall, trySyscall } from '../../syscall/call.ts'
+import { AT_FDCWD, cString, syscall, trySyscall } from '../../syscall/call.ts'
 import { SyscallError } from '../../syscall/errno.ts'
+import type { Work } from './errors.ts'
 
 const CLONE_NEWNS = 0x00020000
 const CLONE_NEWIPC = 0x08000000
@@ -17,6 +19,11 @@ const PR_SET_DUMPABLE = 4
 const SIGKILL = 9
 const RLIMIT_FSIZE = 1
 const RLIMIT_CORE = 4
+const OPEN_TREE_CLONE = 1
+const OPEN_TREE_CLOEXEC = 0o2000000
+const MOUNT_ATTR_RDONLY = 1n
+const MOVE_MOUNT_F_EMPTY_PATH = 4
+const AT_EMPTY_PATH = 0x1000
 
 /** CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SYS_ADMIN (for trusted.overlay attributes), MKNOD, SETFCAP. */
 const KEPT_CAPABILITIES = [0, 1, 3, 4, 21, 27, 31]
@@ -32,18 +39,61 @@ export function dieWithParent(): void {
  * thread pool: threads made before would still see the host (unshare(2) is per thread, later threads inherit).
  */
 export function confineTo(directory: string, maxFileSize: number): void {
-  if (getuid?.() !== 0) {
-    throw new TscrunError('PERMISSION_DENIED', 'unpack layer: only root can write the files of other owners', {
-      hint: 'run it with sudo',
-    })
+  requireRoot('unpack layer')
+  leaveHost()
+  mount(directory, directory, MS_BIND)
+  becomeRoot(directory)
+  giveUpRights(maxFileSize)
+}
+
+/** Where `confineToCopying` shows its directories. */
+export interface CopyingView {
+  readonly target: string
+  /** Read-only; in the order they were given in. */
+  readonly sources: readonly string[]
+}
+
+/** As `confineTo`, with further directories that can be read only. */
+export function confineToCopying(directory: string, sources: readonly string[], maxFileSize: number): CopyingView {
+  requireRoot('copy layers')
+  leaveHost()
+  // Taken before the place they lie in is covered by the new root.
+  const target = cloneMount(directory)
+  const clones = sources.map((source) => readOnly(cloneMount(source), source))
+  mount('tmpfs', directory, 0, 'tmpfs')
+  const view = { target: '/to', sources: clones.map((_, index) => `/from/${index}`) }
+  mkdirSync(`${directory}/from`)
+  for (const [index, clone] of [target, ...clones].entries()) {
+    const place = `${directory}${index === 0 ? view.target : `/from/${index - 1}`}`
+    mkdirSync(place)
+    syscall('move_mount', [clone, cString(''), AT_FDCWD, cString(place), MOVE_MOUNT_F_EMPTY_PATH], place)
+    syscall('close', [clone])
   }
+  becomeRoot(directory)
+  giveUpRights(maxFileSize)
+  return view
+}
+
+function requireRoot(work: Work): void {
+  if (getuid?.() === 0) return
+  throw new TscrunError('PERMISSION_DENIED', `${work}: only root can write the files of other owners`, {
+    hint: 'run it with sudo',
+  })
+}
+
+function leaveHost(): void {
   syscall('unshare', [CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS])
   mount('none', '/', MS_REC | MS_PRIVATE)
-  mount(directory, directory, MS_BIND)
+}
+
+function becomeRoot(directory: string): void {
   chdir(directory)
   syscall('pivot_root', [cString('.'), cString('.')], directory)
   syscall('umount2', [cString('.'), MNT_DETACH], 'the old root')
   chdir('/')
+}
+
+function giveUpRights(maxFileSize: number): void {
   limit(RLIMIT_FSIZE, maxFileSize)
   limit(RLIMIT_CORE, 0)
   syscall('prctl', [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0])
@@ -51,8 +101,20 @@ export function confineTo(directory: string, maxFileSize: number): void {
   keepCapabilities()
 }
 
-function mount(source: string, target: string, flags: number): void {
-  syscall('mount', [cString(source), cString(target), 0, flags, 0], target)
+/** A mount without a place, of this directory and none of the mounts below it (open_tree(2)). */
+function cloneMount(directory: string): number {
+  return syscall('open_tree', [AT_FDCWD, cString(directory), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC], directory)
+}
+
+function readOnly(clone: number, subject: string): number {
+  // struct mount_attr: attr_set, attr_clr, propagation, userns_fd.
+  const attributes = new Uint8Array(new BigUint64Array([MOUNT_ATTR_RDONLY, 0n, 0n, 0n]).buffer)
+  syscall('mount_setattr', [clone, cString(''), AT_EMPTY_PATH, attributes, attributes.length], subject)
+  return clone
+}
+
+function mount(source: string, target: string, flags: number, type?: string): void {
+  syscall('mount', [cString(source), cString(target), type === undefined ? 0 : cString(type), flags, 0], target)
 }
 
 function limit(resource: number, value: number): void {

@@ -1,11 +1,12 @@
 import * as fs from 'node:fs'
-import { SyscallError } from '../../syscall/errno.ts'
-import { TscrunError, errnoOf } from '../../model/errors.ts'
+import { TscrunError } from '../../model/errors.ts'
+import { isHarmless } from '../xattrs.ts'
 import { makeNode, setTimesOfFile, setTimesOfName, setXattr, trySetXattr } from './kernel.ts'
+import { AUFS, isWhiteout, OPAQUE, type OverlayPrefix, WHITEOUT } from './marks.ts'
 import { baseOf, cleanName, inDirectory, parentOf, show } from './names.ts'
 import type { TarEntry, TarHandler } from './tar.ts'
 import { badTar } from './tar-numbers.ts'
-import { createTree, isWhiteout, lstat, type OverlayPrefix } from './tree.ts'
+import { createTree, lstat } from './tree.ts'
 
 export interface LayerWriterOptions {
   readonly overlay: OverlayPrefix
@@ -22,15 +23,14 @@ export interface WrittenLayer {
   readonly implied: readonly Buffer[]
   /** Hard links to files this layer does not have. */
   readonly missingLinks: readonly (readonly [name: Buffer, target: Buffer])[]
+  /** The filesystem takes no marks of overlayfs, so there are marks by name: see marks.ts. */
+  readonly marked: boolean
 }
 
 export interface LayerWriter extends TarHandler {
   finish(): WrittenLayer
 }
 
-const WHITEOUT = Buffer.from('.wh.')
-const AUFS = Buffer.from('.wh..wh.')
-const OPAQUE = Buffer.from('.wh..wh..opq')
 const MAX_XATTR = 64 << 10
 const MAX_ID = 0x7fffffff
 
@@ -176,7 +176,7 @@ export function createLayerWriter(options: LayerWriterOptions): LayerWriter {
     const there = path.length === 0 ? undefined : lstat(path)
     if (there?.isDirectory()) return tree.opaque(path)
     if (there !== undefined) return
-    tree.create(path, () => makeNode(path, 'char', 0, 0, 0))
+    tree.whiteout(path)
   }
 
   function setXattrs(path: Buffer, member: TarEntry): void {
@@ -195,68 +195,14 @@ export function createLayerWriter(options: LayerWriterOptions): LayerWriter {
       if (there === undefined || isWhiteout(there)) missing.push([path, target])
       else makeLink(path, target)
     }
-    return { bytes, inodes: tree.inodes(), implied: tree.finish(), missingLinks: missing }
+    return { bytes, inodes: tree.inodes(), implied: tree.finish(), missingLinks: missing, marked: tree.marked() }
   }
 
   return { entry, data, endOfFile, finish }
-}
-
-/** Attributes an image may carry. Those of overlayfs, of security modules and other `trusted.` ones are the host's. */
-function isHarmless(name: string): boolean {
-  if (name.length > 255 || name.includes('\0')) return false
-  if (name.startsWith('user.')) return !name.startsWith('user.overlay.')
-  return name === 'system.posix_acl_access' || name === 'system.posix_acl_default'
 }
 
 function tooMuch(maxBytes: number): TscrunError {
   return new TscrunError('LIMIT_EXCEEDED', `unpack layer: more than ${maxBytes} bytes`, {
     hint: 'no honest image is that large: whose is it?',
   })
-}
-
-/** The sentence for what the kernel refused while a layer was written. */
-export function unpackError(error: unknown): TscrunError {
-  if (error instanceof TscrunError) return error
-  const errno = errnoOf(error)
-  const text = error instanceof Error ? error.message.split('\n', 1)[0] : String(error)
-  if (errno === 'ENOSPC' || errno === 'EDQUOT') {
-    return new TscrunError('NO_SPACE', `unpack layer: ${errno}`, {
-      errno,
-      hint: 'make room, or move the store with --root',
-    })
-  }
-  if (error instanceof SyscallError && cannotHold(error)) {
-    return new TscrunError(
-      'STORE',
-      `unpack layer: ${text}: the filesystem of the store cannot hold what the layer marks`,
-      {
-        errno: error.code,
-        hint: 'put the store on ext4, xfs or btrfs by --root; inside a container, on a volume',
-      },
-    )
-  }
-  const hostile = [
-    'ENAMETOOLONG',
-    'ELOOP',
-    'ENOTDIR',
-    'EISDIR',
-    'EINVAL',
-    'ERANGE',
-    'E2BIG',
-    'EFBIG',
-    'EMLINK',
-    'EPERM',
-    'ENOENT',
-    'EEXIST',
-    'ENOTEMPTY',
-  ]
-  if (errno !== undefined && hostile.includes(errno)) {
-    return new TscrunError('INVALID_IMAGE', `unpack layer: ${text}`, { errno })
-  }
-  return new TscrunError('STORE', `unpack layer: ${text}`, errno === undefined ? {} : { errno })
-}
-
-/** Whiteouts are devices, opaque directories have an attribute: an overlay or 9p below the store takes neither. */
-function cannotHold({ syscall, code }: SyscallError): boolean {
-  return (syscall === 'mknodat' && code === 'EPERM') || (syscall === 'lsetxattr' && code === 'EOPNOTSUPP')
 }

@@ -1,23 +1,45 @@
 /**
  * The layer extractor: a process of its own that reads one hostile blob on standard input and writes its files
- * into one directory, which by then is all it can see. Started by ../unpack.ts, built into dist/extractor.cjs.
+ * into one directory, which by then is all it can see; or that copies a stack of layers into one directory.
+ * Started by ../extraction.ts, built into dist/extractor.cjs.
  */
 import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { TscrunError, errnoOf } from '../../model/errors.ts'
 import { rawSyscall } from '../../syscall/ffi.ts'
-import { confineTo, dieWithParent } from './confine.ts'
+import { confineTo, confineToCopying, dieWithParent } from './confine.ts'
 import { compressionOf, createDecompressor } from './decompress.ts'
-import { createLayerWriter, unpackError } from './layer-writer.ts'
-import type { ExtractReply, ExtractRequest } from './protocol.ts'
+import { extractorError, type Work } from './errors.ts'
+import { createLayerWriter } from './layer-writer.ts'
+import { mergeLayers } from './merge.ts'
+import type {
+  ExtractorReply,
+  ExtractorRequest,
+  MergedTree,
+  MergeRequest,
+  UnpackedLayer,
+  UnpackRequest,
+} from './protocol.ts'
 import { createTarParser } from './tar.ts'
 
 const CHUNK = 1 << 20
 
-async function extract(request: ExtractRequest): Promise<ExtractReply> {
+async function work(request: ExtractorRequest): Promise<ExtractorReply> {
   rawSyscall()
   dieWithParent()
   process.umask(0)
+  return { ok: true, result: request.work === 'merge' ? merge(request) : await unpack(request) }
+}
+
+function merge({ directory, layers, maxBytes }: MergeRequest): MergedTree {
+  const view = confineToCopying(directory, layers, maxBytes)
+  return mergeLayers(
+    Buffer.from(view.target),
+    view.sources.map((source) => Buffer.from(source)),
+  )
+}
+
+async function unpack(request: UnpackRequest): Promise<UnpackedLayer> {
   const hash = createHash('sha256')
   const writer = createLayerWriter(request)
   const parser = createTarParser(writer)
@@ -47,13 +69,13 @@ async function extract(request: ExtractRequest): Promise<ExtractReply> {
   const written = writer.finish()
   const latin1 = (name: Buffer): string => name.toString('latin1')
   return {
-    ok: true,
     diffId: `sha256:${hash.digest('hex')}`,
     tarBytes,
     bytes: written.bytes,
     inodes: written.inodes,
     implied: written.implied.map(latin1),
     missingLinks: written.missingLinks.map(([name, target]) => [latin1(name), latin1(target)] as const),
+    marked: written.marked,
   }
 }
 
@@ -69,10 +91,10 @@ function readStart(): Buffer {
   return buffer.subarray(0, size)
 }
 
-function failure(error: unknown): ExtractReply {
+function failure(doing: Work, error: unknown): ExtractorReply {
   // A bug is told with its stack; the parent throws it as such.
   if (!(error instanceof Error) || (!(error instanceof TscrunError) && errnoOf(error) === undefined)) throw error
-  const { code, message, hint, errno } = unpackError(error)
+  const { code, message, hint, errno } = extractorError(doing, error)
   return {
     ok: false,
     code,
@@ -82,13 +104,14 @@ function failure(error: unknown): ExtractReply {
   }
 }
 
-function reply(answer: ExtractReply): void {
+function reply(answer: ExtractorReply): void {
   const bytes = Buffer.from(JSON.stringify(answer))
   for (let at = 0; at < bytes.length; ) at += fs.writeSync(1, bytes, at)
   // Standard input may still be open at the other end; nothing is left to do.
   process.exit(answer.ok ? 0 : 1)
 }
 
-void extract(JSON.parse(process.argv[2] ?? '') as ExtractRequest)
-  .catch(failure)
+const request = JSON.parse(process.argv[2] ?? '') as ExtractorRequest
+void work(request)
+  .catch((error: unknown) => failure(request.work === 'merge' ? 'copy layers' : 'unpack layer', error))
   .then(reply)

@@ -1,8 +1,12 @@
 import type { ErrorCode } from '../../model/errors.ts'
-import type { OverlayPrefix } from './tree.ts'
+import type { OverlayPrefix } from './marks.ts'
 
-/** What the extractor is asked, as JSON in its one argument; the blob comes on standard input. */
-export interface ExtractRequest {
+/** What the extractor is asked, as JSON in its one argument. */
+export type ExtractorRequest = UnpackRequest | MergeRequest
+
+/** Write a layer; its blob comes on standard input. */
+export interface UnpackRequest {
+  readonly work: 'unpack'
   /** Empty directory that becomes the layer's tree. */
   readonly directory: string
   readonly overlay: OverlayPrefix
@@ -10,18 +14,36 @@ export interface ExtractRequest {
   readonly maxInodes: number
 }
 
-/** What it answers, as JSON on standard output. Names are bytes written as latin1. */
-export type ExtractReply =
-  | {
-      readonly ok: true
-      /** sha256 of the uncompressed tar. */
-      readonly diffId: string
-      readonly tarBytes: number
-      readonly bytes: number
-      readonly inodes: number
-      readonly implied: readonly string[]
-      readonly missingLinks: readonly (readonly [name: string, target: string])[]
-    }
+/** Copy a stack of layers into one tree. */
+export interface MergeRequest {
+  readonly work: 'merge'
+  /** Empty directory that becomes the tree. */
+  readonly directory: string
+  /** Absolute directories of the layers, bottom to top. */
+  readonly layers: readonly string[]
+  readonly maxBytes: number
+}
+
+/** A layer that has been written. Names are bytes written as latin1. */
+export interface UnpackedLayer {
+  /** sha256 of the uncompressed tar. */
+  readonly diffId: string
+  readonly tarBytes: number
+  readonly bytes: number
+  readonly inodes: number
+  readonly implied: readonly string[]
+  readonly missingLinks: readonly (readonly [name: string, target: string])[]
+  /** The tree has marks by name, which overlayfs does not understand: see marks.ts. */
+  readonly marked: boolean
+}
+
+export interface MergedTree {
+  readonly inodes: number
+}
+
+/** What it answers, as JSON on standard output. */
+export type ExtractorReply =
+  | { readonly ok: true; readonly result: UnpackedLayer | MergedTree }
   | {
       readonly ok: false
       readonly code: ErrorCode

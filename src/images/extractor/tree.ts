@@ -1,12 +1,10 @@
 import * as fs from 'node:fs'
 import { TscrunError, errnoOf } from '../../model/errors.ts'
 import { removeTree } from '../remove-tree.ts'
-import { setTimesOfName, setXattr } from './kernel.ts'
-import { parentOf, show } from './names.ts'
+import { setTimesOfName } from './kernel.ts'
+import { isWhiteout, marksOf, OPAQUE, type OverlayPrefix, WHITEOUT } from './marks.ts'
+import { baseOf, inDirectory, parentOf, show } from './names.ts'
 import { badTar, type TarTime } from './tar-numbers.ts'
-
-/** `trusted.overlay.` for a mount by root, `user.overlay.` for one with `userxattr`. */
-export type OverlayPrefix = 'trusted.overlay.' | 'user.overlay.'
 
 /**
  * The directory a layer is written into, seen as `/` of this process. It knows which directories the archive
@@ -17,6 +15,8 @@ export interface Tree {
   create(path: Buffer, make: () => void): void
   /** Makes a directory or keeps the one that is there. */
   directory(path: Buffer, mode: number): void
+  /** Hides what lower layers have under a name that is free. */
+  whiteout(path: Buffer): void
   /** Marks a directory as hiding what lower layers have in it. */
   opaque(path: Buffer): void
   setDirectoryTime(path: Buffer, time: TarTime): void
@@ -25,6 +25,8 @@ export interface Tree {
   /** Sets the times of directories; answers those no member described. */
   finish(): readonly Buffer[]
   readonly inodes: () => number
+  /** True once something has been hidden by a mark that is a name. */
+  readonly marked: () => boolean
 }
 
 /** Bytes as a map key. */
@@ -34,14 +36,26 @@ export function createTree(overlay: OverlayPrefix, maxInodes: number): Tree {
   const implied = new Set<string>([''])
   const times = new Map<string, TarTime>()
   let inodes = 0
-  const opaqueName = `${overlay}opaque`
+  let marked = false
+  const marks = marksOf(overlay)
 
   function count(): void {
     if (++inodes > maxInodes) throw new TscrunError('LIMIT_EXCEEDED', `unpack layer: more than ${maxInodes} files`)
   }
 
+  function whiteout(path: Buffer): void {
+    if (marks.ofOverlay()) create(path, () => marks.whiteout(path))
+    else mark(inDirectory(parentOf(path), Buffer.concat([WHITEOUT, baseOf(path)])))
+  }
+
   function opaque(path: Buffer): void {
-    setXattr(path.length === 0 ? Buffer.from('.') : path, opaqueName, Buffer.from('y'))
+    if (marks.ofOverlay()) marks.opaque(path)
+    else mark(inDirectory(path, OPAQUE))
+  }
+
+  function mark(path: Buffer): void {
+    create(path, () => fs.closeSync(fs.openSync(path, 'wx', 0o600)))
+    marked = true
   }
 
   function makeParents(path: Buffer): void {
@@ -123,11 +137,13 @@ export function createTree(overlay: OverlayPrefix, maxInodes: number): Tree {
   return {
     create,
     directory,
+    whiteout,
     opaque,
     setDirectoryTime: (path, time) => void times.set(keyOf(path), time),
     groupsInherited: false,
     finish,
     inodes: () => inodes,
+    marked: () => marked,
   }
 }
 
@@ -150,9 +166,4 @@ export function lstat(path: Buffer): fs.Stats | undefined {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined
     throw error
   }
-}
-
-/** A character device 0:0 hides the lower layers' name (kernel: Documentation/filesystems/overlayfs). */
-export function isWhiteout(stats: fs.Stats): boolean {
-  return stats.isCharacterDevice() && stats.rdev === 0
 }

@@ -1,0 +1,108 @@
+import { availableParallelism } from 'node:os'
+import type { RegistryClient } from '../registry/client.ts'
+import { fetchLayer, type LayerFacts, type WantedLayer } from './layers.ts'
+import type { PullProgress } from './progress.ts'
+import type { PullImageOptions } from './pull.ts'
+import type { ImageStore } from './store.ts'
+
+const MAX_INODES = 10_000_000
+/** Times a second that a layer's bytes are told. */
+const REPORT_EVERY_MS = 100
+
+export interface LayersOptions extends Pick<PullImageOptions, 'parallel' | 'onProgress'> {
+  readonly maxBytes: number
+  readonly signal: AbortSignal
+  /** What `signal` follows: the first failure of one layer ends the others. */
+  readonly stop: AbortController
+}
+
+export interface FetchedLayers {
+  readonly facts: readonly LayerFacts[]
+  /** Whether one was not there before. */
+  readonly unpacked: boolean
+}
+
+/** Fetches all layers, largest first, some at a time; each is put in its place after the one below it. */
+export async function fetchLayers(
+  store: ImageStore,
+  client: RegistryClient,
+  layers: readonly WantedLayer[],
+  options: LayersOptions,
+): Promise<FetchedLayers> {
+  const slot = createSlots(options.parallel ?? Math.min(6, Math.max(2, availableParallelism())))
+  const chain = layers.map((layer) => layer.chainId)
+  const doneOf = layers.map(() => deferred<LayerFacts>())
+  let unpacked = false
+  const start = async (i: number): Promise<void> => {
+    const [layer, done] = [layers[i], doneOf[i]]
+    if (layer === undefined || done === undefined) throw new Error(`no layer ${i}`)
+    const { digest, size } = layer.blob
+    const tell = (event: PullProgress): void => options.onProgress?.(event)
+    let toldAt = 0
+    try {
+      const facts = await fetchLayer(store.paths, layer, {
+        source: (offset) => client.blob(layer.blob, offset, (reason) => tell({ type: 'retry', id: digest, reason })),
+        signal: options.signal,
+        maxBytes: options.maxBytes,
+        maxInodes: MAX_INODES,
+        slot,
+        onPhase: (phase) => {
+          unpacked ||= phase === 'extracting'
+          tell({ type: 'layer', id: digest, size, phase })
+        },
+        onBytes: (current) => {
+          const now = performance.now()
+          if (current < size && now - toldAt < REPORT_EVERY_MS) return
+          toldAt = now
+          tell({ type: 'bytes', id: digest, current, size })
+        },
+        below: i === 0 ? Promise.resolve() : (doneOf[i - 1]?.promise ?? Promise.resolve()),
+        lowers: chain.slice(0, i),
+      })
+      done.resolve(facts)
+    } catch (error) {
+      options.stop.abort(error)
+      done.reject(error)
+    }
+  }
+  const order = layers.map((_, i) => i).sort((a, b) => (layers[b]?.blob.size ?? 0) - (layers[a]?.blob.size ?? 0))
+  const all = Promise.allSettled(doneOf.map((done) => done.promise))
+  await Promise.all(order.map(start))
+  await all
+  if (options.signal.aborted) throw options.signal.reason
+  return { facts: await Promise.all(doneOf.map((done) => done.promise)), unpacked }
+}
+
+interface Deferred<T> {
+  readonly promise: Promise<T>
+  readonly resolve: (value: T) => void
+  readonly reject: (reason: unknown) => void
+}
+
+/** Promise.withResolvers, which Node has from 22 on. */
+function deferred<T>(): Deferred<T> {
+  let resolve: (value: T) => void = () => undefined
+  let reject: (reason: unknown) => void = () => undefined
+  const promise = new Promise<T>((onValue, onReason) => {
+    resolve = onValue
+    reject = onReason
+  })
+  return { promise, resolve, reject }
+}
+
+/** At most `count` pieces of work at once; the others wait their turn. */
+function createSlots(count: number): <T>(work: () => Promise<T>) => Promise<T> {
+  let free = count
+  const waiting: (() => void)[] = []
+  return async (work) => {
+    if (free > 0) free--
+    else await new Promise<void>((resolve) => waiting.push(resolve))
+    try {
+      return await work()
+    } finally {
+      const next = waiting.shift()
+      if (next === undefined) free++
+      else next()
+    }
+  }
+}

@@ -1,0 +1,61 @@
+import * as fs from 'node:fs'
+import { basename, join } from 'node:path'
+import type { ChainId } from '../model/digest.ts'
+import { finishExtraction, startMerge } from './extraction.ts'
+import { syncDirectory } from './files.ts'
+import { layerPath, type StorePaths, wholePath } from './layout.ts'
+import { waitForLock } from './lock.ts'
+import { removeTree } from './remove-tree.ts'
+import { unpackedPath } from './snapshot.ts'
+
+export interface FlattenOptions {
+  readonly signal?: AbortSignal
+  /** Longest single file. */
+  readonly maxBytes: number
+  /** Called before anything is copied. */
+  readonly onCopy: () => void
+}
+
+/**
+ * Makes an image's snapshot complete whose layers are all unpacked: where overlayfs cannot be given one of them, the
+ * topmost of these and all below it are copied into one tree, beside its place, and renamed when it is whole.
+ * Answers whether something was made.
+ */
+export async function flatten(paths: StorePaths, chain: readonly ChainId[], options: FlattenOptions): Promise<boolean> {
+  const count = 1 + chain.findLastIndex((chainId) => !fs.existsSync(layerPath(paths, chainId)))
+  const top = chain[count - 1]
+  if (top === undefined || fs.existsSync(wholePath(paths, top))) return false
+  const place = wholePath(paths, top)
+  const tree = join(paths.work, basename(place))
+  using lock = await waitForLock(`${tree}.lock`, 'exclusive', options.signal)
+  const made = !fs.existsSync(place)
+  if (made) {
+    options.onCopy()
+    try {
+      removeTree(tree, paths.work)
+      fs.mkdirSync(tree, { mode: 0o755 })
+      const layers = sourcesOf(paths, chain.slice(0, count))
+      await finishExtraction(startMerge({ directory: tree, layers, maxBytes: options.maxBytes }), options.signal)
+      fs.renameSync(tree, place)
+      syncDirectory(paths.layers)
+    } catch (error) {
+      removeTree(tree, paths.work)
+      throw error
+    }
+  }
+  lock.unlink()
+  return made
+}
+
+/** The directories to copy, bottom to top; a tree that was made of some of the layers for another image serves too. */
+function sourcesOf(paths: StorePaths, chain: readonly ChainId[]): readonly string[] {
+  const sources: string[] = []
+  for (const chainId of chain.toReversed()) {
+    const whole = wholePath(paths, chainId)
+    if (fs.existsSync(whole)) return [whole, ...sources.toReversed()]
+    const layer = unpackedPath(paths, chainId)
+    if (layer === undefined) throw new Error(`layer ${chainId} has not been unpacked`)
+    sources.push(layer)
+  }
+  return sources.toReversed()
+}
