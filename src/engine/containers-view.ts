@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { ContainerFilter, ContainerStatus, ContainerSummary } from './api.ts'
 import { containerIds, lockDirectory, readLiveState, readRecord } from './containers.ts'
+import { linkOwner } from './owner-link.ts'
 import type { EnginePaths } from './paths.ts'
 import type { ContainerRecord, LiveState } from './record.ts'
 
@@ -51,10 +52,13 @@ export function findContainer(paths: EnginePaths, idOrName: string): ContainerVi
 }
 
 export function tryFindContainer(paths: EnginePaths, idOrName: string): ContainerView | undefined {
-  const views = viewContainers(paths)
-  const exact = views.find(({ record }) => record.name === idOrName || record.id === idOrName)
-  if (exact !== undefined || !/^[0-9a-f]+$/.test(idOrName)) return exact
-  const matches = views.filter(({ record }) => record.id.startsWith(idOrName))
+  const ids = containerIds(paths)
+  // By its link, without reading the record of every other container.
+  const owner = NAME.test(idOrName) ? linkOwner(join(paths.names, idOrName), ids) : undefined
+  const named = owner === undefined ? undefined : view(paths, owner)
+  if (named?.record.name === idOrName) return named
+  if (!/^[0-9a-f]+$/.test(idOrName)) return undefined
+  const matches = ids.filter((id) => id.startsWith(idOrName)).flatMap((id) => view(paths, id) ?? [])
   if (matches.length > 1) {
     throw new TscrunError('NO_SUCH_CONTAINER', `container ${idOrName}: ${matches.length} ids begin like this`, {
       subject: idOrName,
@@ -63,6 +67,9 @@ export function tryFindContainer(paths: EnginePaths, idOrName: string): Containe
   }
   return matches[0]
 }
+
+/** What a container can be called; a link of that name lies in `names`. */
+const NAME = /^[A-Za-z0-9][\w.-]{0,254}$/
 
 export function summarize({ record, status }: ContainerView): ContainerSummary {
   const { exit } = record
