@@ -35,6 +35,14 @@ export default defineConfig({
           ...SERIAL,
         },
       },
+      {
+        test: {
+          name: 'oci',
+          include: ['test/oci/**/*.test.ts'],
+          globalSetup: ['test/setup/leaks.ts'],
+          ...SERIAL,
+        },
+      },
       // Boots one machine; the tests of guest-inner are its results.
       { test: { name: 'guest', include: ['test/guest/*.test.ts'], ...SERIAL } },
       {
