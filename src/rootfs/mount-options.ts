@@ -46,6 +46,13 @@ const PROPAGATION: Readonly<Record<string, number>> = {
 /** Options that only say how the mount is made, or that the host's label system handles. */
 const ABOUT_MAKING = new Set(['bind', 'rbind', 'idmap', 'ridmap', 'newinstance'])
 
+/** Every option that is for no filesystem in particular, sorted by name (features.md, Mount Options). */
+export const MOUNT_OPTIONS: readonly string[] = [
+  ...Object.keys(ATTRIBUTES),
+  ...Object.keys(PROPAGATION),
+  ...[...ABOUT_MAKING].filter((option) => option !== 'newinstance'),
+].toSorted()
+
 /** Sorts options; what is no mount attribute goes to the filesystem, which refuses what it does not know. */
 export function parseMountOptions(options: readonly string[]): ParsedOptions {
   let [set, clear, propagation] = [0, 0, 0]

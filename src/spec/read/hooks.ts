@@ -1,6 +1,17 @@
 import type { OciHook, OciHooks } from '../../model/config.ts'
 import { variables } from './processes.ts'
-import { absolutePath, list, mapped, object, optional, type Read, required, signed64, text } from './vocabulary.ts'
+import {
+  absolutePath,
+  type Fields,
+  list,
+  mapped,
+  object,
+  optional,
+  type Read,
+  required,
+  signed64,
+  text,
+} from './vocabulary.ts'
 import { invalid } from './place.ts'
 
 /** Seconds; what timers cannot count is as good as never (68 years). */
@@ -16,14 +27,19 @@ const hook: Read<OciHook> = object<OciHook>({
   timeout: optional(timeout),
 })
 
-const hookList = list(hook)
+const hookList = optional(list(hook))
+
+const HOOKS: Fields<OciHooks> = {
+  prestart: hookList,
+  createRuntime: hookList,
+  createContainer: hookList,
+  startContainer: hookList,
+  poststart: hookList,
+  poststop: hookList,
+}
+
+/** In the order in which a container's life reaches them. */
+export const HOOK_NAMES = Object.keys(HOOKS) as (keyof OciHooks)[]
 
 /** `hooks` of config.json (config.md, POSIX-platform Hooks). */
-export const hooks: Read<OciHooks> = object<OciHooks>({
-  prestart: optional(hookList),
-  createRuntime: optional(hookList),
-  createContainer: optional(hookList),
-  startContainer: optional(hookList),
-  poststart: optional(hookList),
-  poststop: optional(hookList),
-})
+export const hooks: Read<OciHooks> = object<OciHooks>(HOOKS)

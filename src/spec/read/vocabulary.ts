@@ -22,7 +22,7 @@ interface OptionalField<T> {
 }
 
 /** One field for every member of `T`, none forgotten. */
-type Fields<T> = {
+export type Fields<T> = {
   readonly [K in keyof T]-?: undefined extends T[K] ? OptionalField<Exclude<T[K], undefined>> : RequiredField<T[K]>
 }
 
