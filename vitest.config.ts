@@ -43,7 +43,7 @@ export default defineConfig({
           ...SERIAL,
         },
       },
-      // Boots one machine; the tests of guest-inner are its results.
+      // Each boots one machine; the tests of guest-inner and guest-systemd are their results.
       { test: { name: 'guest', include: ['test/guest/*.test.ts'], ...SERIAL } },
       {
         test: {
@@ -52,6 +52,17 @@ export default defineConfig({
           globalSetup: ['test/setup/leaks.ts'],
           ...SERIAL,
           // Emulated processors are ten times slower: the modules are loaded once.
+          isolate: false,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+        },
+      },
+      {
+        test: {
+          name: 'guest-systemd',
+          include: process.env['TSCRUN_IN_GUEST'] === '1' ? ['test/guest/systemd/**/*.test.ts'] : [],
+          globalSetup: ['test/setup/leaks.ts'],
+          ...SERIAL,
           isolate: false,
           testTimeout: 300_000,
           hookTimeout: 300_000,

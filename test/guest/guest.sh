@@ -1,9 +1,11 @@
 #!/bin/sh
-# guest.sh [--memory MB] [--cpus N] [--timeout SECONDS] [--disk MB]... [--share DIRECTORY]... [--verbose] -- COMMAND...
+# guest.sh [--memory MB] [--cpus N] [--timeout SECONDS] [--disk MB]... [--share DIRECTORY]... [--systemd] [--verbose]
+#          -- COMMAND...
 #
 # Runs one command as root in a throw-away virtual machine: Debian's kernel, cgroup v2 alone, the host's files as its
 # root (changes go to memory), /tmp, /run and /mnt on tmpfs, empty disks as /dev/vda on, shared directories writable at
 # their own path. The command starts in the current directory; its output and exit status are this script's.
+# --systemd: process 1 is the host's systemd (Debian's package), with a system bus and the command as its only service.
 # 124: the time is up; 125: the machine failed (its console is shown).
 set -eu
 here=$(cd "${0%/*}" && pwd)
@@ -14,7 +16,7 @@ fail() {
   exit 125
 }
 
-memory=2048 cpus=2 limit=600 disks='' verbose=''
+memory=2048 cpus=2 limit=600 disks='' verbose='' role=second
 job=$(mktemp -d "${TMPDIR:-/tmp}/tscrun-guest.XXXXXX")
 qemu=
 # shellcheck disable=SC2317 # called by the trap
@@ -35,11 +37,15 @@ while [ $# -gt 0 ]; do
     --timeout) limit=$2 ;;
     --disk) disks="$disks $2" ;;
     --share) realpath -e "$2" >>"$job/shares" || fail "--share $2: no such directory" ;;
+    --systemd) role=systemd ;;
     --verbose) verbose=1 ;;
     --) break ;;
     *) fail "unknown option $1" ;;
   esac
-  if [ "$1" = --verbose ]; then shift; else shift 2; fi
+  case $1 in
+    --systemd | --verbose) shift ;;
+    *) shift 2 ;;
+  esac
 done
 [ "${1-}" = -- ] || fail 'no command'
 shift
@@ -49,6 +55,11 @@ shift
 for tool in qemu-system-x86_64 busybox depmod modprobe xz; do
   command -v $tool >/dev/null || fail "$tool is missing (scripts/bootstrap.sh --tests installs it)"
 done
+if [ "$role" = systemd ]; then
+  for tool in /usr/lib/systemd/systemd /usr/bin/dbus-daemon; do
+    [ -x $tool ] || fail "$tool is missing (scripts/bootstrap.sh --tests installs it)"
+  done
+fi
 kernel=$cache/guest-kernel
 sh "$here/kernel.sh" "$kernel" || fail 'there is no kernel'
 version=$(basename "$kernel"/lib/modules/*)
@@ -76,7 +87,7 @@ cp "$(command -v busybox)" "$root/bin/busybox"
 ln -s busybox "$root/bin/sh"
 cp "$here/init" "$root/init"
 chmod 755 "$root/init"
-echo "directory=$(quote "$PWD")" >"$root/etc/guest.conf"
+echo "directory=$(quote "$PWD") role=$role" >"$root/etc/guest.conf"
 number=100
 for module in virtio_pci 9pnet_virtio 9p overlay virtio_blk; do
   modprobe -d "$kernel" -S "$version" --show-depends "$module"

@@ -10,6 +10,8 @@ export interface GuestOptions {
   readonly shares?: readonly string[]
   /** MiB; 2048 if not given. */
   readonly memory?: number
+  /** Process 1 is systemd, with a system bus. */
+  readonly systemd?: boolean
   /** The whole life of the machine. */
   readonly timeoutMs?: number
 }
@@ -32,6 +34,7 @@ export async function inGuest(command: readonly string[], options: GuestOptions 
     String(options.memory ?? 2048),
     '--timeout',
     String(seconds),
+    ...(options.systemd === true ? ['--systemd'] : []),
     ...(options.disks ?? []).flatMap((size) => ['--disk', String(size)]),
     ...(options.shares ?? []).flatMap((directory) => ['--share', directory]),
   ]
