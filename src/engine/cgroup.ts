@@ -1,7 +1,9 @@
+import { accessSync, constants } from 'node:fs'
 import { compileDeviceFilter } from '../cgroups/devices.ts'
 import { prepareCgroupParent } from '../cgroups/prepare.ts'
 import { neededControllers, requireControllers, resourceWrites } from '../cgroups/resources.ts'
 import type { OciConfig, OciDeviceRule } from '../model/config.ts'
+import { errnoOf } from '../model/errors.ts'
 import type { CgroupPlacement } from '../model/launch.ts'
 import { hostFacts } from '../runtime/host.ts'
 
@@ -27,7 +29,8 @@ export function placeCgroup(
   const resources = config.linux?.resources ?? {}
   const writes = resourceWrites(resources)
   requireControllers(writes, facts)
-  if (facts.mountpoint === undefined || (facts.readonly && writes.length === 0)) return undefined
+  if (facts.mountpoint === undefined) return undefined
+  if (writes.length === 0 && (facts.readonly || !mayMakeBelow(facts.mountpoint))) return undefined
   const controllers = [
     ...new Set([...ALWAYS.filter((name) => facts.controllers.includes(name)), ...neededControllers(writes)]),
   ]
@@ -37,6 +40,24 @@ export function placeCgroup(
     name: id,
     writes,
     ...(resources.devices === undefined ? {} : { deviceFilter: deviceFilter(resources.devices) }),
+  }
+}
+
+/** In a user namespace the hierarchy can be mounted writable and be somebody else's (cgroup-v2.rst, Delegation). */
+function mayMakeBelow(mountpoint: string): boolean {
+  return isWritable(`${mountpoint}/tscrun`) ?? isWritable(mountpoint) ?? false
+}
+
+/** Undefined where it is not there. */
+function isWritable(path: string): boolean | undefined {
+  try {
+    accessSync(path, constants.W_OK)
+    return true
+  } catch (error) {
+    const errno = errnoOf(error)
+    if (errno === 'ENOENT') return undefined
+    if (errno === 'EACCES' || errno === 'EROFS') return false
+    throw error
   }
 }
 

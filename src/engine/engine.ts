@@ -7,6 +7,7 @@ import type { Engine, EngineOptions, ForegroundOptions, Listener } from './api.t
 import { liveIds } from './containers.ts'
 import { getImage } from './get-image.ts'
 import { hostFacts } from '../runtime/host.ts'
+import { isInFirst } from './nesting.ts'
 import { enginePaths, type EnginePaths } from './paths.ts'
 import { prepareContainer, rootfsSource, type Source } from './prepare.ts'
 import { type RunningHandle, startContainer } from './start.ts'
@@ -124,8 +125,19 @@ function callerStreams(run: RunOptions): Stdio {
 
 /** What still needs root says so in one line. */
 function requireRoot(): void {
-  if (hostFacts().euid === 0) return
-  throw new TscrunError('PERMISSION_DENIED', 'running a container needs root here', {
-    hint: 'use sudo; rootless containers are not there yet',
-  })
+  if (hostFacts().euid !== 0) {
+    throw new TscrunError('PERMISSION_DENIED', 'running a container needs root here', {
+      hint: 'use sudo; rootless containers are not there yet',
+    })
+  }
+  // Device files, id-mapped layers: the root of another user namespace may make neither.
+  if (!isInFirst('user')) {
+    throw new TscrunError(
+      'PERMISSION_DENIED',
+      'running a container needs root of the host: this is root of a container',
+      {
+        hint: 'start the container around tscrun with --privileged --userns=host; rootless containers are not there yet',
+      },
+    )
+  }
 }

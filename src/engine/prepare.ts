@@ -16,7 +16,7 @@ import { joinedMappings } from './joined-user.ts'
 import { bindSources, deviceNumbers, resolveDevices } from './devices.ts'
 import { networkFiles } from './files.ts'
 import { hostFacts, nofileHardLimit, ownCapabilities, presentCpus } from '../runtime/host.ts'
-import { RANGE_SIZE } from './id-range.ts'
+import { RANGE_SIZE, rangesIn, readPool } from './id-range.ts'
 import { checkName, defaultName } from './name.ts'
 import type { EnginePaths } from './paths.ts'
 import { seccompOf } from './seccomp.ts'
@@ -128,7 +128,7 @@ export async function prepareContainer(
         options: { ...options, volumes: bindSources(options.volumes ?? [], shifted, facts, dryRun) },
         user,
         ...(joined === undefined ? {} : { joined }),
-        ...(ownUser ? { idRange: idRange ?? { hostId: 0x70000000, size: RANGE_SIZE } } : {}),
+        ...(ownUser ? { idRange: idRange ?? { hostId: readPool().first, size: RANGE_SIZE } } : {}),
         capabilities,
         hostname,
         devices,
@@ -192,6 +192,7 @@ function whyNoUserNamespace(source: Source, paths: EnginePaths, facts: HostFacts
   if (!facts.userNamespaces) return 'user namespaces are switched off (user.max_user_namespaces)'
   if (!source.direct && !overlayTakesIdmapped(facts.kernel))
     return `Linux ${facts.kernel.release} cannot id-map the layers of an overlay (5.19 can)`
+  if (rangesIn(readPool()) === 0) return `no ${RANGE_SIZE} ids of this user namespace can be given to it`
   const directory = source.imageId === undefined ? (source.layers[0] ?? '/') : paths.root
   const filesystem = filesystemOf(directory)
   if (!canIdmap(filesystem, facts.kernel)) return `the filesystem of ${directory} (${filesystem}) cannot be id-mapped`

@@ -49,7 +49,7 @@ describe('doctor', () => {
     const checks = await doctor(['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', off, 'sh'])
     expect(checks.get('user namespaces')).toMatchObject({ result: 'warn' })
     expect(checks.get('user namespaces')?.remedy).toContain('user.max_user_namespaces')
-    expect(checks.get('nesting')).toMatchObject({ result: 'warn' })
+    expect(checks.get('nesting')).toMatchObject({ result: 'fail' })
   })
 
   it('names the setting that switched network namespaces off, without which nothing runs', async () => {

@@ -4,6 +4,8 @@ import { procMasks } from '../../src/engine/doctor/read.ts'
 import type { HostReport } from '../../src/engine/doctor/report.ts'
 import type { DoctorCheck } from '../../src/engine/api.ts'
 
+/** /proc/self/uid_map of the first user namespace. */
+const ALL_IDS = '         0          0 4294967295\n'
 const GIB = 2 ** 30
 
 /** A host where everything works: root on Debian 13 with version 2 of cgroups. */
@@ -43,7 +45,7 @@ const GOOD: HostReport = {
     madeUser: { ok: true },
   },
   identities: {
-    subuid: 'jo:100000:65536\n',
+    ids: { subuid: 'jo:100000:65536\n', uidMap: ALL_IDS, gidMap: ALL_IDS, nested: false },
     subgid: 'jo:100000:65536\n',
     passwd: 'root:x:0:0::/root:/bin/sh\njo:x:1000:1000::/home/jo:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n',
     taken: 0,
@@ -120,7 +122,7 @@ const LACKING: readonly HostReport[] = [
   { ...GOOD, filesystems: '', overlayModule: false, deviceFilter: 'EPERM' },
   withPart('namespaces', { made: { ok: false, failed: 'clone3: make the namespaces: EPERM', errno: 'EPERM' } }),
   withPart('namespaces', { madeUser: { ok: false, failed: 'clone3: make the namespaces: ENOSPC', errno: 'ENOSPC' } }),
-  withPart('identities', { subuid: 'containers:100000:100\n', taken: 1 }),
+  withPart('identities', { ids: { ...GOOD.identities.ids, subuid: 'containers:100000:100\n' }, taken: 1 }),
   withPart('store', { filesystem: 'nfs', freeBytes: 0, idmapped: undefined }),
   withPart('store', { readonly: true, idmapped: { ok: false, failed: 'mount_setattr: EINVAL', errno: 'EINVAL' } }),
   withPart('nesting', { inside: 'docker', ownUserNamespace: true, procMasks: ['/proc/kcore'] }),
@@ -220,7 +222,7 @@ describe('namespaces', () => {
 
 describe('id ranges', () => {
   const ranges = (subuid: string, subgid = subuid, more: Partial<HostReport['identities']> = {}): DoctorCheck =>
-    check(withPart('identities', { subuid, subgid, ...more }), 'id ranges')
+    check(withPart('identities', { ids: { ...GOOD.identities.ids, subuid }, subgid, ...more }), 'id ranges')
 
   it('come from the line of containers, else from the default pool', () => {
     expect(ranges('containers:2147483648:16777216\n')).toMatchObject({
@@ -248,6 +250,20 @@ describe('id ranges', () => {
     expect(ranges('containers:2147483648:1000\n').detail).toContain('fewer than 65536 ids')
     expect(ranges('containers:4294900000:131072\n').detail).toContain('beyond the last id')
     expect(ranges('containers:2147483648:131072\n', undefined, { taken: 2 })).toMatchObject({ result: 'fail' })
+  })
+
+  it('of a user namespace that has none to give are told with what would', () => {
+    const few = { subuid: '', uidMap: '0 100000 65536\n', gidMap: '0 100000 65536\n', nested: true }
+    expect(check(withPart('identities', { ids: few }), 'id ranges')).toMatchObject({
+      result: 'warn',
+      detail: expect.stringContaining('has no 65536 ids beside its own'),
+      remedy: expect.stringContaining('131072'),
+    })
+    const many = { ...few, uidMap: '0 100000 200000\n', gidMap: '0 100000 200000\n' }
+    expect(check(withPart('identities', { ids: many, subgid: '' }), 'id ranges')).toMatchObject({
+      result: 'ok',
+      detail: '65536-199999 (of this user namespace), 0 of 2 ranges in use',
+    })
   })
 
   it('ignore lines that are none', () => {

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { poolOf, RANGE_SIZE, releaseRange, takeRange } from '../../src/engine/id-range.ts'
+import { poolOf, RANGE_SIZE, rangesIn, releaseRange, takeRange } from '../../src/engine/id-range.ts'
 
 let directory = ''
 beforeEach(() => {
@@ -13,20 +13,56 @@ afterEach(() => rmSync(directory, { recursive: true }))
 const pool = { first: 1_000_000, size: 10 * RANGE_SIZE }
 const id = (number: number): string => number.toString(16).padStart(8, '0').padEnd(64, '0')
 
+const ALL = '         0          0 4294967295\n'
+const poolFor = (subuid: string, map = ALL, nested = false) => poolOf({ subuid, uidMap: map, gidMap: map, nested })
+
 describe('the pool of ids', () => {
   it("is the containers' line of /etc/subuid", () => {
-    expect(poolOf('root:100000:65536\ncontainers:200000:131072\n')).toEqual({ first: 200_000, size: 131_072 })
+    expect(poolFor('root:100000:65536\ncontainers:200000:131072\n')).toEqual({
+      first: 200_000,
+      size: 131_072,
+      source: 'subuid',
+    })
   })
 
   it.each(['', 'root:1:2\n', 'containers\n', 'containers:a:b\n', 'containers:-1:5\n', '#containers:1:2\n'])(
     'is the default one without: %j',
     (text) => {
-      const { first, size } = poolOf(text)
-      expect(first).toBeGreaterThan(2 ** 30)
-      // Beyond it ids are negative for programs that keep them in an int.
-      expect(first + size).toBeLessThan(2 ** 31)
+      for (const nested of [false, true]) {
+        const { first, size, source } = poolFor(text, ALL, nested)
+        expect(source).toBe('default')
+        expect(first).toBeGreaterThan(2 ** 30)
+        // Beyond it ids are negative for programs that keep them in an int.
+        expect(first + size).toBeLessThan(2 ** 31)
+        expect(rangesIn({ first, size })).toBeGreaterThan(1000)
+      }
     },
   )
+
+  it('is another one in a container, since the ranges of the tscrun around it cannot be seen there', () => {
+    const [outer, inner] = [poolFor(''), poolFor('', ALL, true)]
+    expect(inner.first).toBe(outer.first + outer.size)
+  })
+
+  it('has only ids that are mapped, as user and as group', () => {
+    const lxd = '0 1000000 1000000000\n'
+    expect(poolFor('', lxd, true)).toEqual({ first: 65_536, size: 1_000_000_000 - 65_536, source: 'mapped' })
+    expect(poolFor('containers:100000:1000000\n', '0 5000000 500000\n')).toEqual({
+      first: 100_000,
+      size: 400_000,
+      source: 'subuid',
+    })
+    const groups = { subuid: '', uidMap: lxd, gidMap: '0 1000000 65536\n', nested: true }
+    expect(rangesIn(poolOf(groups))).toBe(0)
+    // Of an ordinary user: himself and his sub-ids.
+    for (const map of ['0 1000 1\n1 100000 65536\n', '0 100000 65536\n', '0 1000 1\n', ''])
+      expect(rangesIn(poolFor('', map, true))).toBe(0)
+  })
+
+  it('is the largest piece of what is mapped', () => {
+    const { first, size } = poolFor('', '0 0 100000\n200000 200000 70000\n300000 300000 300000\n')
+    expect({ first, size }).toEqual({ first: 300_000, size: 300_000 })
+  })
 })
 
 describe('ranges', () => {

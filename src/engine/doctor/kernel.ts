@@ -84,8 +84,8 @@ function nesting({ nesting: { inside, ownUserNamespace, procMasks } }: HostRepor
   if (ownUserNamespace) {
     return {
       name,
-      result: 'warn',
-      detail: `in a container (${inside}) with a user namespace of its own: only what its ids cover can be used`,
+      result: 'fail',
+      detail: `in a container (${inside}) with a user namespace of its own: its root can make no device files`,
       remedy: 'start that container with --privileged --userns=host',
     }
   }

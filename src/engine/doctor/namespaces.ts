@@ -1,5 +1,5 @@
 import type { DoctorCheck } from '../api.ts'
-import { poolOf, RANGE_SIZE } from '../id-range.ts'
+import { type Pool, poolOf, RANGE_SIZE, rangesIn } from '../id-range.ts'
 import type { HostReport, NamespaceReport } from './report.ts'
 
 /** Namespaces, user namespaces and the ids they are given. */
@@ -83,8 +83,8 @@ interface IdLine {
 }
 
 /** Lines of /etc/subuid (subuid(5)); what is no such line is not looked at, as shadow's own tools do it. */
-function idLines(text: string | undefined): IdLine[] {
-  return (text ?? '').split('\n').flatMap((line) => {
+function idLines(text = ''): IdLine[] {
+  return text.split('\n').flatMap((line) => {
     const [name, first, size] = line.trim().split(':')
     const known = name !== undefined && /^[^#]/.test(name) && /^\d+$/.test(first ?? '') && /^\d+$/.test(size ?? '')
     return known ? [{ name, first: Number(first), size: Number(size) }] : []
@@ -95,14 +95,28 @@ function overlaps(a: Omit<IdLine, 'name'>, b: Omit<IdLine, 'name'>): boolean {
   return a.first < b.first + b.size && b.first < a.first + a.size
 }
 
+const SOURCES = {
+  subuid: 'containers in /etc/subuid',
+  default: 'the default pool',
+  mapped: 'of this user namespace',
+} as const satisfies Record<Pool['source'], string>
+
 /** What is called `containers` in subuid(5) belongs to the containers of root, as podman has it. */
-function idRanges({ identities: { subuid, subgid, passwd, taken } }: HostReport): DoctorCheck {
+function idRanges({ identities: { ids, subgid, passwd, taken } }: HostReport): DoctorCheck {
   const name = 'id ranges'
-  const pool = poolOf(subuid ?? '')
-  const count = Math.floor(pool.size / RANGE_SIZE)
-  const own = idLines(subuid).some((line) => line.name === 'containers')
-  const source = own ? 'containers in /etc/subuid' : 'the default pool'
-  const detail = `${pool.first}-${pool.first + pool.size - 1} (${source}), ${taken} of ${count} ranges in use`
+  const { subuid } = ids
+  const pool = poolOf(ids)
+  const count = rangesIn(pool)
+  const own = pool.source === 'subuid'
+  if (count === 0 && pool.source === 'mapped') {
+    return {
+      name,
+      result: 'warn',
+      detail: `this user namespace has no ${RANGE_SIZE} ids beside its own: root in a container is root here`,
+      remedy: `start the container around tscrun with ${2 * RANGE_SIZE} ids or more, or with --userns=host`,
+    }
+  }
+  const detail = `${pool.first}-${pool.first + pool.size - 1} (${SOURCES[pool.source]}), ${taken} of ${count} ranges in use`
   const others = [
     ...idLines(subuid).map((line) => ({ ...line, file: '/etc/subuid' })),
     ...idLines(subgid).map((line) => ({ ...line, file: '/etc/subgid' })),
@@ -121,7 +135,7 @@ function idRanges({ identities: { subuid, subgid, passwd, taken } }: HostReport)
   if (user !== undefined)
     return { name, result: 'warn', detail: `${detail}: user ${user} has one of these ids`, remedy: move }
   const group = idLines(subgid).find((line) => line.name === 'containers')
-  if (own && (group === undefined || group.first !== pool.first || group.size < pool.size)) {
+  if (own && (group === undefined || group.first > pool.first || group.first + group.size < pool.first + pool.size)) {
     return {
       name,
       result: 'warn',

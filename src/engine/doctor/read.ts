@@ -1,11 +1,12 @@
-import { accessSync, constants, existsSync, readdirSync, readlinkSync, statfsSync, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, readdirSync, statfsSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { isatty } from 'node:tty'
 import { errnoOf } from '../../model/errors.ts'
 import type { HostFacts } from '../../model/facts.ts'
 import { filesystemOf } from '../../overlayfs/support.ts'
 import { readIfThere } from '../../runtime/host.ts'
-import { poolOf } from '../id-range.ts'
+import { poolOf, rangesIn, readIdFacts } from '../id-range.ts'
+import { isInFirst } from '../nesting.ts'
 import type { EnginePaths } from '../paths.ts'
 import { missingCalls, probeDeviceFilter, probeNamespaces } from './probe.ts'
 import type { CertificateReport, HostReport, NamespaceReport, NestingReport, StoreReport } from './report.ts'
@@ -13,10 +14,11 @@ import type { CertificateReport, HostReport, NamespaceReport, NestingReport, Sto
 /** Looks at everything once; changes nothing. */
 export async function readReport(facts: HostFacts, paths: EnginePaths): Promise<HostReport> {
   const root = facts.euid === 0
-  const pool = poolOf(readIfThere('/etc/subuid') ?? '')
+  const ids = readIdFacts()
+  const pool = poolOf(ids)
   const existing = nearestThere(paths.root)
   const made = root ? await probeNamespaces({}) : undefined
-  const madeUser = made?.ok === true ? await probeNamespaces({ firstId: pool.first }) : undefined
+  const madeUser = made?.ok === true && rangesIn(pool) > 0 ? await probeNamespaces({ firstId: pool.first }) : undefined
   const idmapped = madeUser?.ok === true ? await probeNamespaces({ firstId: pool.first, idmap: existing }) : undefined
   return {
     facts,
@@ -25,7 +27,7 @@ export async function readReport(facts: HostFacts, paths: EnginePaths): Promise<
     missingCalls: missingCalls(),
     namespaces: { ...readNamespaces(), made, madeUser },
     identities: {
-      subuid: readIfThere('/etc/subuid'),
+      ids,
       subgid: readIfThere('/etc/subgid'),
       passwd: readIfThere('/etc/passwd'),
       taken: namesIn(paths.ranges).length,
@@ -96,23 +98,14 @@ function isReadonly(path: string): boolean {
   }
 }
 
-/** Numbers of the first namespaces, the same on every boot (linux/proc_ns.h). */
-const FIRST = { user: 'user:[4026531837]', pid: 'pid:[4026531836]', cgroup: 'cgroup:[4026531835]' } as const
-
 function readNesting(): NestingReport {
-  const isFirst = (kind: keyof typeof FIRST): boolean => linkOf(`/proc/self/ns/${kind}`) === FIRST[kind]
   // A mark alone says nothing: a machine that was made from an image still has it.
-  const host = isFirst('pid') && isFirst('cgroup') && isFirst('user')
+  const host = isInFirst('pid') && isInFirst('cgroup') && isInFirst('user')
   const inside = host ? undefined : (containerKind() ?? 'of an unknown kind')
-  return { inside, ownUserNamespace: !isFirst('user'), procMasks: procMasks(readIfThere('/proc/self/mountinfo') ?? '') }
-}
-
-function linkOf(path: string): string | undefined {
-  try {
-    return readlinkSync(path)
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined
-    throw error
+  return {
+    inside,
+    ownUserNamespace: !isInFirst('user'),
+    procMasks: procMasks(readIfThere('/proc/self/mountinfo') ?? ''),
   }
 }
 

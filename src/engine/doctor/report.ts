@@ -1,4 +1,5 @@
 import type { HostFacts } from '../../model/facts.ts'
+import type { IdFacts } from '../id-range.ts'
 
 /**
  * What doctor looks at, read once. The checks are functions of this, so that every kind of host can be judged on any
@@ -54,8 +55,8 @@ export type ProbeResult =
   | { readonly ok: false; readonly failed: string; readonly errno: string }
 
 export interface IdentityReport {
-  /** /etc/subuid and /etc/subgid. */
-  readonly subuid: string | undefined
+  readonly ids: IdFacts
+  /** /etc/subgid. */
   readonly subgid: string | undefined
   /** /etc/passwd. */
   readonly passwd: string | undefined

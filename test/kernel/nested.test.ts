@@ -1,0 +1,74 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { execa } from 'execa'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { expectNothingLeft, expectOneLine, makeMachine, PROJECT, TSCRUN, type Machine } from './fixtures/machine.ts'
+
+let machine: Machine
+let inner = ''
+beforeAll(() => {
+  machine = makeMachine()
+  inner = join(machine.directory, 'inner')
+  mkdirSync(inner)
+})
+afterEach(() => expectNothingLeft(machine))
+afterAll(() => machine.dispose())
+
+/** First id outside, of a line of uid_map. */
+const firstOf = (line = ''): number => Number(line.trim().split(/\s+/)[1])
+
+describe('tscrun in a privileged container', () => {
+  it('takes ids that the tscrun around it never gives away', async () => {
+    const show = "sh -c 'cat /proc/self/uid_map'"
+    const again = `${TSCRUN} --root ${inner}/s --runroot /tmp/r run --rm --rootfs ${machine.rootfs}:O ${show}`
+    const volumes = [PROJECT, machine.rootfs, inner].flatMap((path) => ['-v', `${path}:${path}`])
+    // Several, since a range is picked by a random id.
+    const script = `for i in 1 2 3 4; do ${again}; done`
+    const { exitCode, stdout, stderr } = await machine.tscrun(
+      ['run', '--rm', '--privileged', ...volumes, '--rootfs', '/:O', 'sh', '-c', script],
+      { env: { TSCRUN_NODE: process.execPath } },
+    )
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
+    const nested = stdout.trimEnd().split('\n').map(firstOf)
+    expect(nested.length).toBe(4)
+    expect(Math.min(...nested)).toBeGreaterThanOrEqual(0x7bfe0000)
+    for (let count = 0; count < 4; count++) {
+      expect(firstOf(await machine.sh('cat /proc/self/uid_map'))).toBeLessThanOrEqual(0x7bfe0000 - 65_536)
+    }
+  })
+})
+
+/** Runs its arguments as root of a user namespace with 200,000 ids. */
+const AS_ROOT_OF_A_USER_NAMESPACE = `
+import ctypes, os, sys
+made, mapped = os.pipe(), os.pipe()
+pid = os.fork()
+if pid == 0:
+    ctypes.CDLL(None).unshare(0x10000000)
+    os.write(made[1], b'x')
+    os.read(mapped[0], 1)
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    os.execvp(sys.argv[1], sys.argv[1:])
+os.read(made[0], 1)
+for name in ('uid_map', 'gid_map'):
+    with open(f'/proc/{pid}/{name}', 'w') as file:
+        file.write('0 1900000000 200000')
+os.write(mapped[1], b'x')
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+`
+
+describe('root of a user namespace', () => {
+  it('is told in one line that the root of the host is needed', async () => {
+    const args = ['--root', '/absent/s', '--runroot', '/absent/r', 'run', '--rm', '--rootfs', '/:O', 'true']
+    const result = await execa('python3', ['-c', AS_ROOT_OF_A_USER_NAMESPACE, TSCRUN, ...args], {
+      reject: false,
+      stripFinalNewline: false,
+      cwd: '/',
+      env: { TSCRUN_NODE: process.execPath },
+    })
+    expect({ exitCode: result.exitCode, stdout: result.stdout }).toEqual({ exitCode: 125, stdout: '' })
+    expectOneLine(result.stderr, /^tscrun: running a container needs root of the host: .* \(start .* --userns=host/)
+  })
+})
