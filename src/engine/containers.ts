@@ -21,6 +21,7 @@ import { releaseRange } from './id-range.ts'
 import { claimLink, linkOwner, releaseLink } from './owner-link.ts'
 import { DEFAULT_ROOT, type EnginePaths } from './paths.ts'
 import type { ContainerRecord, ExitRecord, LiveState } from './record.ts'
+import { storeFailure } from './store-failure.ts'
 
 /**
  * The containers of one store, as plain files. Whoever makes, runs or removes a container holds a flock(2) on its
@@ -47,9 +48,10 @@ export function createContainerDirectory(paths: EnginePaths, id: string, name: s
     takeName(paths, name, id)
     mkdirSync(join(paths.runRoot, id), { recursive: true, mode: 0o700 })
   } catch (error) {
+    releaseLink(join(paths.names, name), id)
     closeSync(lockFd)
     rmSync(directory, { recursive: true, force: true })
-    throw error
+    throw storeFailure(error)
   }
   return { id, directory, lockFd }
 }
@@ -74,16 +76,20 @@ function withDirectories(paths: EnginePaths, action: () => void): void {
   try {
     action()
   } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw storeFailure(error, paths)
+    if (errnoOf(error) !== 'ENOENT') throw storeFailure(error, whereOf(paths), paths.root)
     try {
       for (const path of [paths.root, paths.containers, paths.names, paths.ranges, paths.layers, paths.runRoot]) {
         makeDirectory(path)
       }
       action()
     } catch (second) {
-      throw storeFailure(second, paths)
+      throw storeFailure(second, whereOf(paths), paths.root)
     }
   }
+}
+
+function whereOf(paths: EnginePaths): string {
+  return paths.root === DEFAULT_ROOT ? paths.root : `${paths.root} or ${paths.runRoot}`
 }
 
 /** With the directories above it. Node's own recursive mkdir says ENOENT where the filesystem is read-only. */
@@ -97,28 +103,6 @@ function makeDirectory(path: string): void {
     makeDirectory(dirname(path))
     mkdirSync(path, { mode: 0o700 })
   }
-}
-
-function storeFailure(error: unknown, paths: EnginePaths): unknown {
-  const errno = errnoOf(error)
-  const hints: Readonly<Record<string, readonly ['PERMISSION_DENIED' | 'NO_SPACE' | 'STORE', string]>> = {
-    EACCES: ['PERMISSION_DENIED', 'run it as root'],
-    EPERM: ['PERMISSION_DENIED', 'run it as root'],
-    ENOSPC: ['NO_SPACE', 'free some space, or choose another --root'],
-    EDQUOT: ['NO_SPACE', 'the quota is used up: free some space, or choose another --root'],
-    EROFS: ['STORE', 'choose a --root on a writable filesystem'],
-    EEXIST: ['STORE', 'something that is no directory is in the way: choose another --root'],
-    ENOTDIR: ['STORE', 'something that is no directory is in the way: choose another --root'],
-  }
-  const known = errno === undefined ? undefined : hints[errno]
-  if (known === undefined || errno === undefined) return error
-  const where = paths.root === DEFAULT_ROOT ? paths.root : `${paths.root} or ${paths.runRoot}`
-  return new TscrunError(known[0], `write to the store ${where}: ${errno}`, {
-    errno,
-    subject: paths.root,
-    hint: known[1],
-    cause: error,
-  })
 }
 
 /** The lock, or undefined where somebody else holds it. Throws ENOENT where the container is gone. */
@@ -154,9 +138,17 @@ function takeName(paths: EnginePaths, name: string, id: string): void {
  * removed at its end lies in memory: after a reboot its directory has no record, and is a leftover.
  */
 export function writeRecord(paths: EnginePaths, record: ContainerRecord): void {
-  const path = join(record.remove ? paths.runRoot : paths.containers, record.id, RECORD)
-  writeFileSync(`${path}.new`, `${JSON.stringify(record)}\n`, { mode: 0o600 })
-  renameSync(`${path}.new`, path)
+  replaceFile(join(record.remove ? paths.runRoot : paths.containers, record.id, RECORD), record)
+}
+
+function replaceFile(path: string, content: unknown): void {
+  try {
+    writeFileSync(`${path}.new`, `${JSON.stringify(content)}\n`, { mode: 0o600 })
+    renameSync(`${path}.new`, path)
+  } catch (error) {
+    rmSync(`${path}.new`, { force: true })
+    throw storeFailure(error, path)
+  }
 }
 
 const RECORD = 'container.json'
@@ -168,9 +160,7 @@ export function readRecord(paths: EnginePaths, id: string): ContainerRecord | un
 }
 
 export function writeLiveState(paths: EnginePaths, state: LiveState): void {
-  const path = join(paths.runRoot, state.id, 'state.json')
-  writeFileSync(`${path}.new`, `${JSON.stringify(state)}\n`, { mode: 0o600 })
-  renameSync(`${path}.new`, path)
+  replaceFile(join(paths.runRoot, state.id, 'state.json'), state)
 }
 
 export function readLiveState(paths: EnginePaths, id: string): LiveState | undefined {
@@ -207,8 +197,16 @@ export function deleteContainer(
     'scratch',
   ])
   removeTree(join(paths.runRoot, held.id), ['state.json', RECORD])
-  closeSync(held.lockFd)
+  unlock(held)
 }
+
+/** Once: a failure on the way out may lead here twice, and the number may be another file's by then. */
+function unlock(held: HeldContainer): void {
+  if (!unlocked.has(held)) closeSync(held.lockFd)
+  unlocked.add(held)
+}
+
+const unlocked = new WeakSet<HeldContainer>()
 
 /** Takes what a container usually leaves by its names, which is ten times as fast as looking for it. */
 function removeTree(directory: string, usual: readonly string[]): void {
@@ -232,16 +230,22 @@ function removeOne(path: string): void {
   }
 }
 
-/** Notes how a container ended; it is no longer among the live ones. */
+/**
+ * Notes how a container ended; it is no longer among the live ones. Where that cannot be written (NO_SPACE) it stays a
+ * leftover that nobody holds, which the next command puts right.
+ */
 export function finishContainer(
   paths: EnginePaths,
   held: HeldContainer,
   record: ContainerRecord,
   exit: ExitRecord,
 ): void {
-  writeRecord(paths, { ...record, exit })
-  rmSync(join(paths.runRoot, held.id), { recursive: true, force: true })
-  closeSync(held.lockFd)
+  try {
+    writeRecord(paths, { ...record, exit })
+    rmSync(join(paths.runRoot, held.id), { recursive: true, force: true })
+  } finally {
+    unlock(held)
+  }
 }
 
 export function containerIds(paths: EnginePaths): string[] {

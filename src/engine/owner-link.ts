@@ -1,5 +1,6 @@
 import { readlinkSync, symlinkSync, unlinkSync } from 'node:fs'
 import { errnoOf } from '../model/errors.ts'
+import { storeFailure } from './store-failure.ts'
 
 /**
  * A name or a range of ids that only one container can have: a link that says whose it is. It holds the first half of
@@ -14,7 +15,7 @@ export function claimLink(path: string, id: string): boolean {
     return true
   } catch (error) {
     if (errnoOf(error) === 'EEXIST') return false
-    throw error
+    throw storeFailure(error, path)
   }
 }
 

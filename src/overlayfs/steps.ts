@@ -53,6 +53,7 @@ function detached(rootfs: Overlay, context: OverlayContext): Step[] {
     ['work', 0o700],
   ] as const) {
     steps.push({ op: 'mkdir', dir: writable, path: name, mode, ...MADE_BEFORE })
+    if (name === 'work' && rootfs.upper === 'directory') steps.push(tryRoom(writable, name))
     if (name === 'upper') steps.push(ownUpper(writable, name, context))
     steps.push(openDirectory(`fd:${name}`, writable, name), give(`${name}dir`, `fd:${name}`))
   }
@@ -83,6 +84,14 @@ function scratchSteps(): Step[] {
 /** The upper belongs to the container's root and is not id-mapped: an id-mapped upper is read-only (EOVERFLOW). */
 function ownUpper(dir: FdSlot | 'cwd', path: string, { rootUid, rootGid }: OverlayContext): Step {
   return { op: 'chown', dir, path, uid: rootUid, gid: rootGid }
+}
+
+/**
+ * Overlayfs makes this directory itself, and anew if it is there; but where it cannot, the disk being full, it mounts
+ * read-only and says so in the kernel's log alone (ovl_make_workdir, fs/overlayfs/super.c).
+ */
+function tryRoom(dir: FdSlot | 'cwd', work: string): Step {
+  return { op: 'mkdir', dir, path: `${work}/work`, mode: 0o700, ...MADE_BEFORE }
 }
 
 /** All layers lie in one directory: one id-mapped view of it, the mount `fd:lower`, serves every one of them. */
@@ -133,6 +142,7 @@ function attached(rootfs: Overlay, context: OverlayContext): Step[] {
     ['work', 0o700],
   ] as const) {
     steps.push({ op: 'mkdir', dir: 'cwd', path: `${at}${name}`, mode, ...MADE_BEFORE })
+    if (name === 'work' && rootfs.upper === 'directory') steps.push(tryRoom('cwd', name))
   }
   steps.push(ownUpper('cwd', `${at}upper`, context), ...lowerSteps(rootfs))
   steps.push({ op: 'move_mount', mount: 'fd:lower', dir: 'cwd', path: 'lower' })

@@ -42,14 +42,21 @@ export function explainFailure(plan: Plan, failure: StepFailure, workdir?: strin
   const reason = REASONS[failure.errno] ?? 'failed'
   const subject = subjectOf(step)
   const code: ErrorCode = failure.errno === 'ENOSPC' || failure.errno === 'EDQUOT' ? 'NO_SPACE' : 'KERNEL_REFUSED'
+  const hint = step.hint ?? (code === 'NO_SPACE' ? noSpaceHint(step) : undefined)
   const what = step.about ?? subject
   const where = what === callOf(step) ? what : `${callOf(step)}: ${what}`
   return new TscrunError(code, `${where}: ${reason} (${failure.errno})`, {
     syscall: callOf(step),
     errno: failure.errno,
     subject,
-    ...(step.hint === undefined ? {} : { hint: step.hint }),
+    ...(hint === undefined ? {} : { hint }),
   })
+}
+
+/** The kernel says ENOSPC of a limit on namespaces too (clone(2), unshare(2)). */
+function noSpaceHint(step: Step): string {
+  if (step.op === 'clone' || step.op === 'unshare') return 'too many namespaces: see /proc/sys/user'
+  return 'free some space, or choose another --root'
 }
 
 /** 127 for what is not there, 126 for what cannot be run (docker-run(1), Exit Status). */

@@ -223,6 +223,29 @@ describe('while the layers are copied', () => {
     expect(forms(store)).toMatchObject({ 'ID.whole': 0 })
   })
 
+  it('a disk that is too small for both is one line, and nothing is left; with room it goes on', async () => {
+    const upper = join(store, '../../upper')
+    await execa('umount', [join(store, '..')])
+    await execa('mount', ['-t', 'tmpfs', '-o', 'size=160m', 'tscrun-test', upper])
+    mkdirSync(join(upper, 'upper'))
+    mkdirSync(join(upper, 'work'))
+    const options = `lowerdir=${join(upper, '../lower')},upperdir=${upper}/upper,workdir=${upper}/work`
+    await execa('mount', ['-t', 'overlay', 'overlay', '-o', options, join(store, '..')])
+    try {
+      const { exitCode, stderr } = await tscrun(store, ['pull', '--quiet', '--tls-verify=false', slow])
+      expect(exitCode).toBe(125)
+      const [warning, error = ''] = stderr.split('\n')
+      expect(warning).toMatch(COPY_WARNING)
+      expectOneLine(error, /^tscrun: copy layers: ENOSPC \(this filesystem needs room for them twice: make room, or /)
+      expectEmpty(store)
+      await execa('mount', ['-o', 'remount,size=400m', upper])
+      expectOneLine(await pull(store, slow), COPY_WARNING)
+    } finally {
+      // The overlay itself goes after the test.
+      await execa('umount', ['--lazy', upper])
+    }
+  })
+
   it('two pulls at once copy once', async () => {
     const ended = await Promise.all([pull(store, slow), pull(store, slow)])
     expect(ended.filter((stderr) => stderr !== '')).toEqual([expect.stringMatching(COPY_WARNING)])
