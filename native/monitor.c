@@ -1,6 +1,9 @@
 /*
- * The monitor: waits for the container's end, copies its standard streams, hands signals on. It holds the lifeline:
- * when Node is gone (the control socket ends), the container is killed.
+ * The monitor: waits for the container's end, copies its standard streams, hands signals on, and starts it again where
+ * that is asked for.
+ *
+ * In the foreground it holds the lifeline: when Node is gone (the control socket ends), the container is killed. Detached
+ * it does so only until the container runs; from then on it answers to the clients of its socket.
  */
 #define _GNU_SOURCE
 #include "stage.h"
@@ -9,19 +12,28 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "clients.h"
 #include "pump.h"
+#include "text.h"
 
-static void signal_init(struct run *run, int signal_number)
+/* Between two starts of a container that keeps ending: doubled each time, forgotten once it ran for a while. */
+#define FIRST_PAUSE_MS 100
+#define LONGEST_PAUSE_MS 60000
+#define STABLE_MS 10000
+
+void signal_init(struct run *run, int signal_number)
 {
-	syscall(SYS_pidfd_send_signal, run->init_pidfd, signal_number, NULL, 0);
+	if (run->init_pidfd >= 0)
+		syscall(SYS_pidfd_send_signal, run->init_pidfd, signal_number, NULL, 0);
 }
 
 /* Process 1's death takes its pid namespace along; the cgroup also holds those of a shared pid namespace. */
@@ -48,6 +60,73 @@ static uint64_t oom_killed(struct run *run)
 	return line && strtoull(line + strlen("\noom_kill "), NULL, 10) > 0;
 }
 
+static uint64_t wall_clock_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Under another name first: a reader sees the old file or the new one. */
+static void write_whole(int directory, const char *name, const char *text, size_t size)
+{
+	cleanup_close fd = openat(directory, "new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd >= 0 && write(fd, text, size) == (ssize_t)size)
+		renameat(directory, "new", directory, name);
+}
+
+struct entry {
+	const char *name;
+	uint64_t value;
+};
+
+/* A JSON object of numbers. */
+static void write_record(int directory, const char *name, const struct entry *entries)
+{
+	char text[512], *at = put(text, "{\"version\":1");
+	if (directory < 0)
+		return;
+	for (; entries->name; entries++)
+		at = put_number(put(put(put(at, ",\""), entries->name), "\":"), entries->value);
+	at = put(at, "}");
+	write_whole(directory, name, text, (size_t)(at - text));
+}
+
+/* One life of the container. */
+struct life {
+	int started; /* the command ran */
+	uint64_t started_ms;
+	int status;
+	uint64_t oom;
+};
+
+static void note_start(struct run *run, struct life *life, uint64_t restarts)
+{
+	uint64_t start_time = start_time_of_init(run);
+	life->started = 1;
+	life->started_ms = wall_clock_ms();
+	write_record(run->run_dir, "state.json",
+		     (struct entry[]){{"pid", (uint64_t)run->init},
+				      {"startTime", start_time},
+				      {"startedMs", life->started_ms},
+				      {"restarts", restarts},
+				      {NULL, 0}});
+	tell(run, MSG_STARTED, 0, (uint64_t)run->init, start_time);
+}
+
+static void note_end(struct run *run, const struct life *life, uint64_t restarts)
+{
+	write_record(run->directory, "exit.json",
+		     (struct entry[]){{"status", (uint64_t)life->status},
+				      {"oomKilled", life->oom},
+				      {"startedMs", life->started_ms},
+				      {"finishedMs", wall_clock_ms()},
+				      {"restarts", restarts},
+				      {NULL, 0}});
+	if (run->run_dir >= 0)
+		unlinkat(run->run_dir, "state.json", 0);
+}
+
 /* Answers whether Node is still there. */
 static int on_control(struct run *run)
 {
@@ -60,43 +139,46 @@ static int on_control(struct run *run)
 	if (message.type == MSG_SIGNAL)
 		signal_init(run, (int)message.a);
 	else if (message.type == MSG_RESIZE)
-		pump_resize(run, (unsigned short)message.a, (unsigned short)message.b);
+		pump_resize((unsigned short)message.a, (unsigned short)message.b);
 	return 1;
 }
 
-enum { WATCH_INIT, WATCH_CONTROL, WATCH_SYNC, WATCH_WINCH, WATCH_PUMPS };
+enum { WATCH_INIT, WATCH_CONTROL, WATCH_SYNC, WATCH_WINDOW, WATCH_CLIENTS, WATCH_PUMPS = WATCH_CLIENTS + CLIENT_WATCHES };
 
 /* Until the first process has ended: streams, signals, the lifeline. */
-static void watch(struct run *run)
+static void watch(struct run *run, struct life *life, uint64_t restarts)
 {
-	int winch = pump_start(run);
-	struct pollfd watched[WATCH_PUMPS + 2 * MAX_PUMPS] = {
+	struct pollfd watched[WATCH_PUMPS + PUMP_WATCHES] = {
 		[WATCH_INIT] = {.fd = run->init_pidfd, .events = POLLIN},
 		[WATCH_CONTROL] = {.fd = run->control, .events = POLLIN},
 		[WATCH_SYNC] = {.fd = run->sync, .events = POLLIN},
-		[WATCH_WINCH] = {.fd = winch, .events = POLLIN},
+		[WATCH_WINDOW] = {.fd = pump_window(), .events = POLLIN},
 	};
 	for (;;) {
+		clients_poll(run, watched + WATCH_CLIENTS);
 		int count = WATCH_PUMPS + pump_poll(watched + WATCH_PUMPS);
 		if (poll(watched, (nfds_t)count, -1) < 0)
 			continue; /* EINTR: stopped and continued */
 		if (watched[WATCH_SYNC].revents) {
 			/* Its end closes with the exec. */
-			tell(run, MSG_STARTED, 0, (uint64_t)run->init, start_time_of_init(run));
+			note_start(run, life, restarts);
 			watched[WATCH_SYNC].fd = -1;
 		}
 		if (watched[WATCH_CONTROL].revents && !on_control(run)) {
-			kill_container(run);
-			watched[WATCH_CONTROL].fd = -1;
+			if (!run->detached || !life->started)
+				kill_container(run);
+			close_fd(&run->control);
+			run->control = watched[WATCH_CONTROL].fd = -1;
 		}
-		if (watched[WATCH_WINCH].revents)
-			pump_window_changed(run, winch);
+		if (watched[WATCH_WINDOW].revents)
+			pump_window_changed();
+		clients_run(run, watched + WATCH_CLIENTS);
 		pump_run(watched + WATCH_PUMPS);
+		clients_leave();
 		if (watched[WATCH_INIT].revents)
 			break;
 	}
 	pump_drain();
-	close_fd(&winch);
 }
 
 static int reap(struct run *run)
@@ -113,22 +195,94 @@ static int reap(struct run *run)
 static void release_mounts(struct run *run)
 {
 	uint32_t slot = run->plan->mntns_slot;
-	if (slot < run->plan->slots && run->fd[slot] >= 0)
+	if (slot < run->plan->slots && run->fd[slot] >= 0) {
 		close(run->fd[slot]);
+		run->fd[slot] = -1;
+	}
+}
+
+static struct life live(struct run *run, uint64_t restarts)
+{
+	struct life life = {0};
+	if (run->init > 0) {
+		pump_start(run, run->log.fd >= 0 ? &run->log : NULL);
+		if (run->failed)
+			kill_container(run);
+		else
+			watch(run, &life, restarts);
+		life.status = reap(run);
+	}
+	if (!life.started && run->failed)
+		life.status = 125 << 8; /* could not be started (again) */
+	pump_end();
+	life.oom = oom_killed(run);
+	return life;
+}
+
+static int is_to_live_again(const struct run *run, const struct life *life, uint64_t restarts)
+{
+	if (!run->detached || run->stopped || run->failed || !life->started)
+		return 0;
+	if (run->most_restarts && restarts >= run->most_restarts)
+		return 0;
+	return run->policy == RESTART_ALWAYS || (run->policy == RESTART_ON_FAILURE && life->status != 0);
+}
+
+/* Clients may stop the container meanwhile. */
+static void wait_before_restart(struct run *run, uint64_t pause_ms)
+{
+	uint64_t until = now_ns() + pause_ms * 1000000;
+	while (!run->stopped && now_ns() < until) {
+		struct pollfd watched[CLIENT_WATCHES];
+		int count = clients_poll(run, watched);
+		if (poll(watched, (nfds_t)count, (int)((until - now_ns()) / 1000000 + 1)) > 0)
+			clients_run(run, watched);
+	}
+}
+
+/* Back to where the plan began: only what was inherited stays open. */
+static void reset(struct run *run)
+{
+	for (uint32_t i = run->plan->inherited; i < run->plan->slots; i++) {
+		close_fd(&run->fd[i]);
+		run->fd[i] = -1;
+	}
+	close_fd(&run->sync);
+	close_fd(&run->init_pidfd);
+	run->sync = run->init_pidfd = -1;
+	run->init = -1;
+}
+
+/* Everything goes, or everything but what the next life needs. */
+static int tear_down(struct run *run, int final)
+{
+	run->final = final;
+	return run_column(run, COLUMN_TEARDOWN);
 }
 
 int supervise(struct run *run)
 {
-	int status = 0;
-	if (run->init > 0) {
-		if (run->failed)
-			kill_container(run);
-		else
-			watch(run);
-		status = reap(run);
+	uint64_t pause_ms = FIRST_PAUSE_MS;
+	for (uint64_t restarts = 0;; restarts++) {
+		struct life life = live(run, restarts);
+		struct message exited = {.type = MSG_EXITED, .a = (uint64_t)life.status, .b = life.oom};
+		note_end(run, &life, restarts);
+		if (is_to_live_again(run, &life, restarts)) {
+			release_mounts(run);
+			tear_down(run, 0);
+			pause_ms = wall_clock_ms() - life.started_ms > STABLE_MS ? FIRST_PAUSE_MS : pause_ms;
+			wait_before_restart(run, pause_ms);
+			pause_ms = pause_ms * 2 < LONGEST_PAUSE_MS ? pause_ms * 2 : LONGEST_PAUSE_MS;
+		} else {
+			run->stopped = 1;
+		}
+		if (run->stopped) {
+			tell(run, MSG_EXITED, 0, exited.a, exited.b);
+			clients_end(&exited);
+			release_mounts(run);
+			return tear_down(run, 1) < 0 ? 1 : 0;
+		}
+		reset(run);
+		run->failed = run_column(run, COLUMN_PARENT) < 0;
 	}
-	pump_restore(run);
-	tell(run, MSG_EXITED, 0, (uint64_t)status, oom_killed(run));
-	release_mounts(run);
-	return run_column(run, COLUMN_TEARDOWN) < 0 ? 1 : 0;
 }

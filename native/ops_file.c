@@ -9,8 +9,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#define PROC_MAGIC 0x9fa0
 #define IN_ROOT (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 
 static int open_how(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve)
@@ -88,6 +90,30 @@ int op_write_file_or(struct run *run, const struct arg *args)
 	return result == -ENOENT ? write_whole(args[0].fd, &args[3], &args[4]) : result;
 }
 
+int op_write_fd(struct run *run, const struct arg *args)
+{
+	(void)run;
+	ssize_t written = write(args[0].fd, args[1].p, args[1].len);
+	return written < 0 ? -errno : (uint64_t)written == args[1].len ? 0 : -EIO;
+}
+
+/* A root filesystem may have its own /dev: what is there under this name must be this very device. */
+int op_device(struct run *run, const struct arg *args)
+{
+	(void)run;
+	struct stat found;
+	mode_t mode = (mode_t)args[2].u;
+	if (mknodat(args[0].fd, args[1].p, mode, (dev_t)args[3].u) < 0) {
+		if (errno != EEXIST || fstatat(args[0].fd, args[1].p, &found, AT_SYMLINK_NOFOLLOW) < 0)
+			return -errno;
+		int same = (found.st_mode & S_IFMT) == (mode & S_IFMT) && (S_ISFIFO(mode) || found.st_rdev == args[3].u);
+		return same ? 0 : -EEXIST;
+	}
+	if (args[4].u == 0 && args[5].u == 0)
+		return 0;
+	return fchownat(args[0].fd, args[1].p, (uid_t)args[4].u, (gid_t)args[5].u, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
 int op_rmdir(struct run *run, const struct arg *args)
 {
 	(void)run;
@@ -134,7 +160,7 @@ int op_pipe(struct run *run, const struct arg *args)
 	return failed ? failed : store_fd(run, &args[1], ends[1]);
 }
 
-enum target_kind { TARGET_DIRECTORY, TARGET_FILE, TARGET_PLAIN_DIRECTORY, TARGET_SAME };
+enum target_kind { TARGET_DIRECTORY, TARGET_FILE, TARGET_PLAIN_DIRECTORY, TARGET_SAME, TARGET_PLAIN_FILE };
 
 /* Makes what is missing at one name below `parent` and opens it; a link that dangles is refused, never followed. */
 static int make_component(int parent, const char *name, int as_file, mode_t mode)
@@ -157,7 +183,8 @@ static int make_component(int parent, const char *name, int as_file, mode_t mode
 int op_target(struct run *run, const struct arg *args)
 {
 	enum target_kind kind = (enum target_kind)args[3].u;
-	uint64_t resolve = kind == TARGET_PLAIN_DIRECTORY ? IN_ROOT | RESOLVE_NO_SYMLINKS : IN_ROOT;
+	int plain = kind == TARGET_PLAIN_DIRECTORY || kind == TARGET_PLAIN_FILE;
+	uint64_t resolve = plain ? IN_ROOT | RESOLVE_NO_SYMLINKS : IN_ROOT;
 	struct stat like, found;
 	char path[4096];
 	if (args[2].len >= sizeof path)
@@ -167,6 +194,7 @@ int op_target(struct run *run, const struct arg *args)
 			return -errno;
 		kind = S_ISDIR(like.st_mode) ? TARGET_DIRECTORY : TARGET_FILE;
 	}
+	int as_file = kind == TARGET_FILE || kind == TARGET_PLAIN_FILE;
 	cleanup_close at = open_how(args[1].fd, ".", O_PATH | O_DIRECTORY, 0, 0);
 	size_t len = args[2].len, begin = 0;
 	memcpy(path, args[2].p, len + 1);
@@ -182,7 +210,7 @@ int op_target(struct run *run, const struct arg *args)
 		path[end] = 0;
 		int next = open_how(args[1].fd, path, O_PATH, 0, resolve);
 		if (next < 0 && errno == ENOENT)
-			next = make_component(at, path + begin, last && kind == TARGET_FILE, (mode_t)args[4].u);
+			next = make_component(at, path + begin, last && as_file, (mode_t)args[4].u);
 		int failed = errno;
 		close(at);
 		at = next;
@@ -192,9 +220,15 @@ int op_target(struct run *run, const struct arg *args)
 	}
 	if (at < 0 || fstat(at, &found) < 0)
 		return -errno;
-	if (S_ISDIR(found.st_mode) != (kind != TARGET_FILE))
-		return kind == TARGET_FILE ? -EISDIR : -ENOTDIR;
+	if (!S_ISDIR(found.st_mode) != as_file)
+		return as_file ? -EISDIR : -ENOTDIR;
 	return store_fd(run, &args[0], take_fd(&at));
+}
+
+static int is_procfs(int fd)
+{
+	struct statfs info;
+	return fstatfs(fd, &info) == 0 && info.f_type == PROC_MAGIC;
 }
 
 /* A sysctl is written below a procfs whose own files nothing covers (CVE-2019-16884, CVE-2025-52881). */
@@ -202,6 +236,8 @@ int op_sysctl(struct run *run, const struct arg *args)
 {
 	(void)run;
 	uint64_t resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+	if (!is_procfs(args[0].fd))
+		return -ENOTSUP;
 	cleanup_close fd = open_how(args[0].fd, args[1].p, O_WRONLY, 0, resolve);
 	if (fd < 0)
 		return -errno;

@@ -36,23 +36,18 @@ int op_setns(struct run *run, const struct arg *args)
 /* `<pid>/<name>`, without the weight of printf(3). */
 static int name_of_init(char *out, size_t size, pid_t pid, const char *name)
 {
-	char digits[16];
-	size_t count = 0, length = strlen(name);
-	for (unsigned rest = (unsigned)pid; rest || !count; rest /= 10)
-		digits[count++] = (char)('0' + rest % 10);
-	if (count + 1 + length + 1 > size)
+	size_t length = strlen(name);
+	if (20 + 1 + length + 1 > size)
 		return -1;
-	while (count)
-		*out++ = digits[--count];
+	out += decimal(out, (uint64_t)pid);
 	*out++ = '/';
 	memcpy(out, name, length + 1);
 	return 0;
 }
 
-/* A file below /proc/<init>, after making sure that /proc is a procfs (CVE-2019-16884). */
-int open_of_init(struct run *run, const char *name, int flags)
+/* /proc after making sure that it is a procfs (CVE-2019-16884). */
+static int open_procfs(void)
 {
-	char path[128];
 	struct statfs info;
 	cleanup_close proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (proc < 0 || fstatfs(proc, &info) < 0)
@@ -61,6 +56,16 @@ int open_of_init(struct run *run, const char *name, int flags)
 		errno = ENOTSUP;
 		return -1;
 	}
+	return take_fd(&proc);
+}
+
+/* A file below /proc/<init>. */
+int open_of_init(struct run *run, const char *name, int flags)
+{
+	char path[128];
+	cleanup_close proc = open_procfs();
+	if (proc < 0)
+		return -1;
 	if (name_of_init(path, sizeof path, run->init, name) < 0) {
 		errno = ENAMETOOLONG;
 		return -1;
@@ -99,6 +104,28 @@ int op_write_proc(struct run *run, const struct arg *args)
 	if (written < 0)
 		return -errno;
 	return (uint64_t)written == args[1].len ? 0 : -EIO;
+}
+
+/* While /proc still is the host's: what is opened now keeps its meaning, whatever the container has mounted there. */
+int op_open_self(struct run *run, const struct arg *args)
+{
+	char path[256] = "self/";
+	cleanup_close proc = open_procfs();
+	if (proc < 0)
+		return -errno;
+	if (args[1].len + sizeof "self/" > sizeof path)
+		return -ENAMETOOLONG;
+	return store_fd(run, &args[0], openat(proc, strcat(path, args[1].p), O_WRONLY | O_CLOEXEC));
+}
+
+int op_write_pid(struct run *run, const struct arg *args)
+{
+	char text[21];
+	size_t length = decimal(text, (uint64_t)run->init);
+	cleanup_close fd = openat(args[0].fd, args[1].p, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -errno;
+	return write(fd, text, length) == (ssize_t)length ? 0 : -errno;
 }
 
 int op_setsid(struct run *run, const struct arg *args)

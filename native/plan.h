@@ -42,6 +42,11 @@
 	X(12, rmdir, "fs")                                                                   \
 	X(14, write_file_or, "fsbsb") /* as write_file; the second where the first is missing */ \
 	X(13, create_file, "fsub")  /* mode, content; an existing file is replaced */        \
+	X(6, write_fd, "fb")        /* one write to what is open */                          \
+	X(15, device, "fsuuuu")     /* mode, device, uid, gid; the same one may be there */  \
+	X(16, copy_up, "fsf")       /* root, path of a directory in it, where its content goes */ \
+	X(17, copy_mode, "ff")      /* from, to: the permission bits of a directory */       \
+	X(18, write_pid, "fs")      /* as write_file: the child's pid */                     \
 	/* mounts */                                                                         \
 	X(20, mount, "sssus")       /* source, target, type, flags, data: mount(2) */        \
 	X(22, open_tree, "ofsu")    /* flags */                                              \
@@ -56,6 +61,9 @@
 	X(31, open_pty, "oof")      /* master, slave, devpts */                              \
 	X(33, fsconfig_fd, "fsf")   /* key, a descriptor as its value */                     \
 	X(34, fsopen_pid, "os")     /* as fsopen, by a child born in the pid namespace that was entered */ \
+	X(21, umount, "s")          /* detached */                                           \
+	X(32, move_root, "f")       /* the mount onto /, then chroot(2) */                   \
+	X(35, id_view, "obb")       /* a user namespace that is only its id maps: uids, gids */ \
 	/* processes and namespaces */                                                       \
 	X(40, unshare, "u")                                                                  \
 	X(41, setns, "fu")                                                                   \
@@ -80,6 +88,17 @@
 	X(60, set_env, "v")                                                                  \
 	X(61, find_program, "ss")   /* command, search path: could exec find and run it? */  \
 	X(62, open_pidfd, "o")      /* of the child */                                       \
+	X(63, run_hook, "svvsu")    /* path, arguments, environment, input, milliseconds (0: any) */ \
+	X(64, scheduler, "uuuuuuu") /* policy, flags, nice, priority, runtime, deadline, period */ \
+	X(65, io_priority, "u")                                                              \
+	X(66, personality, "u")                                                              \
+	X(67, memory_policy, "ub")  /* mode with flags, bit mask of nodes */                 \
+	X(68, cpu_affinity, "b")    /* bit mask of processors */                             \
+	X(69, home, "u")            /* HOME of this uid by /etc/passwd, if there is none */  \
+	X(36, window_size, "fuu")   /* rows, columns */                                      \
+	X(37, open_netlink, "o")    /* in the network namespace of the moment */             \
+	X(38, move_link, "fss")     /* netlink of where it is, name, name in the child's namespace */ \
+	X(39, open_self, "os")      /* a file of our own directory in /proc, for writing */  \
 	/* security */                                                                       \
 	X(70, bounding, "u")        /* keep these capabilities */                            \
 	X(71, capset, "uuu")        /* effective, permitted, inheritable */                  \
@@ -87,6 +106,7 @@
 	X(73, seccomp, "ub")        /* flags, struct sock_filter[] */                        \
 	X(74, new_keyring, "")                                                               \
 	X(75, sysctl, "fsb")        /* procfs, path below sys/, value */                     \
+	X(76, seccomp_notify, "ubfs") /* as seccomp; the listener goes to this socket beside text */ \
 	/* cgroup */                                                                         \
 	X(80, device_filter, "fb")  /* cgroup, struct bpf_insn[] */                          \
 	X(81, cgroup_remove, "fs")  /* parent, name: kill, wait until empty, rmdir */        \
@@ -98,7 +118,19 @@
 	/* with the caller, and whoever comes later */                                       \
 	X(94, meet_caller, "u")     /* tell where we are, wait until told to go on */        \
 	X(95, gate, "f")            /* wait for a connection; failures from here on go there */ \
-	X(96, send_fd_to, "ffs")    /* a connected socket, the descriptor, text beside it */
+	/* of a process that joins a container */                                            \
+	X(104, join, "fu")          /* a pidfd, CLONE_NEW*: before its user namespace or behind it */ \
+	X(105, set_home, "u")       /* HOME of this user, where the environment has none */  \
+	X(96, send_fd_to, "ffs")    /* a connected socket, the descriptor, text beside it */ \
+	/* of the monitor, for a container that outlives the command that started it */        \
+	X(110, detach, "f")         /* a session of its own, in this cgroup (or NONE) */     \
+	X(111, log, "fsuuu")        /* directory, name, format, bytes and number of files */ \
+	X(112, listen, "f")         /* where clients connect, see clients.c */               \
+	X(113, status, "ff")        /* directories of state.json and of exit.json */         \
+	X(114, restart, "uu")       /* policy, how many times */                             \
+	X(115, last, "")            /* teardown: what follows is not done before a restart */ \
+	X(116, unlink, "fs")                                                                 \
+	X(117, remove_tree, "fs")   /* a directory with all below it, on its filesystem */
 /* clang-format on */
 
 enum column { COLUMN_PARENT, COLUMN_CHILD, COLUMN_TEARDOWN, COLUMNS };
@@ -132,6 +164,7 @@ struct plan_pump {
 	uint32_t pad;
 };
 #define PUMP_STDIN 1u    /* end of input closes `to` */
+#define PUMP_STDERR 4u   /* `from` is the container's standard error */
 #define PUMP_TERMINAL 2u /* `from` is the outer terminal, `to` the master: raw mode, window size */
 
 /* One datagram on the control socket, both ways. */
@@ -144,15 +177,28 @@ struct message {
 	uint64_t b;
 };
 enum {
-	MSG_FAILED = 1,  /* column, step, error */
+	MSG_FAILED = 1,  /* column, step, error; a: wait status of a program that failed, what it said follows */
 	MSG_TRACE = 2,   /* column, step, error, a: nanoseconds of CLOCK_MONOTONIC */
 	MSG_STARTED = 3, /* a: pid, b: start time in clock ticks (field 22 of /proc/PID/stat) */
 	MSG_EXITED = 4,  /* a: wait status, b: 1 if the kernel's OOM killer took part */
 	MSG_MEETING = 5, /* error: which point, a: pid, b: start time; answered by MSG_GO */
+	MSG_DETACHED = 6,
 	MSG_SIGNAL = 16, /* a: signal for the container's first process */
 	MSG_RESIZE = 17, /* a: rows, b: columns */
 	MSG_GO = 18,
+	MSG_ATTACH = 19, /* a: ATTACH_* */
+	MSG_STOP = 20,   /* a: signal */
 };
+
+/* Descriptors that come with MSG_ATTACH, in this order, and whether the first is a terminal to be made raw. */
+#define ATTACH_STDIN 1u
+#define ATTACH_STDOUT 2u
+#define ATTACH_STDERR 4u
+#define ATTACH_TERMINAL 8u
+
+#define RESTART_NO 0u
+#define RESTART_ON_FAILURE 1u
+#define RESTART_ALWAYS 2u
 
 #define CONTROL_FD 3
 #define PLAN_FD 4

@@ -1,7 +1,10 @@
 /*
  * Pumps never block: the monitor must also see the container's end and the lifeline. The container's side is ours and
- * non-blocking; the caller's side may be shared with others, so its mode stays, and a write there is kept so small
- * that poll(2)'s word for "writable" covers it.
+ * non-blocking; the other side may be shared with others, so its mode stays, and a write there is kept so small that
+ * poll(2)'s word for "writable" covers it.
+ *
+ * A source (what the container writes) has an outlet for each one who is connected. It is read again when all of them
+ * have taken what was read before: a slow reader slows the container, as a pipe would.
  */
 #define _GNU_SOURCE
 #include "pump.h"
@@ -19,29 +22,69 @@
 
 #define BUFFER (64 * 1024)
 
-struct pump {
-	int from, to;
-	uint32_t flags;
-	int is_file;      /* poll always says ready, and a write takes all */
+struct outlet {
+	int fd;	       /* -1: none */
+	int is_file;   /* poll always says ready, and a write takes all */
 	int is_socket;
-	size_t begin, end; /* of the bytes in the buffer that wait to be written */
+	size_t begin;  /* of what it has not taken yet */
+};
+
+struct source {
+	int from;   /* -1: it has ended */
+	int stream; /* 1 or 2 */
+	size_t end; /* of the bytes in the buffer */
+	struct outlet outlets[MAX_PEOPLE];
 	char buffer[BUFFER];
 };
 
-static struct pump pumps[MAX_PUMPS];
-static int pump_count;
-/* `terminal` is raw and put back at the end; `sized` has the window: the same one, or with output alone where that goes. */
-static int terminal = -1, sized = -1, master = -1;
-static struct termios before;
+struct inlet {
+	int from; /* -1: none */
+	size_t begin, end;
+	unsigned matched; /* characters of the detach keys seen */
+	char buffer[4096];
+};
 
-static int make_raw(int fd)
+struct person {
+	struct inlet in;
+	int terminal; /* put back at the end; -1: none */
+	struct termios before;
+	struct connection connection;
+	int leaves;
+};
+
+static struct source sources[MAX_SOURCES];
+static int source_count;
+static struct person people[MAX_PEOPLE];
+static struct log *log_file;
+/* Where input goes: the container's stdin or its terminal's master; -1 where it takes none. */
+static int input = -1, input_is_terminal;
+/* The master whose size follows a terminal, and the caller's terminal that it follows; -1: none. */
+static int master = -1, sized = -1, winch = -1;
+
+static void shut(int *fd)
+{
+	close_fd(fd);
+	*fd = -1;
+}
+
+static void make_raw(struct person *person, int fd)
 {
 	struct termios raw;
-	if (tcgetattr(fd, &before) < 0)
-		return -1;
-	raw = before;
+	if (tcgetattr(fd, &person->before) < 0)
+		return;
+	raw = person->before;
 	cfmakeraw(&raw);
-	return tcsetattr(fd, TCSANOW, &raw);
+	if (tcsetattr(fd, TCSANOW, &raw) == 0)
+		person->terminal = fd;
+}
+
+static void open_outlet(struct source *source, int who, int fd)
+{
+	struct stat info;
+	struct outlet *outlet = &source->outlets[who];
+	if (fd < 0 || fstat(fd, &info) < 0)
+		return;
+	*outlet = (struct outlet){fd, S_ISREG(info.st_mode), S_ISSOCK(info.st_mode), source->end};
 }
 
 static void copy_window_size(void)
@@ -51,170 +94,318 @@ static void copy_window_size(void)
 		ioctl(master, TIOCSWINSZ, &size);
 }
 
-static void add_pump(int from, int to, uint32_t flags)
+static void forget_all(void)
 {
-	struct stat info;
-	struct pump *pump = &pumps[pump_count++];
-	pump->from = from;
-	/* Both directions of a terminal share the master: each closes its own copy. */
-	pump->to = flags & PUMP_STDIN && flags & PUMP_TERMINAL ? fcntl(to, F_DUPFD_CLOEXEC, 0) : to;
-	pump->flags = flags;
-	if (fstat(to, &info) == 0) {
-		pump->is_file = S_ISREG(info.st_mode);
-		pump->is_socket = S_ISSOCK(info.st_mode);
-	}
-	int ours = flags & PUMP_STDIN ? to : from;
-	fcntl(ours, F_SETFL, fcntl(ours, F_GETFL) | O_NONBLOCK);
+	source_count = 0;
+	for (int who = 0; who < MAX_PEOPLE; who++)
+		people[who] = (struct person){.in.from = -1, .terminal = -1};
+	input = master = sized = -1;
+	input_is_terminal = 0;
 }
 
-int pump_start(struct run *run)
+static void add_source(int from, int stream)
 {
-	for (uint32_t i = 0; i < run->plan->pumps && i < MAX_PUMPS; i++) {
-		const struct plan_pump *pump = &run->pumps[i];
-		if (pump->from >= run->plan->slots || pump->to >= run->plan->slots)
-			continue;
-		add_pump(run->fd[pump->from], run->fd[pump->to], pump->flags);
-		if (pump->flags & PUMP_TERMINAL && isatty(run->fd[pump->from])) {
-			terminal = sized = run->fd[pump->from];
-			master = run->fd[pump->to];
-		} else if (sized < 0 && isatty(run->fd[pump->from]) && isatty(run->fd[pump->to])) {
-			sized = run->fd[pump->to];
-			master = run->fd[pump->from];
-		}
-	}
-	if (terminal >= 0 && make_raw(terminal) < 0)
-		terminal = -1;
-	if (sized < 0)
-		return -1;
-	copy_window_size();
+	struct source *source = &sources[source_count++];
+	source->from = from;
+	source->stream = stream;
+	source->end = 0;
+	for (int who = 0; who < MAX_PEOPLE; who++)
+		source->outlets[who].fd = -1;
+	fcntl(from, F_SETFL, fcntl(from, F_GETFL) | O_NONBLOCK);
+}
+
+static int slot(struct run *run, uint32_t index)
+{
+	return index < run->plan->slots ? run->fd[index] : -1;
+}
+
+/* The container's side is closed here as soon as it has ended, and then is no slot of the plan any more. */
+static int take_slot(struct run *run, uint32_t index)
+{
+	return index < run->plan->slots ? take_fd(&run->fd[index]) : -1;
+}
+
+static void follow_window(void)
+{
 	sigset_t set;
+	copy_window_size();
 	sigemptyset(&set);
 	sigaddset(&set, SIGWINCH);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	winch = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+void pump_start(struct run *run, struct log *log)
+{
+	forget_all();
+	log_file = log;
+	for (uint32_t i = 0; i < run->plan->pumps; i++) {
+		const struct plan_pump *pump = &run->pumps[i];
+		if (pump->flags & PUMP_STDIN) {
+			int from = slot(run, pump->from), to = slot(run, pump->to);
+			/* Both directions of a terminal share the master: each closes its own copy. */
+			input = pump->flags & PUMP_TERMINAL ? fcntl(to, F_DUPFD_CLOEXEC, 0) : take_slot(run, pump->to);
+			input_is_terminal = (pump->flags & PUMP_TERMINAL) != 0;
+			fcntl(input, F_SETFL, fcntl(input, F_GETFL) | O_NONBLOCK);
+			people[CALLER].in.from = from;
+			if (input_is_terminal && from >= 0 && isatty(from)) {
+				make_raw(&people[CALLER], from);
+				sized = from;
+			}
+		} else if (source_count < MAX_SOURCES && slot(run, pump->from) >= 0) {
+			int from = take_slot(run, pump->from), to = slot(run, pump->to);
+			add_source(from, pump->flags & PUMP_STDERR ? 2 : 1);
+			open_outlet(&sources[source_count - 1], CALLER, to);
+			if (isatty(from)) {
+				master = from;
+				if (sized < 0 && to >= 0 && isatty(to))
+					sized = to;
+			}
+		}
+	}
+	if (sized >= 0 && master >= 0)
+		follow_window();
+}
+
+void pump_connect(int who, const struct connection *connection)
+{
+	struct person *person = &people[who];
+	*person = (struct person){.in.from = input >= 0 ? connection->in : -1, .terminal = -1, .connection = *connection};
+	for (int i = 0; i < source_count; i++)
+		open_outlet(&sources[i], who, sources[i].stream == 2 ? connection->err : connection->out);
+	if (connection->terminal && connection->in >= 0 && isatty(connection->in))
+		make_raw(person, connection->in);
+}
+
+void pump_disconnect(int who)
+{
+	struct person *person = &people[who];
+	if (person->terminal >= 0)
+		tcsetattr(person->terminal, TCSADRAIN, &person->before);
+	for (int i = 0; i < source_count; i++)
+		sources[i].outlets[who].fd = -1;
+	if (who != CALLER) {
+		shut(&person->connection.in);
+		shut(&person->connection.out);
+		shut(&person->connection.err);
+	}
+	*person = (struct person){.in.from = -1, .terminal = -1, .connection = {.in = -1, .out = -1, .err = -1}};
+}
+
+int pump_wants_to_leave(void)
+{
+	for (int who = 0; who < MAX_PEOPLE; who++)
+		if (people[who].leaves)
+			return who;
+	return -1;
+}
+
+int pump_window(void)
+{
+	return winch;
+}
+
+static int is_waiting(const struct source *source, const struct outlet *outlet)
+{
+	return outlet->fd >= 0 && outlet->begin < source->end;
+}
+
+static int is_taken(const struct source *source)
+{
+	for (int who = 0; who < MAX_PEOPLE; who++)
+		if (is_waiting(source, &source->outlets[who]))
+			return 0;
+	return 1;
 }
 
 int pump_poll(struct pollfd *watched)
 {
-	for (int i = 0; i < pump_count; i++) {
-		struct pump *pump = &pumps[i];
-		int full = pump->begin < pump->end;
-		watched[2 * i] = (struct pollfd){.fd = full ? -1 : pump->from, .events = POLLIN};
-		/* With an empty buffer only the reader's going away matters. */
-		watched[2 * i + 1] = (struct pollfd){.fd = pump->to, .events = full ? POLLOUT : 0};
+	int count = 0;
+	for (int i = 0; i < source_count; i++) {
+		struct source *source = &sources[i];
+		watched[count++] = (struct pollfd){.fd = is_taken(source) ? source->from : -1, .events = POLLIN};
+		for (int who = 0; who < MAX_PEOPLE; who++) {
+			struct outlet *outlet = &source->outlets[who];
+			/* Without anything to write only the reader's going away matters. */
+			short events = is_waiting(source, outlet) ? POLLOUT : 0;
+			watched[count++] = (struct pollfd){.fd = outlet->fd, .events = events};
+		}
 	}
-	return 2 * pump_count;
-}
-
-static void shut(int *fd)
-{
-	close_fd(fd);
-	*fd = -1;
-}
-
-/* The source has ended: the container's stdin is closed behind the last byte; the caller's own streams stay open. */
-static void end_of_source(struct pump *pump)
-{
-	if (pump->flags & PUMP_STDIN) {
-		shut(&pump->to);
-		pump->from = -1;
-	} else {
-		shut(&pump->from);
-		pump->to = -1;
+	for (int who = 0; who < MAX_PEOPLE; who++) {
+		struct inlet *in = &people[who].in;
+		int full = in->begin < in->end;
+		watched[count++] = (struct pollfd){.fd = full ? -1 : in->from, .events = POLLIN};
+		watched[count++] = (struct pollfd){.fd = full ? input : -1, .events = POLLOUT};
 	}
+	return count;
 }
 
-/* Nobody reads any more: the writer is told by EPIPE, as without tscrun between them. */
-static void end_of_target(struct pump *pump)
+static void fill(struct source *source)
 {
-	pump->begin = pump->end = 0;
-	if (pump->flags & PUMP_STDIN)
-		shut(&pump->to);
-	else
-		shut(&pump->from);
-	pump->from = pump->to = -1;
-}
-
-static void fill(struct pump *pump)
-{
-	ssize_t got = read(pump->from, pump->buffer, BUFFER);
+	ssize_t got = read(source->from, source->buffer, BUFFER);
 	if (got > 0) {
-		pump->begin = 0;
-		pump->end = (size_t)got;
+		source->end = (size_t)got;
+		for (int who = 0; who < MAX_PEOPLE; who++)
+			source->outlets[who].begin = 0;
+		if (log_file)
+			log_write(log_file, source->stream, source->buffer, source->end);
 	} else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
-		end_of_source(pump); /* a terminal says EIO when its last slave has closed */
+		shut(&source->from); /* a terminal says EIO when its last slave has closed */
 	}
 }
 
-static void flush(struct pump *pump)
+/* Nobody reads any more: in the foreground the writer is told by EPIPE, as without tscrun between them. */
+static void end_of_outlet(struct source *source, struct outlet *outlet)
 {
-	size_t size = pump->end - pump->begin;
-	int ours = (pump->flags & PUMP_STDIN) != 0;
-	if (!ours && !pump->is_file && !pump->is_socket && size > 4096)
+	outlet->fd = -1;
+	if (outlet == &source->outlets[CALLER] && source->from >= 0)
+		shut(&source->from);
+}
+
+static void flush(struct source *source, struct outlet *outlet)
+{
+	const char *bytes = source->buffer + outlet->begin;
+	size_t size = source->end - outlet->begin;
+	if (!outlet->is_file && !outlet->is_socket && size > 4096)
 		size = 4096; /* PIPE_BUF: what a pipe that polls writable takes */
-	ssize_t put = pump->is_socket ? send(pump->to, pump->buffer + pump->begin, size, MSG_DONTWAIT | MSG_NOSIGNAL)
-				      : write(pump->to, pump->buffer + pump->begin, size);
+	ssize_t put = outlet->is_socket ? send(outlet->fd, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+					: write(outlet->fd, bytes, size);
 	if (put >= 0)
-		pump->begin += (size_t)put;
+		outlet->begin += (size_t)put;
 	else if (errno != EAGAIN && errno != EINTR)
-		end_of_target(pump);
+		end_of_outlet(source, outlet);
+}
+
+/* The input has ended: the container's stdin is closed behind the last byte. */
+static void end_of_input(struct person *person)
+{
+	person->in.from = -1;
+	if (input >= 0)
+		shut(&input);
+	for (int who = 0; who < MAX_PEOPLE; who++)
+		people[who].in.from = -1;
+}
+
+/* Looks for the keys that end a connection; what has been typed of them before something else is passed on. */
+static void watch_keys(struct person *person)
+{
+	struct inlet *in = &person->in;
+	const struct connection *connection = &person->connection;
+	for (size_t i = in->begin; connection->detach_length && i < in->end; i++) {
+		in->matched = in->buffer[i] == connection->detach_keys[in->matched] ? in->matched + 1
+			      : in->buffer[i] == connection->detach_keys[0]	    ? 1
+										    : 0;
+		if (in->matched < connection->detach_length)
+			continue;
+		person->leaves = 1;
+		in->end = i + 1 > in->begin + in->matched ? i + 1 - in->matched : in->begin;
+		in->from = -1;
+		return;
+	}
+}
+
+static void take_input(struct person *person)
+{
+	struct inlet *in = &person->in;
+	ssize_t got = read(in->from, in->buffer, sizeof in->buffer);
+	if (got > 0) {
+		in->begin = 0;
+		in->end = (size_t)got;
+		watch_keys(person);
+	} else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
+		end_of_input(person);
+	}
+}
+
+static void give_input(struct inlet *in)
+{
+	ssize_t put = input < 0 ? -1 : write(input, in->buffer + in->begin, in->end - in->begin);
+	if (put >= 0) {
+		in->begin += (size_t)put;
+	} else if (input < 0 || (errno != EAGAIN && errno != EINTR)) {
+		in->begin = in->end = 0;
+		in->from = -1;
+		if (input >= 0)
+			shut(&input);
+	}
+}
+
+static void run_source(struct source *source, const struct pollfd *watched)
+{
+	if (source->from >= 0 && watched[0].fd >= 0 && watched[0].revents)
+		fill(source);
+	for (int who = 0; who < MAX_PEOPLE; who++) {
+		struct outlet *outlet = &source->outlets[who];
+		short events = watched[1 + who].revents;
+		if (is_waiting(source, outlet) && (events & POLLOUT || outlet->is_file))
+			flush(source, outlet);
+		else if (outlet->fd >= 0 && events & (POLLERR | POLLHUP | POLLNVAL))
+			end_of_outlet(source, outlet);
+	}
 }
 
 void pump_run(const struct pollfd *watched)
 {
-	for (int i = 0; i < pump_count; i++) {
-		struct pump *pump = &pumps[i];
-		short in = watched[2 * i].revents, out = watched[2 * i + 1].revents;
-		if (pump->from >= 0 && watched[2 * i].fd >= 0 && in)
-			fill(pump);
-		if (pump->to >= 0 && pump->begin < pump->end && (out & POLLOUT || pump->is_file))
-			flush(pump);
-		else if (pump->to >= 0 && out & (POLLERR | POLLHUP | POLLNVAL))
-			end_of_target(pump);
+	for (int i = 0; i < source_count; i++)
+		run_source(&sources[i], watched + i * (1 + MAX_PEOPLE));
+	watched += source_count * (1 + MAX_PEOPLE);
+	for (int who = 0; who < MAX_PEOPLE; who++) {
+		struct inlet *in = &people[who].in;
+		if (in->from >= 0 && watched[2 * who].fd >= 0 && watched[2 * who].revents)
+			take_input(&people[who]);
+		if (in->begin < in->end && (input < 0 || watched[2 * who + 1].revents))
+			give_input(in);
 	}
-}
-
-static int drain_one(struct pump *pump)
-{
-	if (pump->begin == pump->end && pump->from >= 0)
-		fill(pump);
-	return pump->begin < pump->end && pump->to >= 0;
 }
 
 /* All writers are dead, so what read(2) does not find now will never come. */
 void pump_drain(void)
 {
-	for (int i = 0; i < pump_count; i++) {
-		struct pump *pump = &pumps[i];
-		if (pump->flags & PUMP_STDIN)
-			continue;
-		while (drain_one(pump)) {
-			struct pollfd room = {.fd = pump->to, .events = POLLOUT};
-			if (poll(&room, 1, -1) > 0 && room.revents & (POLLOUT | POLLERR | POLLHUP))
-				flush(pump);
+	for (int i = 0; i < source_count; i++) {
+		struct source *source = &sources[i];
+		for (;;) {
+			struct pollfd room[MAX_PEOPLE];
+			if (is_taken(source)) {
+				source->end = 0;
+				if (source->from >= 0)
+					fill(source);
+				if (source->end == 0)
+					break;
+			}
+			for (int who = 0; who < MAX_PEOPLE; who++) {
+				struct outlet *outlet = &source->outlets[who];
+				room[who] = (struct pollfd){.fd = is_waiting(source, outlet) ? outlet->fd : -1, .events = POLLOUT};
+			}
+			if (is_taken(source) || poll(room, MAX_PEOPLE, -1) < 0)
+				continue;
+			for (int who = 0; who < MAX_PEOPLE; who++)
+				if (room[who].revents)
+					flush(source, &source->outlets[who]);
 		}
 	}
 }
 
-void pump_window_changed(struct run *run, int winch)
+void pump_window_changed(void)
 {
-	(void)run;
 	struct signalfd_siginfo info;
 	while (read(winch, &info, sizeof info) == sizeof info)
 		copy_window_size();
 }
 
-void pump_resize(struct run *run, unsigned short rows, unsigned short columns)
+void pump_resize(unsigned short rows, unsigned short columns)
 {
-	(void)run;
 	struct winsize size = {.ws_row = rows, .ws_col = columns};
 	if (master >= 0)
 		ioctl(master, TIOCSWINSZ, &size);
 }
 
-void pump_restore(struct run *run)
+void pump_end(void)
 {
-	(void)run;
-	if (terminal >= 0)
-		tcsetattr(terminal, TCSADRAIN, &before);
+	for (int who = 0; who < MAX_PEOPLE; who++)
+		if (people[who].terminal >= 0)
+			tcsetattr(people[who].terminal, TCSADRAIN, &people[who].before);
+	for (int i = 0; i < source_count; i++)
+		shut(&sources[i].from);
+	shut(&input);
+	shut(&winch);
 }

@@ -1,24 +1,46 @@
-/* Copies bytes between the container's streams and the caller's. */
+/*
+ * Copies bytes between the container's streams and whoever is connected to them: the caller in the foreground, the log,
+ * and those who attach later.
+ */
 #ifndef TSCRUN_PUMP_H
 #define TSCRUN_PUMP_H
 
 #include <poll.h>
 
+#include "log.h"
 #include "stage.h"
 
-#define MAX_PUMPS 8
+#define MAX_SOURCES 2	/* standard output and standard error */
+#define MAX_PEOPLE 16	/* who may be connected: the caller, and clients of the socket */
+#define PUMP_WATCHES (MAX_SOURCES * (1 + MAX_PEOPLE) + 2 * MAX_PEOPLE)
+#define CALLER 0	/* number of the one who started the container in the foreground */
 
-/* Prepares the plan's pumps; answers a descriptor that tells window changes of the outer terminal, or -1. */
-int pump_start(struct run *run);
-/* Fills in what to wait for, two entries a pump; answers how many. */
+/* What somebody who connects brings; -1 for what is missing. */
+struct connection {
+	int in, out, err;
+	int terminal;		/* `in` or `out` is a terminal to be made raw: the container has one of its own */
+	char detach_keys[16];	/* a sequence in the input that ends the connection */
+	unsigned detach_length;
+};
+
+/* Prepares the plan's pumps. `log` may be NULL. */
+void pump_start(struct run *run, struct log *log);
+/* Takes the descriptors over. `who` is 1 to MAX_PEOPLE - 1. */
+void pump_connect(int who, const struct connection *connection);
+void pump_disconnect(int who);
+/* Whoever typed the keys that end a connection; -1 if nobody did. */
+int pump_wants_to_leave(void);
+/* A descriptor that tells window changes of the caller's terminal, or -1. */
+int pump_window(void);
+/* Fills in what to wait for; answers how many entries, at most PUMP_WATCHES. */
 int pump_poll(struct pollfd *watched);
 /* Copies what can be copied without waiting. */
 void pump_run(const struct pollfd *watched);
 /* After the container's end: hands on what it left in its pipes. */
 void pump_drain(void);
-void pump_window_changed(struct run *run, int winch);
-void pump_resize(struct run *run, unsigned short rows, unsigned short columns);
-/* Puts the outer terminal back as it was. */
-void pump_restore(struct run *run);
+void pump_window_changed(void);
+void pump_resize(unsigned short rows, unsigned short columns);
+/* Puts the terminals back as they were, and forgets the container's streams. */
+void pump_end(void);
 
 #endif

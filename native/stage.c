@@ -48,6 +48,29 @@ void tell(struct run *run, uint32_t type, uint32_t error, uint64_t a, uint64_t b
 	(void)!send(run->control, &message, sizeof message, MSG_NOSIGNAL);
 }
 
+/* Digits without the weight of printf(3); 20 fit any number. Answers how many. */
+size_t decimal(char *out, uint64_t value)
+{
+	char digits[20];
+	size_t count = 0;
+	do
+		digits[count++] = (char)('0' + value % 10);
+	while (value /= 10);
+	for (size_t i = 0; i < count; i++)
+		out[i] = digits[count - 1 - i];
+	return count;
+}
+
+static void tell_failure(struct run *run, uint32_t error)
+{
+	struct {
+		struct message head;
+		char said[NOTE_BYTES];
+	} message = {.head = {MSG_FAILED, run->current, run->step, error, run->program_status, 0}};
+	memcpy(message.said, run->program_said, run->program_said_size);
+	(void)!send(run->control, &message, sizeof message.head + run->program_said_size, MSG_NOSIGNAL);
+}
+
 int store_fd(struct run *run, const struct arg *slot, int fd)
 {
 	if (fd < 0)
@@ -165,11 +188,13 @@ int run_column(struct run *run, enum column column)
 		memcpy(&step, at, sizeof step);
 		const uint8_t *args = at + sizeof step;
 		int result = run_step(run, &step, args, args + step.size);
+		if (result == NOT_THE_LAST)
+			return worst;
 		if (run->plan->flags & PLAN_TRACE)
 			tell(run, MSG_TRACE, (uint32_t)-result, now_ns(), 0);
 		if (result < 0) {
 			if (!run->failed)
-				tell(run, MSG_FAILED, (uint32_t)-result, 0, 0);
+				tell_failure(run, (uint32_t)-result);
 			if (column != COLUMN_TEARDOWN)
 				return result;
 			worst = result;
@@ -251,7 +276,8 @@ static int leave(struct run *run, int failed)
 
 int main(void)
 {
-	static struct run run = {.control = CONTROL_FD, .sync = -1, .init = -1, .init_pidfd = -1};
+	static struct run run = {.control = CONTROL_FD, .sync = -1, .init = -1, .init_pidfd = -1, .listener = -1,
+				  .run_dir = -1, .directory = -1, .log = {.directory = -1, .fd = -1}};
 	settle_signals();
 	prctl(PR_SET_NAME, "tscrun-monitor");
 	int failed = read_plan(&run);

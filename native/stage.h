@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "log.h"
 #include "plan.h"
 
 struct arg {
@@ -14,6 +15,8 @@ struct arg {
 	const char *p;   /* s b v: where the bytes are */
 	uint64_t len;    /* s b v: how many; for v the count of texts */
 };
+
+#define NOTE_BYTES 1024
 
 struct run {
 	const struct plan_header *plan;
@@ -29,7 +32,20 @@ struct run {
 	int init_pidfd;
 	char **env; /* set by set_env, used by exec */
 	int failed; /* a failure has been told on the control socket */
+
+	/* The monitor's, for a container that outlives the command that started it. */
+	int detached;
+	int listener;	/* where clients connect; -1: none */
+	int run_dir, directory; /* of state.json and exit.json; -1: none are written */
+	struct log log;
+	uint32_t policy;	   /* RESTART_* */
+	uint64_t most_restarts;	   /* 0: no limit */
+	int stopped;		   /* by a person: not to be started again */
+	int final;		   /* in the teardown: it will not be started again */
 };
+
+/* Ends the teardown column without being a failure. */
+#define NOT_THE_LAST 1
 
 /* One function an op; 0 or -errno. */
 typedef int (*op_fn)(struct run *run, const struct arg *args);
@@ -41,12 +57,15 @@ int run_column(struct run *run, enum column column);
 void tell(struct run *run, uint32_t type, uint32_t error, uint64_t a, uint64_t b);
 void run_init(struct run *run) __attribute__((noreturn));
 int supervise(struct run *run);
+void signal_init(struct run *run, int signal_number);
 int store_fd(struct run *run, const struct arg *slot, int fd);
 int cgroup_kill(int cgroup);
 int open_of_init(struct run *run, const char *name, int flags);
 uint64_t start_time_of_init(struct run *run);
 int send_with_fd(int socket, const void *bytes, size_t size, int fd);
 uint64_t now_ns(void);
+size_t decimal(char *out, uint64_t value);
+char *name_process(struct run *run, const struct arg *text, size_t *size);
 
 void close_fd(const int *fd);
 /* A descriptor that closes with its scope; take_fd hands it on. */

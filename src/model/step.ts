@@ -68,7 +68,17 @@ export const OPS = {
   recv_fd: { code: 93, fields: { fd: 'o' } },
   meet_caller: { code: 94, fields: { point: 'u' } },
   gate: { code: 95, fields: { listener: 'f' } },
+  join: { code: 104, fields: { process: 'f', flags: 'u' } },
+  set_home: { code: 105, fields: { uid: 'u' } },
   send_fd_to: { code: 96, fields: { socket: 'f', fd: 'f', text: 's' } },
+  detach: { code: 110, fields: { cgroup: 'f' } },
+  log: { code: 111, fields: { dir: 'f', name: 's', format: 'u', maxSize: 'u', maxFiles: 'u' } },
+  listen: { code: 112, fields: { listener: 'f' } },
+  status: { code: 113, fields: { runDir: 'f', dir: 'f' } },
+  restart: { code: 114, fields: { policy: 'u', most: 'u' } },
+  last: { code: 115, fields: {} },
+  unlink: { code: 116, fields: { dir: 'f', path: 's' } },
+  remove_tree: { code: 117, fields: { dir: 'f', path: 's' } },
 } as const satisfies Record<string, { code: number; fields: Readonly<Record<string, FieldKind>> }>
 
 export type FieldKind = 'u' | 'f' | 'o' | 's' | 'b' | 'v'
@@ -129,9 +139,10 @@ export const COLUMN_NAMES = ['parent', 'child', 'teardown'] as const satisfies r
 
 /** Bytes the monitor copies while the container runs. */
 export interface Pump {
-  readonly from: FdSlot
-  readonly to: FdSlot
-  readonly kind: 'stdin' | 'output' | 'terminal-in'
+  /** `none`: nobody of the caller's; those who attach later, and the log. */
+  readonly from: FdSlot | 'none'
+  readonly to: FdSlot | 'none'
+  readonly kind: 'stdin' | 'output' | 'error' | 'terminal-in'
 }
 
 /** Everything the kernel will be asked to make a container, run it and clean up after it. */

@@ -18,7 +18,7 @@ const SLOT_CWD = 0xfffffffe
 const HEADER_BYTES = 40
 const STEP_BYTES = 16
 const PUMP_BYTES = 16
-const PUMP_FLAGS = { output: 0, stdin: 1, 'terminal-in': 3 } as const satisfies Record<Pump['kind'], number>
+const PUMP_FLAGS = { output: 0, error: 4, stdin: 1, 'terminal-in': 3 } as const satisfies Record<Pump['kind'], number>
 const MAX_SLOTS = 2048
 
 export interface EncodeOptions {

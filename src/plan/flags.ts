@@ -51,6 +51,7 @@ const WORDINGS: Readonly<Record<string, Wording>> = {
   'clone.flags': bits(CLONE),
   'unshare.flags': bits(CLONE),
   'setns.type': bits(CLONE),
+  'join.flags': bits(CLONE),
   'mount.flags': bits(MS),
   'mount_setattr.set': bits(MOUNT_ATTR),
   'mount_setattr.clear': bits(MOUNT_ATTR),

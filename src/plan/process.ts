@@ -25,11 +25,18 @@ export function workdirSteps(process: OciProcess): Step[] {
   ]
 }
 
+/** What beside the process itself decides about its steps: for a first process the `LaunchSpec`, else an `ExecSpec`. */
+export interface ProcessSurroundings extends Pick<LaunchSpec, 'seccomp' | 'init' | 'stdio'> {
+  readonly oci?: Pick<NonNullable<LaunchSpec['oci']>, 'gate' | 'preserveFds' | 'keyring'>
+  /** Without a gate: nobody supervises it, it lives on without us. */
+  readonly detached?: boolean
+}
+
 /**
  * From root of the container to the user's command: each step gives something up, and the order is what makes the next
  * one still possible.
  */
-export function processSteps(spec: LaunchSpec, process: OciProcess): Step[] {
+export function processSteps(spec: ProcessSurroundings, process: OciProcess): Step[] {
   const steps: Step[] = []
   for (const limit of process.rlimits ?? []) {
     steps.push({
@@ -46,11 +53,15 @@ export function processSteps(spec: LaunchSpec, process: OciProcess): Step[] {
     steps.push({ op: 'new_keyring', tolerate: ['ENOSYS', 'EPERM'], because: 'no keyrings here, so none to inherit' })
   steps.push({ op: 'chdir', path: process.cwd, about: `enter the working directory ${process.cwd}` })
   steps.push({ op: 'close_fds', from: 3 + (spec.oci?.preserveFds ?? 0) })
+  const setEnv: Step = { op: 'set_env', env: process.env ?? [] }
+  // An engine has put it there. The filter may refuse what it takes to look it up, so that comes first.
+  const homeless = spec.oci !== undefined && process.env?.some((entry) => entry.startsWith('HOME=')) !== true
+  if (homeless) steps.push(setEnv, { op: 'set_home', uid: process.user.uid })
   steps.push(...gateSteps(spec, process))
   // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go; with it, the filter is loaded last.
   const late = process.noNewPrivileges === true
   if (!late) steps.push(...seccompSteps(spec))
-  steps.push(...identitySteps(process, spec.oci?.gate !== true))
+  steps.push(...identitySteps(process, spec.oci?.gate !== true && spec.detached !== true))
   if (late)
     steps.push({
       op: 'prctl',
@@ -66,13 +77,13 @@ export function processSteps(spec: LaunchSpec, process: OciProcess): Step[] {
     steps.push({ op: 'reaper', about: 'stay as process 1 (--init)' })
     if (spec.stdio.kind === 'terminal') steps.push(takeTerminal())
   }
-  steps.push({ op: 'set_env', env: process.env ?? [] })
+  if (!homeless) steps.push(setEnv)
   steps.push({ op: 'exec', command: process.args[0] ?? '', args: process.args, path: searchPath(process.env ?? []) })
   return steps
 }
 
 /** What an OCI runtime's `create` waits for: a command that can be run, and a first process at its gate. */
-function gateSteps(spec: LaunchSpec, process: OciProcess): Step[] {
+function gateSteps(spec: ProcessSurroundings, process: OciProcess): Step[] {
   if (spec.oci?.gate !== true) return []
   const command = process.args[0] ?? ''
   return [
@@ -135,7 +146,7 @@ function identitySteps(process: OciProcess, monitored: boolean): Step[] {
   return steps
 }
 
-function seccompSteps(spec: LaunchSpec): Step[] {
+function seccompSteps(spec: ProcessSurroundings): Step[] {
   if (spec.seccomp === undefined) return []
   return [
     {

@@ -29,7 +29,11 @@ export interface StdioOwner {
 
 const STREAMS = ['fd:stdin', 'fd:stdout', 'fd:stderr'] as const
 
-export function stdioSteps(spec: LaunchSpec, owner: StdioOwner, devptsSlot: FdSlot | undefined): StdioSteps {
+export function stdioSteps(
+  spec: Pick<LaunchSpec, 'stdio' | 'init'>,
+  owner: StdioOwner,
+  devptsSlot: FdSlot | undefined,
+): StdioSteps {
   const place = STREAMS.map((fd, onto): Step => ({ op: 'dup', fd, onto }))
   switch (spec.stdio.kind) {
     case 'terminal':
@@ -84,7 +88,7 @@ function copied(interactive: boolean, owner: StdioOwner): Omit<StdioSteps, 'rece
   ]
   const pumps: Pump[] = [
     { from: 'fd:from-stdout', to: 'fd:out', kind: 'output' },
-    { from: 'fd:from-stderr', to: 'fd:err', kind: 'output' },
+    { from: 'fd:from-stderr', to: 'fd:err', kind: 'error' },
   ]
   if (interactive) {
     make.push({ op: 'pipe', read: 'fd:stdin', write: 'fd:to-stdin' }, chown('fd:stdin', owner))

@@ -44,6 +44,8 @@ const CALLS: Partial<Record<Step['op'], string>> = {
   open_pidfd: 'pidfd_open',
   meet_caller: 'recv',
   gate: 'accept4',
+  join: 'setns',
+  set_home: 'open',
   send_fd_to: 'sendmsg',
 }
 

@@ -8,9 +8,12 @@ export const MESSAGE = {
   started: 3,
   exited: 4,
   meeting: 5,
+  detached: 6,
   signal: 16,
   resize: 17,
   go: 18,
+  attach: 19,
+  stop: 20,
 } as const
 
 export interface Message {

@@ -180,6 +180,7 @@ function expected(plan: Plan): ReturnType<typeof decodePlan> {
   )
   const flags = {
     output: 0,
+    error: number('PUMP_STDERR'),
     stdin: number('PUMP_STDIN'),
     'terminal-in': number('PUMP_STDIN') | number('PUMP_TERMINAL'),
   }

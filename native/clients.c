@@ -1,0 +1,156 @@
+/*
+ * A client of the monitor's socket (SOCK_SEQPACKET, in a directory for root alone) sends one `struct message` at a time:
+ *
+ *   MSG_ATTACH  a: which descriptors come with it (ATTACH_*), in this order; behind it the detach keys
+ *   MSG_SIGNAL  MSG_RESIZE  as on the control socket
+ *   MSG_STOP    a: signal for the container's first process, which then is not started again
+ *
+ * and is told MSG_GO when it is attached, MSG_DETACHED, and at the end MSG_EXITED. Who only waits sends nothing.
+ */
+#define _GNU_SOURCE
+#include "clients.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct request {
+	struct message message;
+	char text[16];
+};
+
+/* Number 0 is the caller, who has the control socket. */
+static int clients[MAX_PEOPLE] = {[0 ... MAX_PEOPLE - 1] = -1};
+
+static void answer(int who, uint32_t type)
+{
+	struct message message = {.type = type};
+	(void)!send(clients[who], &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void drop(int who)
+{
+	pump_disconnect(who);
+	close(clients[who]);
+	clients[who] = -1;
+}
+
+int clients_poll(struct run *run, struct pollfd *watched)
+{
+	watched[0] = (struct pollfd){.fd = run->listener, .events = POLLIN};
+	for (int who = 1; who < MAX_PEOPLE; who++)
+		watched[who] = (struct pollfd){.fd = clients[who], .events = POLLIN};
+	return MAX_PEOPLE;
+}
+
+static void take_client(int listener)
+{
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	for (int who = 1; fd >= 0 && who < MAX_PEOPLE; who++) {
+		if (clients[who] >= 0)
+			continue;
+		clients[who] = fd;
+		return;
+	}
+	close_fd(&fd); /* all places are taken: it sees the end at once */
+}
+
+/* The descriptors of a message, in order; those nobody asked for are closed. */
+static void attach(int who, const struct request *request, size_t text, const int *fds, unsigned count)
+{
+	struct connection connection = {-1, -1, -1, (request->message.a & ATTACH_TERMINAL) != 0, "", 0};
+	int *const places[] = {&connection.in, &connection.out, &connection.err};
+	unsigned next = 0;
+	for (unsigned i = 0; i < 3; i++)
+		if (request->message.a & (1u << i) && next < count)
+			*places[i] = fds[next++];
+	while (next < count)
+		close(fds[next++]);
+	memcpy(connection.detach_keys, request->text, text);
+	connection.detach_length = (unsigned)text;
+	pump_disconnect(who);
+	pump_connect(who, &connection);
+	answer(who, MSG_GO);
+}
+
+static void obey(struct run *run, int who, const struct request *request, size_t text, const int *fds, unsigned count)
+{
+	const struct message *message = &request->message;
+	switch (message->type) {
+	case MSG_ATTACH:
+		attach(who, request, text, fds, count);
+		return;
+	case MSG_STOP:
+		run->stopped = 1;
+		if (message->a)
+			signal_init(run, (int)message->a);
+		break;
+	case MSG_SIGNAL:
+		signal_init(run, (int)message->a);
+		break;
+	case MSG_RESIZE:
+		pump_resize((unsigned short)message->a, (unsigned short)message->b);
+		break;
+	}
+	for (unsigned i = 0; i < count; i++)
+		close(fds[i]);
+}
+
+static void serve(struct run *run, int who)
+{
+	struct request request;
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(3 * sizeof(int))];
+	} control = {0};
+	struct iovec part = {&request, sizeof request};
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.space};
+	ssize_t got = recvmsg(clients[who], &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	struct cmsghdr *header = got < 0 ? NULL : CMSG_FIRSTHDR(&message);
+	int fds[3];
+	unsigned count = 0;
+	if (header && header->cmsg_type == SCM_RIGHTS) {
+		count = (unsigned)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		memcpy(fds, CMSG_DATA(header), count * sizeof(int));
+	}
+	if (got >= (ssize_t)sizeof request.message) {
+		obey(run, who, &request, (size_t)got - sizeof request.message, fds, count);
+		return;
+	}
+	for (unsigned i = 0; i < count; i++)
+		close(fds[i]);
+	drop(who);
+}
+
+void clients_run(struct run *run, const struct pollfd *watched)
+{
+	if (watched[0].revents)
+		take_client(run->listener);
+	for (int who = 1; who < MAX_PEOPLE; who++)
+		if (clients[who] >= 0 && watched[who].fd == clients[who] && watched[who].revents)
+			serve(run, who);
+}
+
+void clients_leave(void)
+{
+	int who = pump_wants_to_leave();
+	if (who <= 0)
+		return;
+	pump_disconnect(who);
+	answer(who, MSG_DETACHED);
+	drop(who);
+}
+
+void clients_end(const struct message *message)
+{
+	for (int who = 1; who < MAX_PEOPLE; who++) {
+		if (clients[who] < 0)
+			continue;
+		(void)!send(clients[who], message, sizeof *message, MSG_NOSIGNAL | MSG_DONTWAIT);
+		drop(who);
+	}
+}

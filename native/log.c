@@ -1,0 +1,174 @@
+/*
+ * k8s-file: `2026-01-02T03:04:05.000000006Z stdout F text`, where P instead of F says that the line goes on (the format of
+ * the Kubernetes CRI). json-file: `{"log":"text\n","stream":"stdout","time":"2026-..."}` (docker's).
+ */
+#define _GNU_SOURCE
+#include "log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "text.h"
+
+/* A longer line is kept in pieces, as every reader of these formats expects it to be. */
+#define PIECE (16 * 1024)
+
+/* RFC 3339 with nanoseconds, in UTC. */
+static char *put_time(char *at)
+{
+	struct timespec now;
+	struct tm date;
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &date);
+	const struct {
+		int value, digits;
+		char after;
+	} parts[] = {{date.tm_year + 1900, 4, '-'}, {date.tm_mon + 1, 2, '-'}, {date.tm_mday, 2, 'T'},
+		     {date.tm_hour, 2, ':'},	    {date.tm_min, 2, ':'},     {date.tm_sec, 2, '.'}};
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+		at = put_digits(at, (uint64_t)parts[i].value, parts[i].digits);
+		*at++ = parts[i].after;
+	}
+	at = put_digits(at, (uint64_t)now.tv_nsec, 9);
+	*at++ = 'Z';
+	return at;
+}
+
+/* Length of the UTF-8 sequence at the beginning of the bytes, 0 if there is none (RFC 3629). */
+static size_t utf8_length(const unsigned char *at, size_t left)
+{
+	size_t length = at[0] < 0x80 ? 1 : at[0] >= 0xc2 && at[0] < 0xe0 ? 2 : at[0] >= 0xe0 && at[0] < 0xf0 ? 3
+			: at[0] >= 0xf0 && at[0] < 0xf5					 ? 4
+											 : 0;
+	if (length == 0 || length > left)
+		return 0;
+	for (size_t i = 1; i < length; i++)
+		if ((at[i] & 0xc0) != 0x80)
+			return 0;
+	/* Overlong forms, surrogates, and what lies beyond the last code point. */
+	if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f) || (at[0] == 0xf0 && at[1] < 0x90) ||
+	    (at[0] == 0xf4 && at[1] > 0x8f))
+		return 0;
+	return length;
+}
+
+/* As a JSON string's inside (RFC 8259); a byte that is no UTF-8 becomes U+FFFD. */
+static char *put_json(char *at, const char *bytes, size_t size)
+{
+	static const char hex[] = "0123456789abcdef";
+	for (size_t i = 0; i < size;) {
+		unsigned char byte = (unsigned char)bytes[i];
+		size_t length = utf8_length((const unsigned char *)bytes + i, size - i);
+		if (length == 0) {
+			at = put(at, "\xef\xbf\xbd");
+			i++;
+		} else if (length > 1) {
+			memcpy(at, bytes + i, length);
+			at += length;
+			i += length;
+		} else {
+			i++;
+			if (byte == '"' || byte == '\\') {
+				*at++ = '\\';
+				*at++ = (char)byte;
+			} else if (byte < 0x20 || byte == 0x7f) {
+				at = put(at, "\\u00");
+				*at++ = hex[byte >> 4];
+				*at++ = hex[byte & 15];
+			} else {
+				*at++ = (char)byte;
+			}
+		}
+	}
+	return at;
+}
+
+#define NAME_MAX_BYTES 128
+
+/* `log`, `log.1`, `log.2`: the higher, the older. */
+static void name_of(char *out, const struct log *log, uint64_t number)
+{
+	out = put(out, log->name);
+	if (number)
+		out = put_number(put(out, "."), number);
+	*out = 0;
+}
+
+/* Each file becomes one older; the oldest goes. */
+static void rotate(struct log *log)
+{
+	char from[NAME_MAX_BYTES + 24], to[NAME_MAX_BYTES + 24];
+	close(log->fd);
+	for (uint64_t number = log->max_files; number > 1; number--) {
+		name_of(to, log, number - 1);
+		name_of(from, log, number - 2);
+		renameat(log->directory, from, log->directory, to);
+	}
+	if (log->max_files <= 1)
+		unlinkat(log->directory, log->name, 0);
+	log->fd = -1;
+	log_open(log);
+}
+
+int log_open(struct log *log)
+{
+	struct stat info;
+	if (log->directory < 0 || log->format == LOG_NONE)
+		return 0;
+	if (strlen(log->name) > NAME_MAX_BYTES)
+		return -ENAMETOOLONG;
+	log->fd = openat(log->directory, log->name, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (log->fd < 0 || fstat(log->fd, &info) < 0)
+		return -errno;
+	log->size = (uint64_t)info.st_size;
+	return 0;
+}
+
+/* One line, or a piece of one. */
+static void write_piece(struct log *log, int stream, const char *bytes, size_t size, int whole)
+{
+	static char line[PIECE * 6 + 128];
+	const char *name = stream == 2 ? "stderr" : "stdout";
+	char *at = line;
+	if (log->format == LOG_JSON) {
+		at = put_json(put(at, "{\"log\":\""), bytes, size);
+		at = put(put(put(at, whole ? "\\n\",\"stream\":\"" : "\",\"stream\":\""), name), "\",\"time\":\"");
+		at = put(put_time(at), "\"}\n");
+	} else {
+		at = put(put(put_time(at), stream == 2 ? " stderr " : " stdout "), whole ? "F " : "P ");
+		memcpy(at, bytes, size);
+		at += size;
+		*at++ = '\n';
+	}
+	size_t length = (size_t)(at - line);
+	if (log->max_size && log->size && log->size + length > log->max_size)
+		rotate(log);
+	if (log->fd >= 0 && write(log->fd, line, length) > 0)
+		log->size += length;
+}
+
+void log_write(struct log *log, int stream, const char *bytes, size_t size)
+{
+	if (log->fd < 0)
+		return;
+	while (size > 0) {
+		const char *newline = memchr(bytes, '\n', size < PIECE ? size : PIECE);
+		size_t length = newline ? (size_t)(newline - bytes) : size < PIECE ? size : PIECE;
+		write_piece(log, stream, bytes, length, newline != NULL);
+		length += newline != NULL;
+		bytes += length;
+		size -= length;
+	}
+}
+
+void log_close(struct log *log)
+{
+	if (log->fd >= 0)
+		close(log->fd);
+	log->fd = -1;
+}

@@ -1,0 +1,192 @@
+import type { IdMapping, NamespaceType, OciProcess } from '../model/config.ts'
+import type { LaunchSpec, Stdio } from '../model/launch.ts'
+import { CLONE, O, PR, RESOLVE } from '../model/linux.ts'
+import { MEETING, type FdSlot, type Plan, type Pump, type Step } from '../model/step.ts'
+import { hostId, NAMESPACE_FLAGS } from '../namespaces/select.ts'
+import { preservedSlots, processSteps } from './process.ts'
+import { stdioSteps, type StdioSteps, takeTerminal } from './stdio.ts'
+
+/** One more process in a container that is there: who it is, and what of the container it joins. */
+export interface ExecSpec {
+  readonly process: OciProcess
+  /** Those in which the container's first process is not with us. */
+  readonly namespaces: ReadonlySet<NamespaceType>
+  /** Of the container's user namespace; empty without one. */
+  readonly uidMappings: readonly IdMapping[]
+  readonly gidMappings: readonly IdMapping[]
+  /** Absolute directory of the cgroup it is born into. */
+  readonly cgroup?: string
+  readonly stdio: Stdio
+  readonly seccomp?: LaunchSpec['seccomp']
+  /** Without a monitor: it becomes the caller's child, and lives on when the caller has gone. */
+  readonly detached: boolean
+  /** Descriptors 3, 4, ... of the caller that the command keeps. */
+  readonly preserveFds: number
+  /** A session keyring of its own. */
+  readonly keyring: boolean
+}
+
+/** Filled by the caller: a pidfd of the container's first process, which names its namespaces. */
+const TARGET: FdSlot = 'fd:target'
+
+/**
+ * The recipe of `exec`. The stage stays on the host's side but for the pid namespace, which only a newborn can be in; the
+ * child joins everything else. What confines the container confines it too, by the same steps.
+ * Throws TscrunError INVALID_CONFIG for a process that no kernel would take.
+ */
+export function compileExec(spec: ExecSpec): Plan {
+  const { process } = spec
+  const ownUser = spec.namespaces.has('user')
+  const owner = {
+    uid: process.user.uid,
+    hostUid: hostId(ownUser ? spec.uidMappings : [], process.user.uid) ?? 65534,
+    hostGid: hostId(ownUser ? spec.gidMappings : [], process.user.gid) ?? 65534,
+  }
+  const stdio = execStdio(spec, owner)
+  const preserved = preservedSlots(spec.preserveFds)
+  const parent: Step[] = [
+    ...stdio.make,
+    ...cgroupSteps(spec),
+    ...(spec.namespaces.has('pid') ? [enterPids()] : []),
+    {
+      op: 'clone',
+      flags: spec.detached ? CLONE.PARENT : 0,
+      cgroup: spec.cgroup === undefined ? 'none' : 'fd:cgroup',
+      about: 'make the process',
+    },
+    ...stdio.release,
+    ...oomSteps(process),
+    { op: 'notify', point: MEETING.mapped },
+    ...stdio.receive,
+    { op: 'notify', point: MEETING.ready },
+  ]
+  const child: Step[] = [
+    { op: 'setsid' },
+    { op: 'wait', point: MEETING.mapped },
+    // Before it is where the container's own processes could trace it and open its descriptors (CVE-2016-9962).
+    { op: 'prctl', option: PR.SET_DUMPABLE, arg2: 0, arg3: 0, arg4: 0, arg5: 0, about: 'become non-dumpable' },
+    { op: 'join', process: TARGET, flags: joinedFlags(spec.namespaces), about: 'join the namespaces of the container' },
+    ...(ownUser
+      ? [{ op: 'set_ids', uid: 0, gid: 0, about: 'become root of the user namespace' } as const satisfies Step]
+      : []),
+    ...stdio.open,
+    { op: 'wait', point: MEETING.ready },
+    ...stdio.place,
+    ...preserved.map((fd, index): Step => ({ op: 'dup', fd, onto: 3 + index })),
+    ...processSteps(
+      {
+        stdio: spec.stdio,
+        init: false,
+        detached: spec.detached,
+        oci: { gate: false, preserveFds: spec.preserveFds, keyring: spec.keyring },
+        ...(spec.seccomp === undefined ? {} : { seccomp: spec.seccomp }),
+      },
+      process,
+    ),
+  ]
+  return {
+    parent,
+    child,
+    teardown: [],
+    pumps: stdio.pumps,
+    inherited: [TARGET, ...stdio.inherited, ...preserved],
+  }
+}
+
+function cgroupSteps({ cgroup }: ExecSpec): Step[] {
+  if (cgroup === undefined) return []
+  const flags = O.DIRECTORY | O.NOFOLLOW
+  return [
+    {
+      op: 'open',
+      fd: 'fd:cgroup',
+      dir: 'cwd',
+      path: cgroup,
+      flags,
+      mode: 0,
+      resolve: 0,
+      about: `open the cgroup ${cgroup}`,
+    },
+  ]
+}
+
+function enterPids(): Step {
+  return {
+    op: 'setns',
+    namespace: TARGET,
+    type: CLONE.NEWPID,
+    about: 'join the pid namespace of the container',
+    hint: 'has its first process just ended?',
+  }
+}
+
+function oomSteps({ oomScoreAdj }: OciProcess): Step[] {
+  return oomScoreAdj === undefined
+    ? []
+    : [{ op: 'write_proc', file: 'oom_score_adj', bytes: String(oomScoreAdj) }]
+}
+
+/** All but the pid namespace, which is the stage's to join. */
+function joinedFlags(namespaces: ReadonlySet<NamespaceType>): number {
+  let flags = 0
+  for (const type of namespaces) if (type !== 'pid') flags |= NAMESPACE_FLAGS[type]
+  return flags
+}
+
+/** Of the container's own /dev/pts: a pty of the host's would name a file that is not there. */
+function execStdio(spec: ExecSpec, owner: { uid: number; hostUid: number; hostGid: number }): StdioSteps {
+  if (spec.stdio.kind !== 'terminal' && spec.stdio.kind !== 'console') {
+    return stdioSteps({ stdio: spec.stdio, init: false }, owner, undefined)
+  }
+  const place = [0, 1, 2].map((onto): Step => ({ op: 'dup', fd: 'fd:slave', onto }))
+  const steps: StdioSteps = {
+    inherited: ['fd:in', 'fd:out', 'fd:err'],
+    make: [],
+    release: [],
+    open: [
+      {
+        op: 'open',
+        fd: 'fd:devpts',
+        dir: 'cwd',
+        path: '/dev/pts',
+        flags: O.PATH | O.DIRECTORY,
+        mode: 0,
+        resolve: RESOLVE.NO_SYMLINKS,
+        about: 'find /dev/pts of the container',
+        hint: 'a terminal needs a devpts mount in the container',
+      },
+      { op: 'open_pty', master: 'fd:master', slave: 'fd:slave', devpts: 'fd:devpts' },
+      {
+        op: 'chown',
+        dir: 'fd:slave',
+        path: '',
+        uid: owner.uid,
+        gid: 5,
+        tolerate: ['EINVAL'],
+        because: 'group tty (5) is outside the range',
+      },
+      { op: 'send_fd', fd: 'fd:master' },
+      { op: 'close', fd: 'fd:master' },
+    ],
+    receive: [{ op: 'recv_fd', fd: 'fd:master' }],
+    place: [...place, takeTerminal()],
+    pumps: terminalPumps(spec.stdio),
+  }
+  if (spec.stdio.kind === 'terminal') return steps
+  const hint = 'does its owner still listen?'
+  return {
+    ...steps,
+    inherited: ['fd:console-socket'],
+    receive: [
+      ...steps.receive,
+      { op: 'send_fd_to', socket: 'fd:console-socket', fd: 'fd:master', text: '/dev/pts/ptmx', hint },
+      { op: 'close', fd: 'fd:master' },
+    ],
+  }
+}
+
+function terminalPumps(stdio: Stdio): Pump[] {
+  if (stdio.kind !== 'terminal') return []
+  const output: Pump = { from: 'fd:master', to: 'fd:out', kind: 'output' }
+  return stdio.interactive ? [{ from: 'fd:in', to: 'fd:master', kind: 'terminal-in' }, output] : [output]
+}
