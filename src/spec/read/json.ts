@@ -131,7 +131,7 @@ function isEscaped(text: string, at: number): boolean {
   return backslashes % 2 === 1
 }
 
-const WORD = /[^\s,:"[\]{}]*/y
+const WORD = /[^ \t\n\r,:"[\]{}]*/y
 const NUMBER = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/
 
 function readWord(reader: Reader): null | boolean | number | bigint {

@@ -21,11 +21,30 @@ export function invalid(at: Place, reason: string, hint?: string): TscrunError {
   })
 }
 
-/** `did you mean CAP_CHOWN`, else the whole choice where it is short. */
+/** `did you mean CAP_CHOWN`, else the whole choice where it is short. What all names begin with says nothing. */
 export function suggestion(word: string, names: readonly string[]): string | undefined {
-  const near = closest(word, names)
-  if (near !== undefined) return `did you mean ${near}`
+  const prefix = commonPrefix(names)
+  const start = word.startsWith(prefix) ? prefix.length : 0
+  const rest = word.slice(start)
+  // A word of two letters is near to any other.
+  const near =
+    rest.length < 3
+      ? undefined
+      : closest(
+          rest,
+          names.map((name) => name.slice(start)),
+        )
+  if (near !== undefined) return `did you mean ${word.slice(0, start)}${near}`
   return names.length <= 9 ? `one of ${names.join(', ')}` : undefined
+}
+
+/** Up to the last underscore that all names have in common; empty where there is none. */
+function commonPrefix([first = '', ...others]: readonly string[]): string {
+  let end = first.lastIndexOf('_') + 1
+  while (end > 0 && !others.every((name) => name.startsWith(first.slice(0, end)))) {
+    end = first.lastIndexOf('_', end - 2) + 1
+  }
+  return first.slice(0, end)
 }
 
 function written(at: Place): { readonly document: string; readonly path: string } {

@@ -98,8 +98,8 @@ export const boolean: Read<boolean> = (value, at) => {
 /** Text that can be handed to the kernel: no NUL, which would end it there, and nothing that UTF-8 cannot write. */
 export const text: Read<string> = (value, at) => {
   const any = anyText(value, at)
-  if (any.includes('\0')) throw invalid(at, `${shown(any)} has a NUL character`)
-  if (/\p{Surrogate}/u.test(any)) throw invalid(at, `${shown(any)} has half of a surrogate pair`)
+  if (any.includes('\0')) throw invalid(at, 'a NUL character in the text')
+  if (/\p{Surrogate}/u.test(any)) throw invalid(at, 'half of a surrogate pair in the text')
   return any
 }
 
@@ -222,8 +222,9 @@ function mismatch(wanted: string, value: Json, at: Place): TscrunError {
   return invalid(at, `${wanted} is expected, not ${kind(value)}`)
 }
 
+/** Never the text itself: it may be a secret of the environment. */
 function kind(value: Json): string {
-  if (typeof value === 'string') return `the text ${shown(value)}`
+  if (typeof value === 'string') return 'a text'
   if (typeof value === 'number' || typeof value === 'bigint') return `the number ${value}`
   if (value instanceof Map) return 'an object'
   return Array.isArray(value) ? 'a list' : JSON.stringify(value)
