@@ -50,17 +50,19 @@ export async function fetchLayer(paths: StorePaths, layer: WantedLayer, job: Lay
   const tree = join(paths.work, `layer-${hexOf(layer.chainId)}`)
   job.onPhase('waiting')
   using lock = await waitForLock(`${tree}.lock`, 'exclusive', job.signal)
-  const facts = readFacts(paths, layer.chainId)
-  if (facts !== undefined && unpackedPath(paths, layer.chainId) !== undefined) {
+  const there = readFacts(paths, layer.chainId)
+  if (there !== undefined && unpackedPath(paths, layer.chainId) !== undefined) {
     await completeBlob(paths, layer, job)
     lock.unlink()
-    return facts
+    return there
   }
   try {
     const extracted = await job.slot(() => extract(paths, layer, tree, job))
     await job.below
     inheritFromLower(tree, lowerPaths(paths, job.lowers), extracted)
-    return commit(paths, layer.chainId, tree, extracted, lock)
+    const facts = commit(paths, layer.chainId, tree, extracted, lock)
+    job.onPhase('complete')
+    return facts
   } catch (error) {
     removeTree(tree, paths.work)
     throw error

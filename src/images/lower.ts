@@ -1,6 +1,7 @@
 import * as fs from 'node:fs'
 import { cString, syscall, trySyscall } from '../syscall/call.ts'
 import { SyscallError, errnoName } from '../syscall/errno.ts'
+import { closeFd } from '../syscall/process.ts'
 import { TscrunError } from '../model/errors.ts'
 import { copyAttributes, copyContent } from './copy-file.ts'
 import { OPAQUE, WHITEOUT } from './extractor/marks.ts'
@@ -67,10 +68,10 @@ function inheritDirectory({ root, lowers }: Stack, name: Buffer): void {
       copyAttributes(lower, fd, stats)
     } finally {
       fs.closeSync(lower)
-      fs.closeSync(fd)
+      closeFd(fd)
     }
   } finally {
-    fs.closeSync(found)
+    closeFd(found)
   }
 }
 
@@ -83,13 +84,13 @@ function linkToLower(stack: Stack, name: Buffer, target: Buffer, implied: Set<st
   const to = directoryFor(stack.root, parentOf(name), implied)
   try {
     const there = openBeneath(from, baseOf(target), O_PATH | O_NOFOLLOW)
-    if (typeof there === 'number') fs.closeSync(there)
+    if (typeof there === 'number') closeFd(there)
     else copyUp(stack, target, below(from, baseOf(target)))
     fs.rmSync(below(to, baseOf(name)), { force: true })
     syscall('linkat', [from, cString(baseOf(target)), to, cString(baseOf(name)), 0], name.toString())
   } finally {
-    fs.closeSync(from)
-    fs.closeSync(to)
+    closeFd(from)
+    closeFd(to)
   }
 }
 
@@ -107,9 +108,11 @@ function directoryFor(root: number, name: Buffer, implied: Set<string>): number 
   try {
     fs.mkdirSync(below(parent, baseOf(name)), { mode: 0o755 })
     implied.add(name.toString('latin1'))
-    return fs.openSync(below(parent, baseOf(name)), O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+    const made = openBeneath(parent, baseOf(name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+    if (typeof made === 'number') return made
+    throw badLayer(`${show(name)} is no directory`)
   } finally {
-    fs.closeSync(parent)
+    closeFd(parent)
   }
 }
 
@@ -133,7 +136,7 @@ function copyUp({ lowers }: Stack, target: Buffer, copy: Buffer): void {
       fs.closeSync(destination)
     }
   } finally {
-    fs.closeSync(found)
+    closeFd(found)
   }
 }
 
@@ -166,7 +169,7 @@ function endsMerging(lower: number, name: Buffer): boolean {
   try {
     return !fs.fstatSync(fd).isDirectory() || isOpaque(fd)
   } finally {
-    fs.closeSync(fd)
+    closeFd(fd)
   }
 }
 
@@ -176,7 +179,7 @@ function isFile(lower: number, name: Buffer): boolean {
   try {
     return fs.fstatSync(fd).isFile()
   } finally {
-    fs.closeSync(fd)
+    closeFd(fd)
   }
 }
 
@@ -189,7 +192,10 @@ function isOpaque(fd: number): boolean {
   throw new SyscallError('lgetxattr', -size)
 }
 
-/** Opens a path below a directory without following any link; answers the errno where there is nothing to open. */
+/**
+ * Opens a path below a directory without following any link; answers the errno where there is nothing to open. Node has
+ * not opened it and warns where it closes it: `closeFd` does.
+ */
 function openBeneath(root: number, name: Buffer, flags: number): number | 'ENOENT' | 'ENOTDIR' | 'ELOOP' {
   const resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
   const how = new Uint8Array(new BigUint64Array([BigInt(flags | O_CLOEXEC), 0n, BigInt(resolve)]).buffer)
