@@ -108,54 +108,6 @@ int op_set_env(struct run *run, const struct arg *args)
 	return 0;
 }
 
-/* The line of a uid in /etc/passwd, as the container's user sees it: its home directory, NULL without one. */
-static char *home_of(char *text, uint64_t uid)
-{
-	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
-		char *field[7] = {line}, *end;
-		int count = 1;
-		for (char *c = line; *c && count < 7; c++)
-			if (*c == ':') {
-				*c = 0;
-				field[count++] = c + 1;
-			}
-		if (count < 6 || !*field[2] || strtoull(field[2], &end, 10) != uid || *end)
-			continue;
-		return field[5][0] == '/' ? field[5] : NULL;
-	}
-	return NULL;
-}
-
-#define PASSWD_MAX (10u << 20)
-
-/* A fifo or a device under this name must not be waited for (CVE-2024-9676); without an entry home is the root. */
-int op_home(struct run *run, const struct arg *args)
-{
-	struct stat info;
-	char *home = NULL, *text = NULL;
-	size_t count = 0;
-	for (; run->env && run->env[count]; count++)
-		if (!strncmp(run->env[count], "HOME=", 5) && run->env[count][5])
-			return 0;
-	cleanup_close fd = open("/etc/passwd", O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd >= 0 && !fstat(fd, &info) && S_ISREG(info.st_mode) && info.st_size <= PASSWD_MAX)
-		text = calloc(1, (size_t)info.st_size + 1);
-	if (text && read(fd, text, (size_t)info.st_size) > 0)
-		home = home_of(text, args[0].u);
-	home = home ? home : "/";
-	char **env = calloc(count + 2, sizeof *env), *entry = calloc(1, strlen(home) + 6);
-	if (!env || !entry)
-		return -ENOMEM;
-	size_t kept = 0;
-	for (size_t i = 0; i < count; i++)
-		if (strncmp(run->env[i], "HOME=", 5))
-			env[kept++] = run->env[i];
-	strcpy(entry, "HOME=");
-	env[kept] = strcat(entry, home);
-	run->env = env;
-	return 0;
-}
-
 typedef int (*try_fn)(const char *path, void *context);
 
 /* Tries each directory of the search path for a name without a slash, as execvp(3) does. 0 or -errno. */

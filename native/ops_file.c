@@ -194,7 +194,7 @@ int op_target(struct run *run, const struct arg *args)
 			return -errno;
 		kind = S_ISDIR(like.st_mode) ? TARGET_DIRECTORY : TARGET_FILE;
 	}
-	int as_file = kind == TARGET_FILE || kind == TARGET_PLAIN_FILE;
+	int as_file = kind == TARGET_FILE || kind == TARGET_PLAIN_FILE ? 1 : 0;
 	cleanup_close at = open_how(args[1].fd, ".", O_PATH | O_DIRECTORY, 0, 0);
 	size_t len = args[2].len, begin = 0;
 	memcpy(path, args[2].p, len + 1);
@@ -220,7 +220,7 @@ int op_target(struct run *run, const struct arg *args)
 	}
 	if (at < 0 || fstat(at, &found) < 0)
 		return -errno;
-	if (!S_ISDIR(found.st_mode) != as_file)
+	if ((S_ISDIR(found.st_mode) ? 1 : 0) == as_file)
 		return as_file ? -EISDIR : -ENOTDIR;
 	return store_fd(run, &args[0], take_fd(&at));
 }

@@ -7,9 +7,11 @@
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +19,9 @@
 int mount(const char *, const char *, const char *, unsigned long, const void *);
 int umount2(const char *, int);
 #define DETACH 2 /* MNT_DETACH */
+#ifndef MS_MOVE
+#define MS_MOVE 0x2000
+#endif
 
 int op_mount(struct run *run, const struct arg *args)
 {
@@ -121,6 +126,57 @@ int op_pivot_root(struct run *run, const struct arg *args)
 	return 0;
 }
 
+/*
+ * Where / cannot be put aside (an initramfs), the new root is put over it: who leaves the chroot finds the same tree. What
+ * the host has mounted stays below.
+ */
+int op_move_root(struct run *run, const struct arg *args)
+{
+	(void)run;
+	if (fchdir(args[0].fd) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
+		return -errno;
+	return 0;
+}
+
+int op_umount(struct run *run, const struct arg *args)
+{
+	(void)run;
+	return umount2(args[0].p, DETACH) < 0 ? -errno : 0;
+}
+
+static int sleep_until_killed(void *data)
+{
+	(void)data;
+	pause();
+	return 0;
+}
+
+static int write_map(pid_t pid, const char *file, const struct arg *lines)
+{
+	struct run other = {.init = pid};
+	cleanup_close fd = open_of_init(&other, file, O_WRONLY);
+	return fd < 0 || write(fd, lines->p, lines->len) != (ssize_t)lines->len ? -errno : 0;
+}
+
+/* A mount is id-mapped by a user namespace, which only a process in it can bring to life: a short one. */
+int op_id_view(struct run *run, const struct arg *args)
+{
+	static char stack[16384] __attribute__((aligned(16)));
+	int child = clone(sleep_until_killed, stack + sizeof stack, CLONE_NEWUSER | SIGCHLD, NULL);
+	if (child < 0)
+		return -errno;
+	struct run other = {.init = child};
+	int failed = write_map(child, "uid_map", &args[1]);
+	if (!failed)
+		failed = write_map(child, "gid_map", &args[2]);
+	int view = failed ? -1 : open_of_init(&other, "ns/user", O_RDONLY);
+	if (!failed && view < 0)
+		failed = -errno;
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	return failed ? failed : store_fd(run, &args[0], view);
+}
+
 static int open_in_root(int root, const char *path)
 {
 	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
@@ -163,8 +219,14 @@ int op_readonly_path(struct run *run, const struct arg *args)
 int op_open_pty(struct run *run, const struct arg *args)
 {
 	int unlocked = 0;
+	struct stat info;
 	cleanup_close master = openat(args[2].fd, "ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlocked) < 0)
+	if (master < 0 || fstat(master, &info) < 0)
+		return -errno;
+	/* Where the container can put another file in its place, that one's driver would answer the next two calls. */
+	if (!S_ISCHR(info.st_mode) || info.st_rdev != makedev(5, 2))
+		return -ENOTTY;
+	if (ioctl(master, TIOCSPTLCK, &unlocked) < 0)
 		return -errno;
 	int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (slave < 0)

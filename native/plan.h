@@ -94,7 +94,6 @@
 	X(66, personality, "u")                                                              \
 	X(67, memory_policy, "ub")  /* mode with flags, bit mask of nodes */                 \
 	X(68, cpu_affinity, "b")    /* bit mask of processors */                             \
-	X(69, home, "u")            /* HOME of this uid by /etc/passwd, if there is none */  \
 	X(36, window_size, "fuu")   /* rows, columns */                                      \
 	X(37, open_netlink, "o")    /* in the network namespace of the moment */             \
 	X(38, move_link, "fss")     /* netlink of where it is, name, name in the child's namespace */ \

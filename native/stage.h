@@ -32,6 +32,10 @@ struct run {
 	int init_pidfd;
 	char **env; /* set by set_env, used by exec */
 	int failed; /* a failure has been told on the control socket */
+	pid_t *told_pid; /* of the first process as the host sees it, shared with it; NULL before clone */
+	uint64_t program_status; /* wait status of a hook that failed */
+	char program_said[NOTE_BYTES]; /* the end of its output */
+	size_t program_said_size;
 
 	/* The monitor's, for a container that outlives the command that started it. */
 	int detached;

@@ -6,6 +6,11 @@
  */
 export const OPS = {
   open: { code: 1, fields: { fd: 'o', dir: 'f', path: 's', flags: 'u', mode: 'u', resolve: 'u' } },
+  write_fd: { code: 6, fields: { fd: 'f', bytes: 'b' } },
+  device: { code: 15, fields: { dir: 'f', path: 's', mode: 'u', device: 'u', uid: 'u', gid: 'u' } },
+  copy_up: { code: 16, fields: { root: 'f', path: 's', into: 'f' } },
+  copy_mode: { code: 17, fields: { from: 'f', to: 'f' } },
+  write_pid: { code: 18, fields: { dir: 'f', path: 's' } },
   mkdir: { code: 2, fields: { dir: 'f', path: 's', mode: 'u' } },
   mknod: { code: 3, fields: { dir: 'f', path: 's', mode: 'u', device: 'u' } },
   symlink: { code: 4, fields: { target: 's', dir: 'f', path: 's' } },
@@ -31,6 +36,13 @@ export const OPS = {
   mask_path: { code: 29, fields: { root: 'f', path: 's', null: 'f', empty: 'f' } },
   readonly_path: { code: 30, fields: { root: 'f', path: 's' } },
   open_pty: { code: 31, fields: { master: 'o', slave: 'o', devpts: 'f' } },
+  umount: { code: 21, fields: { target: 's' } },
+  move_root: { code: 32, fields: { root: 'f' } },
+  id_view: { code: 35, fields: { view: 'o', uids: 'b', gids: 'b' } },
+  window_size: { code: 36, fields: { fd: 'f', rows: 'u', columns: 'u' } },
+  open_netlink: { code: 37, fields: { fd: 'o' } },
+  move_link: { code: 38, fields: { netlink: 'f', name: 's', rename: 's' } },
+  open_self: { code: 39, fields: { fd: 'o', file: 's' } },
   unshare: { code: 40, fields: { flags: 'u' } },
   setns: { code: 41, fields: { namespace: 'f', type: 'u' } },
   clone: { code: 42, fields: { flags: 'u', cgroup: 'f' } },
@@ -54,12 +66,22 @@ export const OPS = {
   set_env: { code: 60, fields: { env: 'v' } },
   find_program: { code: 61, fields: { command: 's', path: 's' } },
   open_pidfd: { code: 62, fields: { fd: 'o' } },
+  run_hook: { code: 63, fields: { path: 's', args: 'v', env: 'v', input: 's', timeoutMs: 'u' } },
+  scheduler: {
+    code: 64,
+    fields: { policy: 'u', flags: 'u', nice: 'u', priority: 'u', runtime: 'u', deadline: 'u', period: 'u' },
+  },
+  io_priority: { code: 65, fields: { value: 'u' } },
+  personality: { code: 66, fields: { domain: 'u' } },
+  memory_policy: { code: 67, fields: { mode: 'u', nodes: 'b' } },
+  cpu_affinity: { code: 68, fields: { cpus: 'b' } },
   bounding: { code: 70, fields: { keep: 'u' } },
   capset: { code: 71, fields: { effective: 'u', permitted: 'u', inheritable: 'u' } },
   ambient: { code: 72, fields: { raise: 'u' } },
   seccomp: { code: 73, fields: { flags: 'u', program: 'b' } },
   new_keyring: { code: 74, fields: {} },
   sysctl: { code: 75, fields: { proc: 'f', path: 's', value: 'b' } },
+  seccomp_notify: { code: 76, fields: { flags: 'u', program: 'b', socket: 'f', text: 's' } },
   device_filter: { code: 80, fields: { cgroup: 'f', program: 'b' } },
   cgroup_remove: { code: 81, fields: { parent: 'f', name: 's' } },
   notify: { code: 90, fields: { point: 'u' } },
@@ -165,5 +187,5 @@ export interface Plan {
  * find it, it has been cloned but has no cgroup yet (systemd makes one).
  */
 export const MEETING = { mapped: 1, ready: 2, mounted: 3, waiting: 4, recorded: 5, cloned: 6 } as const
-/** Kinds of `target`; `same` makes what `like` is, directory or file. */
-export const TARGET = { directory: 0, file: 1, plainDirectory: 2, same: 3 } as const
+/** Kinds of `target`; a plain one has no link on its way, `same` makes what `like` is, directory or file. */
+export const TARGET = { directory: 0, file: 1, plainDirectory: 2, same: 3, plainFile: 4 } as const
