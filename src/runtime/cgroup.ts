@@ -1,6 +1,6 @@
 import { rmdirSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { compileDeviceFilter } from '../cgroups/devices.ts'
+import { compileDeviceFilter, DEFAULT_DEVICE_RULES } from '../cgroups/devices.ts'
 import { prepareCallersParent } from '../cgroups/prepare.ts'
 import { neededControllers, requireControllers, resourceWrites } from '../cgroups/resources.ts'
 import type { OciConfig } from '../model/config.ts'
@@ -36,7 +36,10 @@ export function placeCgroup(id: string, config: OciConfig): CgroupPlacement | un
     parent,
     name: basename(path),
     writes,
-    ...(resources.devices === undefined ? {} : { deviceFilter: compileDeviceFilter(resources.devices) }),
+    // The devices that every container is given must be of use (config-linux.md, Default Devices).
+    ...(resources.devices === undefined
+      ? {}
+      : { deviceFilter: compileDeviceFilter([...resources.devices, ...DEFAULT_DEVICE_RULES]) }),
   }
 }
 

@@ -208,12 +208,9 @@ describe('a container in the background of podman', () => {
   it('shares its namespaces with another container', async () => {
     const flags = ['pid', 'network', 'ipc'].flatMap((kind) => [`--${kind}`, `container:${name}`])
     const script = 'readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; ps'
-    const [inside, outside] = [
-      ['run', '--rm', ...flags, 'busybox'],
-      ['exec', name],
-    ].map((argv) => podman.ok([...argv, 'sh', '-c', script]))
-    const lines = (await inside)?.split('\n') ?? []
-    expect(lines.slice(0, 2)).toEqual((await outside)?.split('\n').slice(0, 2))
+    const words = ['sh', '-c', script]
+    const lines = (await podman.ok(['run', '--rm', ...flags, 'busybox', ...words])).split('\n')
+    expect(lines.slice(0, 2)).toEqual((await podman.ok(['exec', name, ...words])).split('\n').slice(0, 2))
     expect(lines.join('\n')).toContain('sh -c trap')
   })
 

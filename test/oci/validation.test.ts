@@ -1,0 +1,40 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { EXCEPTIONS } from './fixtures/exceptions.ts'
+import { type Comparison, compare, describeComparison } from './fixtures/expected.ts'
+import { PEERS, RUNTIME } from './fixtures/runtimes.ts'
+import { buildPrograms, programs, validate } from './fixtures/validation.ts'
+
+const PAGE = join(import.meta.dirname, 'EXPECTED.md')
+
+describe('the validation programs of the OCI runtime-tools', () => {
+  let comparison: Comparison
+  beforeAll(async () => {
+    await buildPrograms()
+    // Most of their time they wait.
+    const [runc, crun, tscrun] = await Promise.all([validate(PEERS.runc), validate(PEERS.crun), validate([RUNTIME])])
+    comparison = compare({ runc, crun, tscrun })
+    if (process.env['TSCRUN_TEST_WRITE'] === '1') writeFileSync(PAGE, describeComparison(comparison))
+  }, 600_000)
+
+  it('say nothing worse of tscrun-runtime than of runc and crun, on this machine', () => {
+    expect(comparison.missing).toEqual([])
+  })
+
+  it('need every exception that is made', () => {
+    const needless = EXCEPTIONS.filter(
+      ({ program, assertion }) => !comparison.used.has(`${program}: ${assertion ?? '*'}`),
+    )
+    expect(needless).toEqual([])
+  })
+
+  it('are in the table of test/oci/EXPECTED.md, with the exceptions', () => {
+    const page = existsSync(PAGE) ? readFileSync(PAGE, 'utf8') : ''
+    for (const program of programs()) expect(page).toContain(`| ${program} |`)
+    for (const { because, sentence } of EXCEPTIONS) {
+      expect(page).toContain(because)
+      expect(page).toContain(sentence)
+    }
+  })
+})
