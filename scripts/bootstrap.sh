@@ -80,15 +80,16 @@ if [ -n "$tests" ]; then
   unpack=
   while read -r package how; do
     case $package in '' | '#'*) continue ;; esac
-    if [ "$how" = unpack ]; then
-      [ -e "test/.cache/packages/$package" ] || unpack="$unpack $package"
-    else
-      installed "$package" || wanted="$wanted $package"
-    fi
+    case $how in
+      unpack | unpack-if-any) [ -e "test/.cache/packages/$package" ] || unpack="$unpack $package:$how" ;;
+      *) installed "$package" || wanted="$wanted $package" ;;
+    esac
   done <scripts/test-packages.txt
   # shellcheck disable=SC2086
   [ -z "$wanted" ] || apt_install 'for the tests' $wanted
   for package in $unpack; do
+    how=${package##*:} package=${package%:*}
+    if [ "$how" = unpack-if-any ] && ! apt-cache show "$package" >/dev/null 2>&1; then continue; fi
     say "unpacking for the tests: $package"
     as_owner /bin/sh scripts/unpack-package.sh "$package" "test/.cache/packages/$package" ||
       fail "missing for the tests: $package; apt-get could not fetch it"
@@ -98,6 +99,8 @@ if [ -n "$tests" ]; then
     as_owner /bin/sh test/guest/kernel.sh test/.cache/guest-kernel ||
       fail 'missing for the tests: a kernel for the guest; apt-get could not fetch it'
   fi
+  as_owner /bin/sh test/oci/validation-build.sh test/.cache/oci-validation ||
+    fail 'missing for the tests: the validation programs of the OCI runtime-tools'
 fi
 
 # ---- npm packages -----------------------------------------------------------------------------------------------

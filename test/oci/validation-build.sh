@@ -3,14 +3,15 @@
 # by Debian's Go and libraries: <program>.t, runtimetest, rootfs-<arch>.tar.gz. Does nothing if all is there.
 set -eu
 here=$(cd "${0%/*}" && pwd)
-directory=$1
+mkdir -p "${1%/*}"
+directory=$(cd "${1%/*}" && pwd)/${1##*/}
 # One version for every machine, so that the assertions are the same; the sum is that of Debian's signed index.
 archive=golang-github-opencontainers-runtime-tools_0.9.0.109.ge931285.orig.tar.xz
 sum=203989a1ea98cf2aaced79155bbda09270b20db19b03376dde91ab12e5e6a0fe
 made_of=$(cat "$here/validation-build.sh" "$here/tap/tap.go" | sha256sum)
 if [ "$(cat "$directory/made-of" 2>/dev/null || true)" = "$made_of" ]; then exit 0; fi
 
-mkdir -p "${directory%/*}"
+echo 'tscrun: compiling for the tests: the validation programs of the OCI runtime-tools' >&2
 work=$(mktemp -d "$directory.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -19,7 +20,7 @@ chmod 755 "$work"
 # ---- the source, from the mirror that apt uses
 mirror=$(apt-cache madison golang-github-opencontainers-runtime-tools-dev | awk -F ' *[|] *' 'NR == 1 { split($3, at, " "); print at[1] }')
 pool=pool/main/g/${archive%%_*}
-/usr/lib/apt/apt-helper -o APT::Sandbox::User= download-file "$mirror/$pool/$archive" "$work/$archive" "SHA256:$sum" >&2
+/usr/lib/apt/apt-helper -o APT::Sandbox::User= download-file "$mirror/$pool/$archive" "$work/$archive" "SHA256:$sum" >/dev/null
 source=$work/go/src/github.com/opencontainers/runtime-tools
 mkdir -p "$source" "$work/go/src/github.com/mndrix/tap-go" "$work/made"
 tar -xJf "$work/$archive" -C "$source" --strip-components=1
