@@ -1,9 +1,11 @@
 import type { CgroupPlacement, CgroupWrite } from '../model/launch.ts'
 import { O } from '../model/linux.ts'
-import type { Step } from '../model/step.ts'
+import { MEETING, type Step } from '../model/step.ts'
 
 export interface CgroupSteps {
   readonly make: readonly Step[]
+  /** Right after the clone, where it was not born into its cgroup: systemd makes one only around a process. */
+  readonly adopt: readonly Step[]
   /** Before the command runs: the device filter, and whose the cgroup's files are. */
   readonly guard: readonly Step[]
   readonly remove: readonly Step[]
@@ -17,13 +19,15 @@ export function cgroupSteps(
   placement: CgroupPlacement | undefined,
   owner: { readonly rootUid: number; readonly rootGid: number; readonly delegate: boolean },
 ): CgroupSteps {
-  if (placement === undefined) return { make: [], guard: [], remove: [] }
+  if (placement === undefined) return { make: [], adopt: [], guard: [], remove: [] }
   const { parent, name } = placement
   const path = `${parent}/${name}`
   const guard: Step[] = []
-  const make: Step[] = [
+  const open: Step[] = [
     { op: 'open', fd: 'fd:cgroups', dir: 'cwd', path: parent, flags: O.PATH | O.DIRECTORY, mode: 0, resolve: 0 },
-    { op: 'mkdir', dir: 'fd:cgroups', path: name, mode: 0o755, about: `make the cgroup ${path}` },
+    ...(placement.scope === undefined
+      ? [{ op: 'mkdir', dir: 'fd:cgroups', path: name, mode: 0o755, about: `make the cgroup ${path}` } as const]
+      : []),
     {
       op: 'open',
       fd: 'fd:cgroup',
@@ -34,7 +38,7 @@ export function cgroupSteps(
       resolve: 0,
     },
   ]
-  make.push(...placement.writes.map((write) => writeStep(path, write)))
+  const steps = [...open, ...placement.writes.map((write) => writeStep(path, write))]
   if (placement.deviceFilter !== undefined) {
     guard.push({
       op: 'device_filter',
@@ -48,8 +52,10 @@ export function cgroupSteps(
       guard.push({ op: 'chown', dir: 'fd:cgroup', path: file, uid: owner.rootUid, gid: owner.rootGid })
     }
   }
+  const meet: Step = { op: 'meet_caller', point: MEETING.cloned, about: `have systemd make ${placement.scope ?? ''}` }
   return {
-    make,
+    make: placement.scope === undefined ? steps : [],
+    adopt: placement.scope === undefined ? [] : [meet, ...steps],
     guard,
     remove: [{ op: 'cgroup_remove', parent: 'fd:cgroups', name, about: `remove the cgroup ${path}` }],
   }

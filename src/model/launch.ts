@@ -51,6 +51,8 @@ export interface CgroupPlacement {
   readonly writes: readonly CgroupWrite[]
   /** A BPF_PROG_TYPE_CGROUP_DEVICE program. */
   readonly deviceFilter?: Uint8Array
+  /** The systemd unit that it is of: the caller has systemd make it around the first process, which waits for that. */
+  readonly scope?: string
 }
 
 /** What an OCI runtime's caller decides beside config.json. */

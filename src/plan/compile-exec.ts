@@ -24,6 +24,8 @@ export interface ExecSpec {
   readonly preserveFds: number
   /** A session keyring of its own. */
   readonly keyring: boolean
+  /** Send its pidfd to a socket of the caller. */
+  readonly pidfdSocket: boolean
 }
 
 /** Filled by the caller: a pidfd of the container's first process, which names its namespaces. */
@@ -58,6 +60,7 @@ export function compileExec(spec: ExecSpec): Plan {
     ...oomSteps(process),
     { op: 'notify', point: MEETING.mapped },
     ...stdio.receive,
+    ...(spec.pidfdSocket ? pidfdSteps() : []),
     { op: 'notify', point: MEETING.ready },
   ]
   const child: Step[] = [
@@ -89,7 +92,7 @@ export function compileExec(spec: ExecSpec): Plan {
     child,
     teardown: [],
     pumps: stdio.pumps,
-    inherited: [TARGET, ...stdio.inherited, ...preserved],
+    inherited: [TARGET, ...stdio.inherited, ...preserved, ...(spec.pidfdSocket ? (['fd:pidfd-socket'] as const) : [])],
   }
 }
 
@@ -120,10 +123,15 @@ function enterPids(): Step {
   }
 }
 
+function pidfdSteps(): Step[] {
+  return [
+    { op: 'open_pidfd', fd: 'fd:pidfd' },
+    { op: 'send_fd_to', socket: 'fd:pidfd-socket', fd: 'fd:pidfd', text: 'pidfd' },
+  ]
+}
+
 function oomSteps({ oomScoreAdj }: OciProcess): Step[] {
-  return oomScoreAdj === undefined
-    ? []
-    : [{ op: 'write_proc', file: 'oom_score_adj', bytes: String(oomScoreAdj) }]
+  return oomScoreAdj === undefined ? [] : [{ op: 'write_proc', file: 'oom_score_adj', bytes: String(oomScoreAdj) }]
 }
 
 /** All but the pid namespace, which is the stage's to join. */

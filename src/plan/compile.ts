@@ -65,8 +65,9 @@ export function compile(spec: LaunchSpec): Plan {
     ...cgroup.make,
     ...joinSteps(selection),
     // From here on there are two of us.
-    cloneStep(selection, spec.cgroup === undefined ? 'none' : 'fd:cgroup', spec.oci?.gate === true),
+    cloneStep(selection, cgroup.make.length === 0 ? 'none' : 'fd:cgroup', spec.oci?.gate === true),
     ...stdio.release,
+    ...cgroup.adopt,
     ...mappingSteps(config, selection),
     ...files.parent,
     // The id-mapped view of the layers needs the child's user namespace, so the tree is made after the clone.

@@ -3,21 +3,53 @@ import { basename, dirname, join } from 'node:path'
 import { compileDeviceFilter, DEFAULT_DEVICE_RULES } from '../cgroups/devices.ts'
 import { prepareCallersParent } from '../cgroups/prepare.ts'
 import { neededControllers, requireControllers, resourceWrites } from '../cgroups/resources.ts'
+import type { CgroupWrite } from '../cgroups/writes.ts'
 import type { OciConfig } from '../model/config.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
+import type { CgroupFacts } from '../model/facts.ts'
 import type { CgroupPlacement } from '../model/launch.ts'
 import { hostFacts } from './host.ts'
 
+/** Who makes the container's cgroup: we, systemd (as a scope), or nobody. */
+export type CgroupDriver = 'cgroupfs' | 'systemd' | 'disabled'
+
 /**
  * Where the caller wants the container's cgroup (`linux.cgroupsPath`, from the root of the mount) and what is written to
- * it. Undefined where the host has no writable cgroup v2; a limit asked for there is CONTROLLER_UNAVAILABLE.
+ * it. Undefined where the host has no writable cgroup v2, or none is wanted; a limit asked for there is
+ * CONTROLLER_UNAVAILABLE.
  */
-export function placeCgroup(id: string, config: OciConfig): CgroupPlacement | undefined {
-  const facts = hostFacts().cgroup
-  const resources = config.linux?.resources ?? {}
-  const writes = resourceWrites(resources, { minimumMemory: 0 })
-  requireControllers(writes, facts)
+export async function placeCgroup(
+  id: string,
+  config: OciConfig,
+  driver: CgroupDriver,
+): Promise<CgroupPlacement | undefined> {
+  if (driver === 'systemd') return placeScope(id, config)
+  if (driver === 'disabled') return undefined
+  const { facts, writes, path } = wanted(id, config)
   if (facts.mountpoint === undefined || (facts.readonly && writes.length === 0)) return undefined
+  const parent = prepareCallersParent(facts, dirname(path), neededControllers(writes))
+  makeFresh(join(parent, basename(path)))
+  return placement(parent, path, config, writes)
+}
+
+/** What `placeCgroup` would answer for the cgroupfs driver, with nothing made. */
+export function foreseeCgroup(id: string, config: OciConfig): CgroupPlacement | undefined {
+  const { facts, writes, path } = wanted(id, config)
+  if (facts.mountpoint === undefined) return undefined
+  return placement(join(facts.mountpoint, dirname(path)), path, config, writes)
+}
+
+interface Wanted {
+  readonly facts: CgroupFacts
+  readonly writes: readonly CgroupWrite[]
+  /** From the root of the mount. */
+  readonly path: string
+}
+
+function wanted(id: string, config: OciConfig): Wanted {
+  const facts = hostFacts().cgroup
+  const writes = resourceWrites(config.linux?.resources ?? {}, { minimumMemory: 0 })
+  requireControllers(writes, facts)
   // join() takes `..` as text, so nothing leads out of the mount.
   const path = join('/', config.linux?.cgroupsPath ?? `/tscrun-runtime/${id}`)
   if (path === '/') {
@@ -30,16 +62,16 @@ export function placeCgroup(id: string, config: OciConfig): CgroupPlacement | un
       },
     )
   }
-  const parent = prepareCallersParent(facts, dirname(path), neededControllers(writes))
-  makeFresh(join(parent, basename(path)))
+  return { facts, writes, path }
+}
+
+function placement(parent: string, path: string, config: OciConfig, writes: readonly CgroupWrite[]): CgroupPlacement {
+  const devices = config.linux?.resources?.devices
   return {
     parent,
     name: basename(path),
     writes,
-    // The devices that every container is given must be of use (config-linux.md, Default Devices).
-    ...(resources.devices === undefined
-      ? {}
-      : { deviceFilter: compileDeviceFilter([...resources.devices, ...DEFAULT_DEVICE_RULES]) }),
+    ...(devices === undefined ? {} : { deviceFilter: compileDeviceFilter([...devices, ...DEFAULT_DEVICE_RULES]) }),
   }
 }
 
@@ -59,4 +91,24 @@ function makeFresh(path: string): void {
       hint: 'another container uses it: give each its own linux.cgroupsPath',
     })
   }
+}
+
+/** `--systemd-cgroup`: the cgroup is there when systemd has made the scope, which needs the first process. */
+async function placeScope(id: string, config: OciConfig): Promise<CgroupPlacement> {
+  const { requireSystemd, scopeOf } = await import('./scope.ts')
+  const { cgroup, unit } = scopeOf(id, config)
+  await requireSystemd()
+  const facts = hostFacts().cgroup
+  const writes = resourceWrites(config.linux?.resources ?? {}, { minimumMemory: 0 })
+  requireControllers(writes, facts)
+  if (facts.mountpoint === undefined) {
+    throw new TscrunError('CONTROLLER_UNAVAILABLE', '--systemd-cgroup: this host has no cgroup v2 hierarchy mounted')
+  }
+  return { ...placement(join(facts.mountpoint, dirname(cgroup)), cgroup, config, writes), scope: unit }
+}
+
+/** At the meeting `cloned`: has systemd put the waiting first process into its scope. */
+export async function enterScope(id: string, config: OciConfig, pid: number): Promise<void> {
+  const { makeScope, scopeOf } = await import('./scope.ts')
+  await makeScope(id, scopeOf(id, config), config, pid)
 }

@@ -1,5 +1,6 @@
 import {
   closeSync,
+  fstatSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -11,7 +12,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
-import { syscall } from '../syscall/call.ts'
+import { trySyscall } from '../syscall/call.ts'
 import { processStat } from '../syscall/process.ts'
 
 /**
@@ -40,6 +41,8 @@ export interface ContainerState {
   readonly cgroup?: string
   /** The systemd unit that the cgroup is of. */
   readonly unit?: string
+  /** False: its processes have the session keyring of whoever made it (`--no-new-keyring`). */
+  readonly keyring?: boolean
   /** Its first process: with the start time (clock ticks) it is that one for ever. Absent until it is there. */
   readonly pid?: number
   readonly startTime?: number
@@ -85,8 +88,17 @@ function checkId(id: string): string {
 export function claimContainer(root: string, id: string): { readonly paths: ContainerPaths; readonly lock: number } {
   const paths = containerPaths(root, id)
   mkdirSync(root, { recursive: true, mode: 0o711 })
+  for (;;) {
+    makeDirectory(paths.directory, id)
+    const lock = lockDirectory(paths.directory, LOCK_EX)
+    if (lock !== undefined) return { paths, lock }
+    // A `delete --force` found it empty in between, a leftover as it seemed.
+  }
+}
+
+function makeDirectory(directory: string, id: string): void {
   try {
-    mkdirSync(paths.directory, { mode: 0o700 })
+    mkdirSync(directory, { mode: 0o700 })
   } catch (error) {
     if (errnoOf(error) !== 'EEXIST') throw error
     throw new TscrunError('NAME_IN_USE', `container with id ${id} already exists`, {
@@ -94,37 +106,44 @@ export function claimContainer(root: string, id: string): { readonly paths: Cont
       hint: '`delete` it first, or choose another id',
     })
   }
-  return { paths, lock: lockDirectory(paths.directory) }
 }
 
 /** Runs an action while nobody else changes the container. Throws NO_SUCH_CONTAINER. */
 export async function withLock<T>(root: string, id: string, action: (paths: ContainerPaths) => Promise<T>): Promise<T> {
   const paths = containerPaths(root, id)
-  const lock = openLock(paths.directory, id)
+  const lock = lockDirectory(paths.directory, LOCK_EX)
+  if (lock === undefined) throw noSuchContainer(id)
   try {
-    // `delete` may have been before us.
-    if (statSync(paths.directory, { throwIfNoEntry: false }) === undefined) throw noSuchContainer(id)
     return await action(paths)
   } finally {
     closeSync(lock)
   }
 }
 
-function openLock(directory: string, id: string): number {
+const LOCK_EX = 2
+const LOCK_NB = 4
+
+/** Undefined where there is no such directory, or there is another one by now; with LOCK_NB also where somebody has it. */
+function lockDirectory(directory: string, operation: number): number | undefined {
+  let fd: number
   try {
-    return lockDirectory(directory)
+    fd = openSync(directory, 'r')
   } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error
-    throw noSuchContainer(id)
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw error
   }
+  const locked = trySyscall('flock', [fd, operation]) === 0
+  if (locked && statSync(directory, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) return fd
+  closeSync(fd)
+  return undefined
 }
 
-const LOCK_EX = 2
-
-function lockDirectory(directory: string): number {
-  const fd = openSync(directory, 'r')
-  syscall('flock', [fd, LOCK_EX], directory)
-  return fd
+/** Whether the `create` that made the directory has ended without having made a container in it. */
+export function isAbandoned(root: string, id: string): boolean {
+  const lock = lockDirectory(containerPaths(root, id).directory, LOCK_EX | LOCK_NB)
+  if (lock === undefined) return false
+  closeSync(lock)
+  return true
 }
 
 /** The words that callers look for are `does not exist`. */

@@ -2,16 +2,19 @@ import { closeSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { removeCgroup } from '../cgroups/remove.ts'
+import { errnoOf } from '../model/errors.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import { MEETING, type FdSlot, type Plan } from '../model/step.ts'
 import { compile } from '../plan/compile.ts'
 import { connectUnix, listenUnix } from '../syscall/socket.ts'
 import { closeFd } from '../syscall/process.ts'
 import { type Bundle, launchSpec, readBundle, streamsToGive } from './bundle.ts'
-import { placeCgroup } from './cgroup.ts'
+import { withActivation } from './activation.ts'
+import { type CgroupDriver, enterScope, placeCgroup } from './cgroup.ts'
+import { checkConsoleSocket } from './console.ts'
 import { claimContainer, type ContainerState, removeContainerDirectory, writeWhole } from './container.ts'
 import { followStage } from './follow.ts'
-import type { StartedProcess } from './launch.ts'
+import type { StartedProcess, StepEvent } from './launch.ts'
 
 export interface CreateOptions {
   /** Directory of the containers. */
@@ -24,6 +27,11 @@ export interface CreateOptions {
   readonly preserveFds: number
   readonly pivot: boolean
   readonly keyring: boolean
+  /** Who makes the cgroup. */
+  readonly cgroups: CgroupDriver
+  /** Another name than config.json. */
+  readonly configFile?: string
+  readonly onStep?: (plan: Plan, event: StepEvent) => void
 }
 
 /**
@@ -31,12 +39,13 @@ export interface CreateOptions {
  * Throws TscrunError; then nothing is left.
  */
 export async function createContainer(options: CreateOptions): Promise<StartedProcess> {
-  const bundle = readBundle(options.bundle)
+  const bundle = withActivation(readBundle(options.bundle, options.configFile))
+  checkConsoleSocket(bundle.config.process, options.consoleSocket, true)
   const { paths, lock } = claimContainer(options.root, options.id)
   const fds = new Map<FdSlot, number>()
   let spec: LaunchSpec | undefined
   try {
-    spec = completeSpec(options, paths.directory, bundle)
+    spec = await completeSpec(options, paths.directory, bundle)
     const plan = compile(spec)
     const state = newState(options, bundle, spec)
     writeWhole(paths.config, bundle.text)
@@ -47,7 +56,9 @@ export async function createContainer(options: CreateOptions): Promise<StartedPr
       title: `tscrun-runtime: ${options.id}`,
       fds,
       ...(bundle.config.process === undefined ? {} : { workdir: bundle.config.process.cwd }),
-      onMeeting: (point, started) => {
+      ...(options.onStep === undefined ? {} : { onStep: (event: StepEvent) => options.onStep?.(plan, event) }),
+      onMeeting: async (point, started) => {
+        if (point === MEETING.cloned) return enterScope(options.id, bundle.config, started.pid)
         if (point !== MEETING.recorded) throw new RangeError(`no meeting ${point}`)
         writeWhole(paths.state, JSON.stringify({ ...state, ...started }))
         if (options.pidFile !== undefined) writeWhole(options.pidFile, String(started.pid))
@@ -66,7 +77,7 @@ export async function createContainer(options: CreateOptions): Promise<StartedPr
 /** Ours, not opened for the container. */
 const KEPT: ReadonlySet<FdSlot> = new Set(['fd:stdin', 'fd:stdout', 'fd:stderr'])
 
-function completeSpec(options: CreateOptions, directory: string, bundle: Bundle): LaunchSpec {
+async function completeSpec(options: CreateOptions, directory: string, bundle: Bundle): Promise<LaunchSpec> {
   const { consoleSize } = bundle.config.process ?? {}
   const stdio: LaunchSpec['stdio'] =
     bundle.config.process?.terminal === true
@@ -82,11 +93,15 @@ function completeSpec(options: CreateOptions, directory: string, bundle: Bundle)
     keyring: options.keyring,
     pidfdSocket: options.pidfdSocket !== undefined,
   })
-  const cgroup = placeCgroup(options.id, bundle.config)
+  const cgroup = await placeCgroup(options.id, bundle.config, options.cgroups)
   return cgroup === undefined ? spec : { ...spec, cgroup }
 }
 
-function newState(options: CreateOptions, bundle: Bundle, spec: LaunchSpec): ContainerState {
+export function newState(
+  options: Pick<CreateOptions, 'id' | 'keyring'>,
+  bundle: Bundle,
+  spec: LaunchSpec,
+): ContainerState {
   return {
     version: 1,
     ociVersion: bundle.config.ociVersion,
@@ -94,9 +109,21 @@ function newState(options: CreateOptions, bundle: Bundle, spec: LaunchSpec): Con
     bundle: bundle.path,
     rootfs: bundle.rootfs,
     createdMs: Date.now(),
-    owner: userInfo().username,
+    owner: ownerName(),
     annotations: bundle.config.annotations ?? {},
     ...(spec.cgroup === undefined ? {} : { cgroup: join(spec.cgroup.parent, spec.cgroup.name) }),
+    ...(spec.cgroup?.scope === undefined ? {} : { unit: spec.cgroup.scope }),
+    ...(options.keyring ? {} : { keyring: false }),
+  }
+}
+
+/** Not everyone has an entry in passwd. */
+function ownerName(): string {
+  try {
+    return userInfo().username
+  } catch (error) {
+    if (errnoOf(error) !== 'ERR_SYSTEM_ERROR') throw error
+    return String(process.geteuid?.() ?? '')
   }
 }
 

@@ -3,7 +3,14 @@ import { removeCgroup } from '../cgroups/remove.ts'
 import { TscrunError } from '../model/errors.ts'
 import { pause } from '../syscall/pause.ts'
 import { signalProcess } from '../syscall/process.ts'
-import { type ContainerState, readState, removeContainerDirectory, statusOf, withLock } from './container.ts'
+import {
+  type ContainerPaths,
+  type ContainerState,
+  readState,
+  removeContainerDirectory,
+  statusOf,
+  withLock,
+} from './container.ts'
 
 /** How long a killed process may take to end, in milliseconds: it may be in an uninterruptible call. */
 const PATIENCE_MS = 10_000
@@ -14,15 +21,34 @@ const PATIENCE_MS = 10_000
  */
 export async function deleteContainer(root: string, id: string, force: boolean): Promise<void> {
   try {
-    await withLock(root, id, async (paths) => {
-      const state = readState(root, id)
-      await endFirstProcess(root, state, force)
-      if (state.cgroup !== undefined) await removeCgroup(state.cgroup)
-      removeContainerDirectory(paths)
-    })
+    await withLock(root, id, (paths) => remove(root, id, { paths, force }))
   } catch (error) {
-    if (!(force && error instanceof TscrunError && error.code === 'NO_SUCH_CONTAINER')) throw error
+    if (!(force && isMissing(error))) throw error
   }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof TscrunError && error.code === 'NO_SUCH_CONTAINER'
+}
+
+interface Removal {
+  readonly paths: ContainerPaths
+  readonly force: boolean
+}
+
+async function remove(root: string, id: string, { paths, force }: Removal): Promise<void> {
+  let state: ContainerState
+  try {
+    state = readState(root, id)
+  } catch (error) {
+    // Nobody holds the lock: its `create` was killed before it had made anything else.
+    if (isMissing(error)) removeContainerDirectory(paths)
+    throw error
+  }
+  await endFirstProcess(root, state, force)
+  if (state.cgroup !== undefined) await removeCgroup(state.cgroup)
+  if (state.unit !== undefined) await forgetUnit(state.unit)
+  removeContainerDirectory(paths)
 }
 
 async function endFirstProcess(root: string, state: ContainerState, force: boolean): Promise<void> {
@@ -33,14 +59,20 @@ async function endFirstProcess(root: string, state: ContainerState, force: boole
       hint: '`kill` it first, or use --force',
     })
   }
-  for (let waited = 0; waited < PATIENCE_MS; waited += 5) {
+  for (let waited = 0; waited < PATIENCE_MS; waited += 2) {
     const now = statusOf(root, state)
     if (!('pid' in now)) return
     signalProcess(now.pid, now.startTime, constants.signals.SIGKILL)
-    await pause(5)
+    await pause(2)
   }
   throw new TscrunError('CONTAINER_STATE', `delete ${state.id}: its first process does not end after SIGKILL`, {
     subject: state.id,
     hint: 'it hangs in a call of the kernel: look at /proc/PID/stack, then try again',
   })
+}
+
+/** A scope without processes ends by itself; waited for, so that its name can be used again at once. */
+async function forgetUnit(unit: string): Promise<void> {
+  const { stopScope } = await import('./scope.ts')
+  await stopScope(unit)
 }

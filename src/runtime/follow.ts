@@ -24,7 +24,9 @@ export interface FollowOptions {
   readonly fds: ReadonlyMap<FdSlot, number>
   readonly workdir?: string
   /** At each `meet_caller` of the plan; the stage waits until it has returned. A throw ends the stage. */
-  readonly onMeeting: (point: number, process: StartedProcess) => Promise<void> | void
+  readonly onMeeting?: (point: number, process: StartedProcess) => Promise<void> | void
+  /** Not only until the stage has ended: until the first process runs its command. */
+  readonly untilExec?: boolean
   readonly onStep?: (event: StepEvent) => void
 }
 
@@ -54,11 +56,11 @@ export async function followStage(plan: Plan, options: FollowOptions): Promise<S
       }
       if (type === MESSAGE.started) started = { pid: Number(a), startTime: Number(b) }
       if (type === MESSAGE.meeting && failure === undefined) {
-        await options.onMeeting(error, { pid: Number(a), startTime: Number(b) })
+        await options.onMeeting?.(error, { pid: Number(a), startTime: Number(b) })
         sendMessage(control, encodeMessage(MESSAGE.go))
       }
       // The first process holds its end of the socket, too, until its exec.
-      if (started !== undefined) break
+      if (started !== undefined && options.untilExec !== true) break
     }
   } finally {
     closeSync(control)

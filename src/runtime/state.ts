@@ -1,4 +1,4 @@
-import { type ContainerState, readState, type Status, statusOf } from './container.ts'
+import { type ContainerState, isAbandoned, readState, type Status, statusOf } from './container.ts'
 
 /** What `state` prints: the fields of runtime.md, and those that callers know from runc. */
 export interface StateDocument {
@@ -17,7 +17,13 @@ export interface StateDocument {
 /** `state`. Throws NO_SUCH_CONTAINER. */
 export function containerState(root: string, id: string): StateDocument {
   const state = readState(root, id)
-  return stateDocument(state, statusOf(root, state))
+  return stateDocument(state, settledStatus(root, state))
+}
+
+/** As `statusOf`; what a `create` that was killed has left is stopped, since nothing will ever come of it. */
+export function settledStatus(root: string, state: ContainerState): Status {
+  const status = statusOf(root, state)
+  return status.status === 'creating' && isAbandoned(root, state.id) ? { status: 'stopped' } : status
 }
 
 export function stateDocument(state: ContainerState, status: Status): StateDocument {

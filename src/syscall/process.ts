@@ -147,6 +147,21 @@ export function signalProcess(pid: number, startTime: number, signal: number): b
   }
 }
 
+/** A pidfd of the process that has this pid *and* start time. Throws SyscallError `ESRCH` with `subject` where it has ended. */
+export function openProcess(pid: number, startTime: number, subject: string): number {
+  const pidfd = syscall('pidfd_open', [pid, 0], subject)
+  if (startTimeOf(pid) === startTime) return pidfd
+  closeFd(pidfd)
+  throw new SyscallError('pidfd_open', constants.errno.ESRCH, subject)
+}
+
+const WCLONE = 0x80000000
+
+/** Collects the ended children that a stage has left to this process; those that Node started are not among them. */
+export function reapStrays(): void {
+  while (trySyscall('wait4', [-1, 0, WCLONE, 0]) > 0);
+}
+
 /** From here on reading the descriptor waits: for a program that has nothing else to do. */
 export function makeBlocking(fd: number): void {
   syscall('fcntl', [fd, 4 /* F_SETFL */, 0])

@@ -11,6 +11,8 @@ export interface RuntimeCommand {
   readonly operands: { readonly min: number; readonly max: number }
   /** Flags end at the first operand: what follows is another program's. */
   readonly passThrough?: true
+  /** Exit code of a failure, where it is not 1. */
+  readonly failure?: number
   /** Resolves to the exit code. */
   run(invocation: RuntimeInvocation): Promise<number>
 }
@@ -25,7 +27,8 @@ export interface RuntimeInvocation {
 export interface RuntimeGlobals {
   /** Directory of the containers. */
   readonly root: string
-  readonly systemdCgroup: boolean
+  /** Who makes the cgroups. */
+  readonly cgroups: 'cgroupfs' | 'systemd' | 'disabled'
   /** Where messages go besides standard error. */
   readonly log?: string
   readonly logFormat: 'text' | 'json'

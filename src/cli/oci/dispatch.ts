@@ -1,11 +1,13 @@
 import { TscrunError } from '../../model/errors.ts'
 import { DEFAULT_ROOT } from '../../runtime/container.ts'
-import { explainProblem, flagValues } from '../command.ts'
+import { flagValues, type FlagValues } from '../command.ts'
+import { badFlag } from '../errors.ts'
 import { HELP_FLAG } from '../flags/flag.ts'
-import { normaliseArgv } from '../pflag.ts'
+import { print } from '../output/print.ts'
+import { type FlagProblem, normaliseArgv, parseBool } from '../pflag.ts'
 import type { RuntimeCommand, RuntimeGlobals } from './command.ts'
 import { RUNTIME_FLAGS } from './flags.ts'
-import { type LogTarget, logError } from './log.ts'
+import { logDebug, logError, type LogTarget } from './log.ts'
 
 /** Each verb in a file of its own, loaded when it is called: every call costs its caller a start of Node. */
 const COMMANDS: Readonly<Record<string, () => Promise<RuntimeCommand>>> = {
@@ -14,51 +16,145 @@ const COMMANDS: Readonly<Record<string, () => Promise<RuntimeCommand>>> = {
   state: async () => (await import('./commands/state.ts')).state,
   kill: async () => (await import('./commands/kill.ts')).kill,
   delete: async () => (await import('./commands/delete.ts')).remove,
+  exec: async () => (await import('./commands/exec.ts')).exec,
+  pause: async () => (await import('./commands/pause.ts')).pause,
+  resume: async () => (await import('./commands/pause.ts')).resume,
+  ps: async () => (await import('./commands/ps.ts')).ps,
+  list: async () => (await import('./commands/list.ts')).list,
+  features: async () => (await import('./commands/features.ts')).featuresCommand,
+  spec: async () => (await import('./commands/spec.ts')).spec,
+  checkpoint: async () => (await import('./commands/checkpoint.ts')).checkpoint,
+  restore: async () => (await import('./commands/checkpoint.ts')).restore,
 }
+
+const FAILURE = 1
 
 /** The OCI runtime's command line: argv without the program, to the exit code. Tells every error; never rejects. */
 export async function dispatch(argv: readonly string[]): Promise<number> {
-  let target: LogTarget = { logFormat: 'text' }
+  const call: Call = { target: { logFormat: 'text' }, failure: FAILURE }
   try {
-    return await runArgv(argv, (globals) => {
-      target = globals
-    })
+    return await runArgv(argv, call)
   } catch (error) {
-    logError(target, describe(error))
-    return 1
+    logError(call.target, describe(error))
+    return call.failure
   }
+}
+
+/** What is known so far of how a failure is to be told. */
+interface Call {
+  target: LogTarget & { readonly debug?: boolean }
+  failure: number
 }
 
 function describe(error: unknown): string {
   if (error instanceof TscrunError) return error.hint === undefined ? error.message : `${error.message} (${error.hint})`
-  return error instanceof Error ? `internal error: ${error.name}: ${error.message}` : String(error)
+  if (!(error instanceof Error)) return String(error)
+  // A failed call of the kernel names itself and its subject.
+  return 'syscall' in error ? error.message : `internal error: ${error.name}: ${error.message}`
 }
 
-async function runArgv(argv: readonly string[], onGlobals: (globals: RuntimeGlobals) => void): Promise<number> {
+async function runArgv(argv: readonly string[], call: Call): Promise<number> {
   const top = normaliseArgv(argv, RUNTIME_FLAGS, { interspersed: false })
-  if (!top.ok) throw await explainProblem('', top.problem, RUNTIME_FLAGS)
+  if (!top.ok) throw problemError('', top.problem)
   const flags = flagValues(collect(top.occurrences))
-  const log = flags.text('log')
-  const globals: RuntimeGlobals = {
-    root: flags.text('root') ?? DEFAULT_ROOT,
-    systemdCgroup: flags.bool('systemd-cgroup'),
-    logFormat: flags.text('log-format') === 'json' ? 'json' : 'text',
-    debug: flags.bool('debug'),
-    ...(log === undefined ? {} : { log }),
-  }
-  onGlobals(globals)
+  const globals = globalsOf(flags)
+  call.target = globals
   const [name = '', ...words] = top.operands
-  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
-  if (load === undefined) throw new TscrunError('USAGE', `unknown command ${JSON.stringify(name)}`, { subject: name })
-  const command = await load()
+  if (flags.bool('version')) return (await import('./version.ts')).printVersion()
+  if (name === '' || name === 'help' || flags.bool('help')) return help(name, words, flags.bool('help'))
+  const command = await load(name)
+  call.failure = command.failure ?? FAILURE
   const table = [...command.flags, HELP_FLAG]
   const parsed = normaliseArgv(words, table, { interspersed: command.passThrough !== true })
-  if (!parsed.ok) throw await explainProblem(name, parsed.problem, table)
-  const { operands } = parsed
-  if (operands.length < command.operands.min || operands.length > command.operands.max) {
-    throw new TscrunError('USAGE', `${name}: needs ${command.usage}`, { subject: name })
+  if (!parsed.ok) throw problemError(name, parsed.problem)
+  const values = flagValues(collect(parsed.occurrences))
+  if (values.bool('help')) return helpOf(command)
+  checkOperands(command, parsed.operands)
+  if (globals.debug) logDebug(globals, `tscrun-runtime ${argv.join(' ')}`)
+  return command.run({ flags: values, operands: parsed.operands, globals })
+}
+
+async function load(name: string): Promise<RuntimeCommand> {
+  const loadCommand = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (loadCommand !== undefined) return loadCommand()
+  throw new TscrunError('USAGE', `unknown command ${JSON.stringify(name)}`, {
+    subject: name,
+    hint: 'see tscrun-runtime --help',
+  })
+}
+
+function checkOperands({ name, operands, usage }: RuntimeCommand, words: readonly string[]): void {
+  if (words.length >= operands.min && words.length <= operands.max) return
+  const reason = words.length < operands.min ? 'an argument is missing' : `${words.length} arguments are too many`
+  throw new TscrunError('USAGE', `${name}: ${reason}`, {
+    subject: name,
+    hint: `usage: tscrun-runtime ${name} [OPTIONS] ${usage}`,
+  })
+}
+
+async function help(name: string, words: readonly string[], asked: boolean): Promise<number> {
+  const { topHelp } = await import('./help.ts')
+  const subject = name === 'help' ? words[0] : name === '' ? undefined : name
+  if (subject !== undefined) return helpOf(await load(subject))
+  print(topHelp(Object.keys(COMMANDS)))
+  return asked || name === 'help' ? 0 : FAILURE
+}
+
+async function helpOf(command: RuntimeCommand): Promise<number> {
+  const { commandHelp } = await import('./help.ts')
+  // `checkpoint --help` is how podman asks whether there is one.
+  if (command.name === 'checkpoint') return command.run({ ...NOTHING, operands: [] })
+  print(commandHelp(command))
+  return 0
+}
+
+const NOTHING = {
+  flags: flagValues(new Map()),
+  globals: { root: DEFAULT_ROOT, cgroups: 'cgroupfs', logFormat: 'text', debug: false },
+} as const
+
+/** `flag needs an argument` are the words by which callers find out whether a flag is known. */
+function problemError(command: string, problem: FlagProblem): TscrunError {
+  const hint = `see tscrun-runtime ${command === '' ? '' : `${command} `}--help`
+  const usage = (message: string, subject: string): TscrunError => new TscrunError('USAGE', message, { subject, hint })
+  switch (problem.kind) {
+    case 'missing-value':
+      return usage(`flag needs an argument: ${problem.word}`, problem.word)
+    case 'bad-bool':
+      return usage(`--${problem.flag.name} ${problem.value}: neither true nor false`, `--${problem.flag.name}`)
+    case 'bad-syntax':
+      return usage(`${problem.word}: not a flag`, problem.word)
+    case 'unknown':
+      return usage(`unknown flag ${problem.short ? '-' : '--'}${problem.name}`, problem.word)
+    default:
+      return problem satisfies never
   }
-  return command.run({ flags: flagValues(collect(parsed.occurrences)), operands, globals })
+}
+
+function globalsOf(flags: FlagValues): RuntimeGlobals {
+  const log = flags.text('log')
+  const format = flags.text('log-format') ?? 'text'
+  if (format !== 'text' && format !== 'json') throw badFlag('log-format', format, 'not text or json')
+  const rootless = flags.text('rootless') ?? 'auto'
+  if (rootless !== 'auto' && parseBool(rootless) === undefined)
+    throw badFlag('rootless', rootless, 'not true, false or auto')
+  return {
+    root: flags.text('root') ?? defaultRoot(),
+    cgroups: flags.bool('systemd-cgroup') ? 'systemd' : cgroupManager(flags.text('cgroup-manager') ?? 'cgroupfs'),
+    logFormat: format,
+    debug: flags.bool('debug'),
+    ...(log === undefined || log === '' ? {} : { log }),
+  }
+}
+
+function defaultRoot(): string {
+  const directory = process.env['XDG_RUNTIME_DIR']
+  return process.geteuid?.() === 0 || directory === undefined ? DEFAULT_ROOT : `${directory}/tscrun-runtime`
+}
+
+function cgroupManager(name: string): RuntimeGlobals['cgroups'] {
+  if (name === 'cgroupfs' || name === 'systemd' || name === 'disabled') return name
+  throw badFlag('cgroup-manager', name, 'not cgroupfs, systemd or disabled')
 }
 
 function collect(

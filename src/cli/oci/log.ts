@@ -1,4 +1,5 @@
 import { appendFileSync } from 'node:fs'
+import { errnoOf } from '../../model/errors.ts'
 import { oneLine } from '../errors.ts'
 import { printError } from '../output/print.ts'
 
@@ -9,16 +10,34 @@ export interface LogTarget {
 
 /**
  * Tells a failure where callers look for it: the last `error` line of the log file, and standard error. The file is made
- * where it is missing.
+ * where it is missing; one that cannot be written is told on standard error.
  */
 export function logError({ log, logFormat }: LogTarget, message: string): void {
   const msg = oneLine(message)
-  const time = new Date().toISOString()
-  const line = logFormat === 'json' ? JSON.stringify({ level: 'error', msg, time }) : textLine(time, msg)
-  if (log !== undefined) appendFileSync(log, `${line}\n`)
-  printError(log === undefined && logFormat === 'json' ? `${line}\n` : `tscrun-runtime: ${msg}\n`)
+  const line = logLine(logFormat, 'error', msg)
+  if (log !== undefined) append(log, line)
+  printError(log === undefined && logFormat === 'json' ? line : `tscrun-runtime: ${msg}\n`)
 }
 
-function textLine(time: string, msg: string): string {
-  return `time="${time}" level=error msg=${JSON.stringify(msg)}`
+/** A line of `--debug`: in the log file, or on standard error where there is none. */
+export function logDebug({ log, logFormat }: LogTarget, message: string): void {
+  const line = logLine(logFormat, 'debug', oneLine(message))
+  if (log === undefined) printError(line)
+  else append(log, line)
+}
+
+function logLine(format: LogTarget['logFormat'], level: 'error' | 'debug', msg: string): string {
+  const time = new Date().toISOString()
+  if (format === 'json') return `${JSON.stringify({ level, msg, time })}\n`
+  return `time="${time}" level=${level} msg=${JSON.stringify(msg)}\n`
+}
+
+function append(log: string, line: string): void {
+  try {
+    appendFileSync(log, line)
+  } catch (error) {
+    const errno = errnoOf(error)
+    if (errno === undefined) throw error
+    printError(`tscrun-runtime: write ${log}: ${errno}\n`)
+  }
 }

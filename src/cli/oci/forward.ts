@@ -1,0 +1,8 @@
+import { constants } from 'node:os'
+import type { Launched } from '../../runtime/launch.ts'
+import type { Signals } from '../signals.ts'
+
+/** Signals to us go to the process from now on. */
+export function forwardTo(signals: Signals): (launched: Launched) => void {
+  return (launched) => signals.takeOver((name) => void launched.signal(constants.signals[name]))
+}

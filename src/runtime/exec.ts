@@ -1,0 +1,208 @@
+import { readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import type { NamespaceType, OciConfig, OciProcess } from '../model/config.ts'
+import { TscrunError } from '../model/errors.ts'
+import type { Stdio } from '../model/launch.ts'
+import type { FdSlot, Plan } from '../model/step.ts'
+import { compileExec, type ExecSpec } from '../plan/compile-exec.ts'
+import { compileSeccomp } from '../security/seccomp/compile.ts'
+import { readConfig } from '../spec/read-config.ts'
+import { closeFd, openProcess, reapStrays } from '../syscall/process.ts'
+import { connectUnix } from '../syscall/socket.ts'
+import { streamsToGive } from './bundle.ts'
+import { containerPaths, type ContainerState, readState, statusOf, writeWhole } from './container.ts'
+import { checkConsoleSocket } from './console.ts'
+import { followStage } from './follow.ts'
+import { hostFacts } from './host.ts'
+import { type ContainerExit, launch, type Launched, type StepEvent } from './launch.ts'
+
+export interface ExecOptions {
+  readonly root: string
+  readonly id: string
+  /** What is run, made from the container's own config.json. */
+  readonly process: (config: OciConfig) => OciProcess
+  /** Do not wait for its end. */
+  readonly detach: boolean
+  readonly pidFile?: string
+  readonly consoleSocket?: string
+  readonly pidfdSocket?: string
+  readonly preserveFds: number
+  readonly ignorePaused: boolean
+  /** Of the cgroups below the container's own: born into that one. */
+  readonly cgroup?: string
+  readonly onStep?: (plan: Plan, event: StepEvent) => void
+  /** Called as soon as it can be signalled: only where it is not detached. */
+  readonly onLaunched?: (launched: Launched) => void
+}
+
+/**
+ * `exec`: one more process in a container. Answers how it ended, undefined for a detached one, which then is a child of
+ * whoever adopts ours. Throws CONTAINER_STATE, or what kept the command from running.
+ */
+export async function execInContainer(options: ExecOptions): Promise<ContainerExit | undefined> {
+  const state = readState(options.root, options.id)
+  const pid = requireRunning(options, state)
+  const config = readConfig(readFileSync(containerPaths(options.root, options.id).config, 'utf8'))
+  const process = options.process(config)
+  checkConsoleSocket(process, options.consoleSocket, options.detach)
+  const fds = new Map<FdSlot, number>()
+  try {
+    fds.set('fd:target', openProcess(pid.pid, pid.startTime, `container ${options.id}: its first process has ended`))
+    openCallersFds(options, fds)
+    const spec = execSpec(options, state, { config, process, pid: pid.pid })
+    try {
+      return await runPlan(compileExec(spec), options, { fds, workdir: process.cwd })
+    } catch (error) {
+      // With cgroups below that have controllers nobody may be in the container's own ("no internal processes").
+      if (!(isFullOfCgroups(error) && options.cgroup === undefined)) throw error
+      const plan = compileExec({ ...spec, cgroup: currentCgroup(pid.pid) })
+      return await runPlan(plan, options, { fds, workdir: process.cwd })
+    }
+  } finally {
+    for (const [slot, fd] of fds) if (OPENED.has(slot)) closeFd(fd)
+  }
+}
+
+/** The others are the caller's own. */
+const OPENED: ReadonlySet<FdSlot> = new Set(['fd:target', 'fd:console-socket', 'fd:pidfd-socket'])
+
+function requireRunning(options: ExecOptions, state: ContainerState): { pid: number; startTime: number } {
+  const status = statusOf(options.root, state)
+  if (!('pid' in status)) {
+    throw new TscrunError('CONTAINER_STATE', `cannot exec in a ${status.status} container: ${options.id}`, {
+      subject: options.id,
+    })
+  }
+  if (status.status === 'paused' && !options.ignorePaused) {
+    throw new TscrunError('CONTAINER_STATE', `cannot exec in a paused container: ${options.id}`, {
+      subject: options.id,
+      hint: '`resume` it first, or use --ignore-paused: then it runs after the next `resume`',
+    })
+  }
+  return status
+}
+
+function openCallersFds(options: ExecOptions, fds: Map<FdSlot, number>): void {
+  if (options.consoleSocket !== undefined) {
+    fds.set('fd:console-socket', connectUnix(options.consoleSocket, 'stream'))
+  }
+  if (options.pidfdSocket !== undefined) fds.set('fd:pidfd-socket', connectUnix(options.pidfdSocket, 'stream'))
+  fds.set('fd:stdin', 0).set('fd:stdout', 1).set('fd:stderr', 2)
+  fds.set('fd:in', 0).set('fd:out', 1).set('fd:err', 2)
+  for (let index = 0; index < options.preserveFds; index++) fds.set(`fd:preserved${index}`, 3 + index)
+}
+
+interface Target {
+  readonly config: OciConfig
+  readonly process: OciProcess
+  readonly pid: number
+}
+
+function execSpec(options: ExecOptions, state: ContainerState, { config, process, pid }: Target): ExecSpec {
+  const seccomp = config.linux?.seccomp
+  const cgroup = options.cgroup === undefined ? state.cgroup : chosenCgroup(state, options.cgroup)
+  return {
+    process,
+    namespaces: namespacesToJoin(pid),
+    uidMappings: config.linux?.uidMappings ?? [],
+    gidMappings: config.linux?.gidMappings ?? [],
+    stdio: stdioOf(options, process),
+    detached: options.detach,
+    preserveFds: options.preserveFds,
+    keyring: state.keyring !== false,
+    pidfdSocket: options.pidfdSocket !== undefined,
+    ...(cgroup === undefined ? {} : { cgroup }),
+    ...(seccomp === undefined
+      ? {}
+      : { seccomp: compileSeccomp(seccomp, hostFacts().arch === 'arm64' ? 'arm64' : 'x64') }),
+  }
+}
+
+function stdioOf(options: ExecOptions, process: OciProcess): Stdio {
+  if (process.terminal !== true) return { kind: 'inherited', give: streamsToGive() }
+  const { consoleSize } = process
+  const size = consoleSize === undefined ? {} : { rows: consoleSize.height, columns: consoleSize.width }
+  if (options.consoleSocket !== undefined) return { kind: 'console', ...size }
+  return { kind: 'terminal', interactive: true, ...size }
+}
+
+const NAMESPACE_FILES = {
+  mnt: 'mount',
+  cgroup: 'cgroup',
+  uts: 'uts',
+  ipc: 'ipc',
+  user: 'user',
+  pid: 'pid',
+  net: 'network',
+  time: 'time',
+} as const satisfies Record<string, NamespaceType>
+
+/** Those in which a process is not with us: to join one's own user namespace is an error (setns(2)). */
+function namespacesToJoin(pid: number): Set<NamespaceType> {
+  const inode = (owner: string, name: string): number | undefined =>
+    statSync(`/proc/${owner}/ns/${name}`, { throwIfNoEntry: false })?.ino
+  const others = Object.entries(NAMESPACE_FILES).filter(([name]) => inode(String(pid), name) !== inode('self', name))
+  return new Set(others.map(([, type]) => type))
+}
+
+/** `--cgroup PATH`: below the container's own; the kernel is given no way out of it. */
+function chosenCgroup(state: ContainerState, path: string): string {
+  if (state.cgroup === undefined) {
+    throw new TscrunError('HOST_UNSUPPORTED', `--cgroup ${path}: container ${state.id} has no cgroup of its own`, {
+      subject: '--cgroup',
+    })
+  }
+  // join() takes `..` as text.
+  return join(state.cgroup, join('/', path))
+}
+
+/** clone3(2): EBUSY for one that hands controllers down, EOPNOTSUPP for one in a threaded subtree. */
+function isFullOfCgroups(error: unknown): boolean {
+  if (!(error instanceof TscrunError) || error.syscall !== 'clone3') return false
+  return error.errno === 'EBUSY' || error.errno === 'EOPNOTSUPP'
+}
+
+/** Where the container's first process is now. Below our cgroup namespace's root, which is that of the mount. */
+function currentCgroup(pid: number): string {
+  const path = /^0::(.*)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, 'utf8'))?.[1] ?? '/'
+  return join(hostFacts().cgroup.mountpoint ?? '/sys/fs/cgroup', path)
+}
+
+interface Running {
+  readonly fds: ReadonlyMap<FdSlot, number>
+  readonly workdir: string
+}
+
+async function runPlan(
+  plan: Plan,
+  options: ExecOptions,
+  { fds, workdir }: Running,
+): Promise<ContainerExit | undefined> {
+  const title = `tscrun-runtime: exec ${options.id}`
+  const onStep = options.onStep === undefined ? {} : { onStep: (event: StepEvent) => options.onStep?.(plan, event) }
+  if (options.detach) {
+    try {
+      const { pid } = await followStage(plan, { title, fds, workdir, untilExec: true, ...onStep })
+      if (options.pidFile !== undefined) writeWhole(options.pidFile, String(pid))
+    } catch (error) {
+      // What never became the command is not for whoever adopts our children.
+      reapStrays()
+      throw error
+    }
+    return undefined
+  }
+  const list = plan.inherited.map((slot) => {
+    const fd = fds.get(slot)
+    if (fd === undefined) throw new RangeError(`no descriptor for ${slot}`)
+    return fd
+  })
+  const launched = launch(plan, { title, fds: list, workdir, ...onStep })
+  options.onLaunched?.(launched)
+  try {
+    const { pid } = await launched.started
+    if (options.pidFile !== undefined) writeWhole(options.pidFile, String(pid))
+    return await launched.exited
+  } finally {
+    await launched.released
+  }
+}
