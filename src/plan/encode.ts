@@ -60,24 +60,37 @@ function fieldsOf(op: OpName): readonly (readonly [field: string, kind: FieldKin
   return fields
 }
 
+/**
+ * Writes 32-bit words into memory that grows. All of a plan is padded to 8 bytes and little endian, as both processors are:
+ * so a number is one store, where each of Buffer's own methods would be three calls, 1.5 ms in a process that just began.
+ */
 class Writer {
   readonly slots = new Map<string, number>()
-  #bytes = Buffer.alloc(16 * 1024)
+  #bytes = Buffer.alloc(32 * 1024)
+  #words = wordsOf(this.#bytes)
+  /** In words. */
   #at = 0
 
   constructor(inherited: readonly FdSlot[]) {
     for (const slot of inherited) this.slots.set(slot, this.slots.size)
   }
 
+  /** Answers where the room begins, in words; it is zero. */
   reserve(size: number): number {
     const at = this.#at
-    this.#at += size
-    if (this.#at > this.#bytes.length) {
-      const larger = Buffer.alloc(Math.max(this.#bytes.length * 2, this.#at + 4096))
-      this.#bytes.copy(larger, 0, 0, at)
-      this.#bytes = larger
-    }
+    this.#room(size)
+    this.#at = at + size / 4
     return at
+  }
+
+  /** Makes sure that so many bytes follow. */
+  #room(size: number): void {
+    const needed = 4 * this.#at + size
+    if (needed <= this.#bytes.length) return
+    const larger = Buffer.alloc(Math.max(this.#bytes.length * 2, needed + 4096))
+    this.#bytes.copy(larger, 0, 0, 4 * this.#at)
+    this.#bytes = larger
+    this.#words = wordsOf(larger)
   }
 
   slot(name: FdSlot | 'cwd' | 'none', kind: 'f' | 'o'): number {
@@ -92,15 +105,20 @@ class Writer {
   }
 
   step(step: Step): void {
-    const op = OPS[step.op]
     const head = this.reserve(STEP_BYTES)
     const values = step as unknown as Readonly<Record<string, never>>
     for (const [field, kind] of fieldsOf(step.op)) this.#argument(kind, values[field] as never)
-    this.#bytes.writeUInt16LE(op.code, head)
-    const tolerated = step.tolerate ?? []
-    if (tolerated.length > 3) throw new RangeError('plan: at most three errnos are tolerated')
-    tolerated.forEach((name, index) => this.#bytes.writeUInt16LE(ERRNO[name], head + 2 + 2 * index))
-    this.#bytes.writeUInt32LE(this.#at - head - STEP_BYTES, head + 8)
+    this.#words[head] = OPS[step.op].code
+    if (step.tolerate !== undefined) this.#tolerate(head, step.tolerate)
+    this.#words[head + 2] = 4 * (this.#at - head) - STEP_BYTES
+  }
+
+  /** Three 16-bit numbers behind the op's, two a word. */
+  #tolerate(head: number, names: NonNullable<Step['tolerate']>): void {
+    if (names.length > 3) throw new RangeError('plan: at most three errnos are tolerated')
+    const [first = 0, second = 0, third = 0] = names.map((name) => ERRNO[name])
+    this.#words[head] = (this.#words[head] ?? 0) | (first << 16)
+    this.#words[head + 1] = second | (third << 16)
   }
 
   #argument(kind: FieldKind, value: never): void {
@@ -128,28 +146,35 @@ class Writer {
   }
 
   #number(value: number | bigint): void {
-    // First the room: it may move the bytes.
     const at = this.reserve(8)
-    if (typeof value === 'number' && !(Number.isSafeInteger(value) && value >= 0)) {
-      throw new RangeError(`plan: ${value} is not a number that a register holds`)
+    if (typeof value === 'number') {
+      if (!(Number.isSafeInteger(value) && value >= 0)) {
+        throw new RangeError(`plan: ${value} is not a number that a register holds`)
+      }
+      this.#words[at] = value
+      if (value > 0xffffffff) this.#words[at + 1] = value / 2 ** 32
+      return
     }
-    if (typeof value === 'bigint' || value > 0xffffffff) this.#bytes.writeBigUInt64LE(BigInt(value), at)
-    else this.#bytes.writeUInt32LE(value, at)
+    if (value < 0n || value >> 64n !== 0n) throw new RangeError(`plan: ${value} is not a number that a register holds`)
+    this.#words[at] = Number(value & 0xffffffffn)
+    this.#words[at + 1] = Number(value >> 32n)
   }
 
   /** Length, text, at least one NUL, padding to 8. A NUL inside would cut the text short in C: refused. */
   #text(text: string): void {
     if (text.includes('\0')) throw new RangeError(`plan: a NUL byte in ${JSON.stringify(text)}`)
-    const length = Buffer.byteLength(text)
-    this.#number(length)
-    const at = this.reserve((length + 8) & ~7)
-    this.#bytes.write(text, at)
+    // A UTF-16 unit becomes at most three bytes.
+    this.#room(24 + 3 * text.length)
+    const at = this.reserve(8)
+    const length = this.#bytes.write(text, 4 * this.#at)
+    this.#words[at] = length
+    this.reserve((length + 8) & ~7)
   }
 
   #blob(bytes: Uint8Array): void {
     this.#number(bytes.length)
     const at = this.reserve((bytes.length + 8) & ~7)
-    this.#bytes.set(bytes, at)
+    this.#bytes.set(bytes, 4 * at)
   }
 
   /** Length, count, the texts with a NUL behind each. */
@@ -164,13 +189,17 @@ class Writer {
 
   pump(pump: Pump): void {
     const at = this.reserve(PUMP_BYTES)
-    this.#bytes.writeUInt32LE(this.slot(pump.from, 'f'), at)
-    this.#bytes.writeUInt32LE(this.slot(pump.to, 'f'), at + 4)
-    this.#bytes.writeUInt32LE(PUMP_FLAGS[pump.kind], at + 8)
+    this.#words[at] = this.slot(pump.from, 'f')
+    this.#words[at + 1] = this.slot(pump.to, 'f')
+    this.#words[at + 2] = PUMP_FLAGS[pump.kind]
   }
 
   finish(header: readonly number[]): Buffer {
-    header.forEach((value, index) => this.#bytes.writeUInt32LE(value >>> 0, 4 * index))
-    return this.#bytes.subarray(0, this.#at)
+    this.#words.set(header)
+    return this.#bytes.subarray(0, 4 * this.#at)
   }
+}
+
+function wordsOf(bytes: Buffer): Uint32Array {
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
 }
