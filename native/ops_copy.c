@@ -129,12 +129,18 @@ static int reopen(int directory)
 	return openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+/* A directory of the container, by a path that stays in its root; links on the way are the container's own affair. */
+static int open_directory(int root, const char *path)
+{
+	struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+			       .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+	return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+}
+
 int op_copy_up(struct run *run, const struct arg *args)
 {
 	(void)run;
-	struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
-			       .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-	cleanup_close from = (int)syscall(SYS_openat2, args[0].fd, args[1].p, &how, sizeof how);
+	cleanup_close from = open_directory(args[0].fd, args[1].p);
 	if (from < 0)
 		return errno == ENOENT ? 0 : -errno;
 	cleanup_close to = reopen(args[2].fd);
@@ -145,8 +151,11 @@ int op_copy_mode(struct run *run, const struct arg *args)
 {
 	(void)run;
 	struct stat info;
-	cleanup_close to = reopen(args[1].fd);
-	if (to < 0 || fstat(args[0].fd, &info) < 0)
+	cleanup_close from = open_directory(args[0].fd, args[1].p);
+	if (from < 0)
+		return errno == ENOENT ? 0 : -errno;
+	cleanup_close to = reopen(args[2].fd);
+	if (to < 0 || fstat(from, &info) < 0)
 		return -errno;
 	return fchmod(to, info.st_mode & 07777) < 0 ? -errno : 0;
 }

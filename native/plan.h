@@ -45,7 +45,7 @@
 	X(6, write_fd, "fb")        /* one write to what is open */                          \
 	X(15, device, "fsuuuu")     /* mode, device, uid, gid; the same one may be there */  \
 	X(16, copy_up, "fsf")       /* root, path of a directory in it, where its content goes */ \
-	X(17, copy_mode, "ff")      /* from, to: the permission bits of a directory */       \
+	X(17, copy_mode, "fsf")     /* root, path of a directory in it, which gets its mode */ \
 	X(18, write_pid, "fs")      /* as write_file: the child's pid */                     \
 	/* mounts */                                                                         \
 	X(20, mount, "sssus")       /* source, target, type, flags, data: mount(2) */        \

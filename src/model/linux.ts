@@ -29,12 +29,18 @@ export const RESOLVE = { NO_XDEV: 1, NO_MAGICLINKS: 2, NO_SYMLINKS: 4, BENEATH: 
 
 /** mount(2). */
 export const MS = {
+  RDONLY: 1,
+  NOSUID: 2,
+  NODEV: 4,
+  NOEXEC: 8,
   BIND: 0x1000,
   REC: 0x4000,
   UNBINDABLE: 0x20000,
   PRIVATE: 0x40000,
   SLAVE: 0x80000,
   SHARED: 0x100000,
+  POSIXACL: 0x10000,
+  I_VERSION: 0x800000,
 } as const
 
 /** mount_setattr(2). */
@@ -45,6 +51,8 @@ export const MOUNT_ATTR = {
   NOEXEC: 0x8,
   NOATIME: 0x10,
   STRICTATIME: 0x20,
+  /** Which of the three ways to keep access times; 0 of these bits is relatime. */
+  ATIME: 0x70,
   NODIRATIME: 0x80,
   IDMAP: 0x100000,
   NOSYMFOLLOW: 0x200000,

@@ -9,7 +9,7 @@ export const OPS = {
   write_fd: { code: 6, fields: { fd: 'f', bytes: 'b' } },
   device: { code: 15, fields: { dir: 'f', path: 's', mode: 'u', device: 'u', uid: 'u', gid: 'u' } },
   copy_up: { code: 16, fields: { root: 'f', path: 's', into: 'f' } },
-  copy_mode: { code: 17, fields: { from: 'f', to: 'f' } },
+  copy_mode: { code: 17, fields: { root: 'f', path: 's', to: 'f' } },
   write_pid: { code: 18, fields: { dir: 'f', path: 's' } },
   mkdir: { code: 2, fields: { dir: 'f', path: 's', mode: 'u' } },
   mknod: { code: 3, fields: { dir: 'f', path: 's', mode: 'u', device: 'u' } },

@@ -20,6 +20,8 @@ export interface NamespaceSelection {
   readonly ownUser: boolean
   /** It is joined: the first process enters it, and makes the other namespaces in there. */
   readonly joinsUser: boolean
+  /** Whose mounts it sees: a namespace of its own, one it joins, or the host's. */
+  readonly mounts: 'own' | 'joined' | 'host'
 }
 
 export function selectNamespaces(config: OciConfig): NamespaceSelection {
@@ -27,7 +29,8 @@ export function selectNamespaces(config: OciConfig): NamespaceSelection {
   const fresh = new Set(all.filter((namespace) => namespace.path === undefined).map((namespace) => namespace.type))
   const joined = all.filter((namespace): namespace is OciNamespace & { path: string } => namespace.path !== undefined)
   const joinsUser = joined.some((namespace) => namespace.type === 'user')
-  return { fresh, joined, ownUser: fresh.has('user') || joinsUser, joinsUser }
+  const mounts = joined.some(({ type }) => type === 'mount') ? 'joined' : fresh.has('mount') ? 'own' : 'host'
+  return { fresh, joined, ownUser: fresh.has('user') || joinsUser, joinsUser, mounts }
 }
 
 /** The host's id of a container's id. Undefined where the mapping does not cover it; the same id without a mapping. */
@@ -38,6 +41,12 @@ export function hostId(mappings: readonly IdMapping[] | undefined, containerId: 
     if (offset >= 0 && offset < mapping.size) return mapping.hostID + offset
   }
   return undefined
+}
+
+/** The id that rules in the container: 0, or the lowest one that the mapping has. */
+export function rootId(mappings: readonly IdMapping[] | undefined): number {
+  if (hostId(mappings, 0) !== undefined) return 0
+  return Math.min(...(mappings ?? []).map(({ containerID }) => containerID))
 }
 
 /** Lines for /proc/PID/uid_map (user_namespaces(7)). */

@@ -1,48 +1,49 @@
 import type { OciConfig } from '../model/config.ts'
-import { CLONE, O } from '../model/linux.ts'
+import { CLONE, MS, O } from '../model/linux.ts'
 import { MEETING, type FdSlot, type Step } from '../model/step.ts'
-import { mapLines, NAMESPACE_FLAGS, type NamespaceSelection } from './select.ts'
+import { mapLines, NAMESPACE_FLAGS, rootId, type NamespaceSelection } from './select.ts'
 
 /** Cgroup and time namespaces are not made by clone: the first would take the stage's cgroup as its root, the second's offsets must be written before anyone is in it. */
 const NOT_BY_CLONE = CLONE.NEWCGROUP | CLONE.NEWTIME
 
 /** The stage enters what the container joins, so that its child is born there although it could not enter itself. */
 export function joinSteps(selection: NamespaceSelection): Step[] {
-  return selection.joined
-    .filter((namespace) => namespace.type !== 'mount')
-    .flatMap((namespace): Step[] => {
-      const slot: FdSlot = `fd:join-${namespace.type}`
-      const about = `join the ${namespace.type} namespace ${namespace.path}`
-      const open: Step = {
-        op: 'open',
-        fd: slot,
-        dir: 'cwd',
-        path: namespace.path,
-        flags: O.RDONLY,
-        mode: 0,
-        resolve: 0,
+  return selection.joined.flatMap((namespace): Step[] => {
+    const slot: FdSlot = `fd:join-${namespace.type}`
+    const about = `join the ${namespace.type} namespace ${namespace.path}`
+    const open: Step = {
+      op: 'open',
+      fd: slot,
+      dir: 'cwd',
+      path: namespace.path,
+      flags: O.RDONLY,
+      mode: 0,
+      resolve: 0,
+      about,
+    }
+    // The stage stays in the host's, or it could do nothing more for the container.
+    if (namespace.type === 'user') return [{ ...open, fd: 'fd:userns' }]
+    if (namespace.type === 'mount') return [open]
+    return [
+      open,
+      {
+        op: 'setns',
+        namespace: slot,
+        type: NAMESPACE_FLAGS[namespace.type],
         about,
-      }
-      // The stage stays in the host's, or it could do nothing more for the container.
-      if (namespace.type === 'user') return [{ ...open, fd: 'fd:userns' }]
-      return [
-        open,
-        {
-          op: 'setns',
-          namespace: slot,
-          type: NAMESPACE_FLAGS[namespace.type],
-          about,
-          hint: `is ${namespace.path} a ${namespace.type} namespace?`,
-        },
-      ]
-    })
+        hint: `is ${namespace.path} a ${namespace.type} namespace?`,
+      },
+    ]
+  })
 }
 
 /** @param siblings the child is no child of the stage's but of its caller's (CLONE_PARENT) */
 export function cloneStep(selection: NamespaceSelection, cgroup: FdSlot | 'none', siblings = false): Step {
-  let flags = CLONE.NEWNS | (siblings ? CLONE.PARENT : 0)
+  let flags = (selection.mounts === 'own' ? CLONE.NEWNS : 0) | (siblings ? CLONE.PARENT : 0)
   // In a joined user namespace the others must be made from within, to belong to it; a pid namespace needs a clone.
-  for (const type of selection.fresh) if (!selection.joinsUser || type === 'pid') flags |= NAMESPACE_FLAGS[type]
+  for (const type of selection.fresh) {
+    if (type !== 'mount' && (!selection.joinsUser || type === 'pid')) flags |= NAMESPACE_FLAGS[type]
+  }
   return {
     op: 'clone',
     flags: flags & ~NOT_BY_CLONE,
@@ -78,9 +79,9 @@ export function mappingSteps(config: OciConfig, selection: NamespaceSelection): 
  * @param asHostRoot what must be done before a user namespace is joined, while this still is root of the host
  */
 export function birthSteps(config: OciConfig, selection: NamespaceSelection, asHostRoot: readonly Step[]): Step[] {
-  const steps: Step[] = [{ op: 'setsid' }, { op: 'wait', point: MEETING.mapped }]
+  const steps: Step[] = [{ op: 'setsid' }, { op: 'wait', point: MEETING.mapped }, ...mountNamespaceSteps(selection)]
   if (selection.joinsUser) {
-    let flags = CLONE.NEWNS as number
+    let flags: number = selection.mounts === 'own' ? CLONE.NEWNS : 0
     for (const type of ['network', 'ipc', 'uts'] as const) if (selection.fresh.has(type)) flags |= NAMESPACE_FLAGS[type]
     steps.push(
       ...asHostRoot,
@@ -89,7 +90,10 @@ export function birthSteps(config: OciConfig, selection: NamespaceSelection, asH
     )
   }
   if (selection.fresh.has('time')) steps.push(...timeSteps(config))
-  if (selection.ownUser) steps.push({ op: 'set_ids', uid: 0, gid: 0, about: 'become root of the user namespace' })
+  if (selection.ownUser) {
+    const [uid, gid] = [rootId(config.linux?.uidMappings), rootId(config.linux?.gidMappings)]
+    steps.push({ op: 'set_ids', uid, gid, about: 'become root of the user namespace' })
+  }
   // Made here, inside the container's cgroup, so that this cgroup is what it sees as `/`.
   if (selection.fresh.has('cgroup'))
     steps.push({ op: 'unshare', flags: CLONE.NEWCGROUP, about: 'make the cgroup namespace' })
@@ -100,6 +104,25 @@ export function birthSteps(config: OciConfig, selection: NamespaceSelection, asH
     steps.push({ op: 'setdomainname', name: config.domainname })
   }
   return steps
+}
+
+function mountNamespaceSteps(selection: NamespaceSelection): Step[] {
+  if (selection.mounts === 'joined') {
+    return [{ op: 'setns', namespace: 'fd:join-mount', type: CLONE.NEWNS, about: 'join the mount namespace' }]
+  }
+  if (selection.mounts === 'host' || selection.ownUser) return []
+  // A copy made within one user namespace has the host's mounts as its peers: what is mounted here would be there, too.
+  return [
+    {
+      op: 'mount',
+      source: 'none',
+      target: '/',
+      type: '',
+      flags: MS.REC | MS.SLAVE,
+      data: '',
+      about: "keep the container's mounts from the host",
+    },
+  ]
 }
 
 /** time_namespaces(7): the offsets are fixed when the first process enters. */

@@ -185,8 +185,15 @@ function leavePrivateMounts(): Step[] {
   return [{ op: 'setns', namespace: 'fd:hostmounts', type: CLONE.NEWNS, about: 'leave the private mount namespace' }]
 }
 
-/** A directory of the host as the root filesystem, without an overlay. */
-export function directorySteps(rootfs: RootfsSource & { kind: 'directory' }): Step[] {
+/**
+ * A directory of the host as the root filesystem, without an overlay.
+ *
+ * @param propagation MS_SLAVE lets in what the host mounts below it later
+ */
+export function directorySteps(
+  rootfs: RootfsSource & { kind: 'directory' },
+  propagation: typeof MS.PRIVATE | typeof MS.SLAVE = MS.PRIVATE,
+): Step[] {
   const steps: Step[] = [
     { op: 'open_tree', fd: 'fd:rootfs', dir: 'cwd', path: rootfs.path, flags: OPEN_TREE_CLONE | AT.RECURSIVE },
     {
@@ -195,7 +202,7 @@ export function directorySteps(rootfs: RootfsSource & { kind: 'directory' }): St
       at: AT.RECURSIVE,
       set: 0,
       clear: 0,
-      propagation: MS.PRIVATE,
+      propagation,
       userns: 'none',
     },
   ]

@@ -1,15 +1,16 @@
 import { cgroupSteps } from '../cgroups/steps.ts'
 import type { LaunchSpec } from '../model/launch.ts'
-import { MOUNT_ATTR, O, PR } from '../model/linux.ts'
+import { AT, MOUNT_ATTR, MS, O, PR } from '../model/linux.ts'
 import { MEETING, type FdSlot, type Plan, type Step } from '../model/step.ts'
-import { hostId, selectNamespaces, type NamespaceSelection } from '../namespaces/select.ts'
+import { hostId, rootId, selectNamespaces, type NamespaceSelection } from '../namespaces/select.ts'
 import { birthSteps, cloneStep, joinSteps, mappingSteps } from '../namespaces/steps.ts'
 import { directorySteps, overlaySteps } from '../overlayfs/steps.ts'
 import { devSteps } from '../rootfs/dev.ts'
 import { fileSteps } from '../rootfs/files.ts'
-import { mountSteps } from '../rootfs/mounts.ts'
-import { protectSteps, removeEmptyDirectory } from '../rootfs/protect.ts'
+import { type Literal, mountSteps } from '../rootfs/mounts.ts'
+import { protectSteps } from '../rootfs/protect.ts'
 import { checkSysctls } from '../security/sysctl.ts'
+import { detachSteps } from './detach.ts'
 import { preservedSlots, processSteps, workdirSteps } from './process.ts'
 import { stdioSteps } from './stdio.ts'
 
@@ -31,23 +32,35 @@ export function compile(spec: LaunchSpec): Plan {
   const selection = selectNamespaces(config)
   const hostUid = (uid: number): number => hostId(config.linux?.uidMappings, uid) ?? 65534
   const hostGid = (gid: number): number => hostId(config.linux?.gidMappings, gid) ?? 65534
-  const root = { rootUid: hostUid(0), rootGid: hostGid(0) }
+  const root = {
+    rootUid: hostUid(rootId(config.linux?.uidMappings)),
+    rootGid: hostGid(rootId(config.linux?.gidMappings)),
+  }
   const cgroup = cgroupSteps(spec.cgroup, { ...root, delegate: selection.fresh.has('cgroup') })
-  const devMount = config.mounts?.find((mount) => mount.destination === '/dev' && mount.type === 'tmpfs')
-  const prepared = new Map<string, FdSlot>(devMount === undefined ? [] : [['/dev', 'fd:dev']])
-  const mounts = mountSteps(config, { ...selection, prepared })
+  const literal = literalMounts(spec)
+  const ids = { ...root, hostUid, hostGid }
+  const dev = devSteps(config, { ...ids, ...selection, literal: literal !== undefined, attachAt: ATTACH_AT })
+  const mounts = mountSteps(config, {
+    ...selection,
+    prepared: dev.prepared,
+    workAt: ATTACH_AT,
+    ...(literal === undefined ? {} : { literal }),
+  })
   const devptsIndex = config.mounts?.findIndex((mount) => mount.type === 'devpts') ?? -1
   const owner = { uid: process.user.uid, hostUid: hostUid(process.user.uid), hostGid: hostGid(process.user.gid) }
   const stdio = stdioSteps(spec, owner, devptsIndex < 0 ? undefined : `fd:mount${devptsIndex}`)
   const rootfs =
     spec.rootfs.kind === 'overlay'
       ? overlaySteps(spec.rootfs, { directory: spec.directory, kernel: spec.kernel, ...root })
-      : { make: directorySteps(spec.rootfs), leave: [] }
+      : { make: directorySteps(spec.rootfs, literal?.propagation), leave: [] }
+  // Hooks look for the root filesystem where the bundle has it.
+  const rootAt = hasHooks(spec) && spec.rootfs.kind === 'directory' ? spec.rootfs.path : ATTACH_AT
   const files = fileSteps(spec.files, { ...root, attachAt: ATTACH_AT })
   // A volume is a clone of the host's own mount, not of the private copy: that one is no peer of it (shared volumes), and
   // has the layers below the store.
   const clones = mounts.parent.some((step) => step.op === 'open_tree')
 
+  const detach = detachSteps(spec)
   const preserved = preservedSlots(spec.oci?.preserveFds ?? 0)
 
   const parent: Step[] = [
@@ -61,6 +74,7 @@ export function compile(spec: LaunchSpec): Plan {
       mode: 0,
       resolve: 0,
     },
+    ...detach.begin,
     ...stdio.make,
     ...cgroup.make,
     ...joinSteps(selection),
@@ -70,11 +84,11 @@ export function compile(spec: LaunchSpec): Plan {
     ...cgroup.adopt,
     ...mappingSteps(config, selection),
     ...files.parent,
+    ...dev.first,
     // The id-mapped view of the layers needs the child's user namespace, so the tree is made after the clone.
     ...rootfs.make,
     { op: 'send_fd', fd: 'fd:rootfs' },
-    ...(devMount === undefined ? [] : devSteps(config, devMount.options ?? [], { ...root, hostUid, hostGid })),
-    ...(devMount === undefined ? [] : [{ op: 'send_fd', fd: 'fd:dev' } as const]),
+    ...dev.make,
     ...(clones ? rootfs.leave : []),
     ...mounts.parent,
     ...stdio.receive,
@@ -91,19 +105,23 @@ export function compile(spec: LaunchSpec): Plan {
     { op: 'umask', mask: 0 },
     ...mounts.early,
     ...files.receive,
+    ...dev.receiveFirst,
     { op: 'recv_fd', fd: 'fd:rootfs' },
-    { op: 'move_mount', mount: 'fd:rootfs', dir: 'cwd', path: ATTACH_AT, about: 'place the root filesystem' },
-    ...(devMount === undefined ? [] : [{ op: 'recv_fd', fd: 'fd:dev' } as const]),
+    { op: 'move_mount', mount: 'fd:rootfs', dir: 'cwd', path: rootAt, about: 'place the root filesystem' },
+    ...dev.receive,
     ...mounts.child,
+    ...dev.place,
     ...files.place,
     ...stdio.open,
     ...workdirSteps(process),
     ...sysctlSteps(spec, selection),
     // After the sysctls: /proc/sys becomes read-only here.
-    ...protectSteps(config),
-    ...(devMount === undefined ? [] : removeEmptyDirectory()),
+    ...protectSteps(config, dev.covers),
+    ...dev.finish,
+    ...mounts.late,
     ...readonlyRoot(spec),
-    { op: 'pivot_root', root: 'fd:rootfs', about: 'make the root filesystem the root' },
+    enterRoot(spec),
+    ...rootPropagation(spec),
     { op: 'wait', point: MEETING.ready },
     ...stdio.place,
     ...preserved.map((fd, index): Step => ({ op: 'dup', fd, onto: 3 + index })),
@@ -112,9 +130,9 @@ export function compile(spec: LaunchSpec): Plan {
   return {
     parent,
     child,
-    teardown: spec.oci?.gate === true ? [] : cgroup.remove,
+    teardown: spec.oci?.gate === true ? [] : [...cgroup.remove, ...detach.end],
     pumps: stdio.pumps,
-    inherited: [...stdio.inherited, ...preserved, ...callersSlots(spec)],
+    inherited: [...stdio.inherited, ...preserved, ...callersSlots(spec), ...detach.inherited],
     ...(spec.cgroup === undefined ? {} : { cgroup: 'fd:cgroup' }),
     ...(selection.joinsUser ? {} : { mountNamespace: 'fd:mntns' }),
   }
@@ -130,15 +148,17 @@ function callersSlots({ oci }: LaunchSpec): FdSlot[] {
 
 /** The stage ends when the first process is at its gate and the caller has written down that it is there. */
 function leaveToCaller({ oci }: LaunchSpec): Step[] {
-  if (oci?.gate !== true) return []
+  if (oci === undefined) return []
+  const tell: Step[] = oci.pidfdSocket
+    ? [
+        { op: 'open_pidfd', fd: 'fd:pidfd' },
+        { op: 'send_fd_to', socket: 'fd:pidfd-socket', fd: 'fd:pidfd', text: 'pidfd' },
+      ]
+    : []
+  if (!oci.gate) return tell
   return [
     { op: 'wait', point: MEETING.waiting },
-    ...(oci.pidfdSocket
-      ? ([
-          { op: 'open_pidfd', fd: 'fd:pidfd' },
-          { op: 'send_fd_to', socket: 'fd:pidfd-socket', fd: 'fd:pidfd', text: 'pidfd' },
-        ] as const)
-      : []),
+    ...tell,
     { op: 'meet_caller', point: MEETING.recorded, about: 'tell that the container is made' },
     { op: 'notify', point: MEETING.recorded },
   ]
@@ -155,6 +175,43 @@ function sysctlSteps(spec: LaunchSpec, { fresh, joined }: NamespaceSelection): S
     if (path === 'kernel/domainname') return { op: 'setdomainname', name: value, ...words }
     return { op: 'sysctl', proc: `fd:mount${index}`, path: `sys/${path}`, value, ...words }
   })
+}
+
+/** A caller's mounts are as config.json has them: with the host's ones in them, unless it says private. */
+function literalMounts({
+  oci,
+  config,
+}: LaunchSpec): (Literal & { propagation: typeof MS.PRIVATE | typeof MS.SLAVE }) | undefined {
+  if (oci === undefined) return undefined
+  const propagation = config.linux?.rootfsPropagation?.replace(/^r/, '') === 'private' ? MS.PRIVATE : MS.SLAVE
+  const label = config.linux?.mountLabel
+  return { propagation, ...(label === undefined ? {} : { label }) }
+}
+
+function hasHooks({ config }: LaunchSpec): boolean {
+  const { prestart = [], createRuntime = [], createContainer = [] } = config.hooks ?? {}
+  return prestart.length + createRuntime.length + createContainer.length > 0
+}
+
+function enterRoot({ oci }: LaunchSpec): Step {
+  const about = 'make the root filesystem the root'
+  if (oci?.pivot === false) return { op: 'move_root', root: 'fd:rootfs', about }
+  return { op: 'pivot_root', root: 'fd:rootfs', about }
+}
+
+const SHARED_ROOTS: Readonly<Record<string, number>> = { shared: MS.SHARED, unbindable: MS.UNBINDABLE }
+
+/**
+ * linux.rootfsPropagation, when all is in place: `shared` means with mount namespaces that are made of this one. The host
+ * is never among them: the tree was cut off from it first.
+ */
+function rootPropagation({ oci, config }: LaunchSpec): Step[] {
+  const wanted = oci === undefined ? undefined : config.linux?.rootfsPropagation
+  const propagation = SHARED_ROOTS[wanted?.replace(/^r/, '') ?? '']
+  if (wanted === undefined || propagation === undefined) return []
+  const at = wanted.startsWith('r') ? AT.RECURSIVE : 0
+  const about = `set the propagation of the root to ${wanted}`
+  return [{ op: 'mount_setattr', mount: 'fd:rootfs', at, set: 0, clear: 0, propagation, userns: 'none', about }]
 }
 
 function readonlyRoot(spec: LaunchSpec): Step[] {

@@ -1,14 +1,27 @@
 import { MOUNT_ATTR, MS } from '../model/linux.ts'
 
-/** Mount options as mount(8) and config.json name them, sorted by whom they are for. */
-export interface ParsedOptions {
-  /** MOUNT_ATTR_* to set and to clear. */
+/** MOUNT_ATTR_* to set and to clear. */
+export interface Attributes {
   readonly set: number
   readonly clear: number
+}
+
+/** Mount options as mount(8) and config.json name them, sorted by whom they are for. */
+export interface ParsedOptions extends Attributes {
+  /** What the mounts below a recursive bind get, too (`rro` and its kin). */
+  readonly below: Attributes
   /** MS_PRIVATE and its kin, 0 if not named. */
   readonly propagation: number
+  /** The propagation is meant for the mounts below as well (`rprivate` and its kin). */
+  readonly propagatesBelow: boolean
   readonly recursive: boolean
-  readonly idmap: boolean
+  readonly idmap: 'none' | 'this' | 'below'
+  /** What a tmpfs covers is copied into it. */
+  readonly copyUp: boolean
+  /** Nothing is mounted: what is there gets these options. */
+  readonly remount: boolean
+  /** MS_* that only mount(2) can say. */
+  readonly flags: number
   /** What the filesystem itself is told: key and value, or a flag. */
   readonly data: readonly (readonly [key: string, value: string | undefined])[]
 }
@@ -22,59 +35,109 @@ const ATTRIBUTES: Readonly<Record<string, { set?: number; clear?: number }>> = {
   dev: { clear: MOUNT_ATTR.NODEV },
   noexec: { set: MOUNT_ATTR.NOEXEC },
   exec: { clear: MOUNT_ATTR.NOEXEC },
-  noatime: { set: MOUNT_ATTR.NOATIME },
-  strictatime: { set: MOUNT_ATTR.STRICTATIME },
-  relatime: {},
   nodiratime: { set: MOUNT_ATTR.NODIRATIME },
   diratime: { clear: MOUNT_ATTR.NODIRATIME },
   nosymfollow: { set: MOUNT_ATTR.NOSYMFOLLOW },
   symfollow: { clear: MOUNT_ATTR.NOSYMFOLLOW },
-  defaults: {},
+}
+
+/** They exclude one another: each clears the others (mount_setattr(2), MOUNT_ATTR__ATIME). */
+const ATIMES: Readonly<Record<string, number>> = {
+  noatime: MOUNT_ATTR.NOATIME,
+  strictatime: MOUNT_ATTR.STRICTATIME,
+  relatime: 0,
+  atime: 0,
+  nostrictatime: 0,
 }
 
 const PROPAGATION: Readonly<Record<string, number>> = {
   private: MS.PRIVATE,
-  rprivate: MS.PRIVATE,
   slave: MS.SLAVE,
-  rslave: MS.SLAVE,
   shared: MS.SHARED,
-  rshared: MS.SHARED,
   unbindable: MS.UNBINDABLE,
-  runbindable: MS.UNBINDABLE,
 }
 
-/** Options that only say how the mount is made, or that the host's label system handles. */
-const ABOUT_MAKING = new Set(['bind', 'rbind', 'idmap', 'ridmap', 'newinstance'])
+/** Flags of mount(2) that the newer calls have no name for; a filesystem may know them as its own option. */
+const FLAGS: Readonly<Record<string, number>> = { iversion: MS.I_VERSION, acl: MS.POSIXACL }
 
-/** Every option that is for no filesystem in particular, sorted by name (features.md, Mount Options). */
-export const MOUNT_OPTIONS: readonly string[] = [
-  ...Object.keys(ATTRIBUTES),
-  ...Object.keys(PROPAGATION),
-  ...[...ABOUT_MAKING].filter((option) => option !== 'newinstance'),
-].toSorted()
+/**
+ * Options that say how the mount is made, what is the default anyway, or what is for fstab(5) and the kernel's log.
+ * `newinstance` is what every devpts is since Linux 4.7.
+ */
+const ABOUT_MAKING = new Set([
+  ...['bind', 'rbind', 'idmap', 'ridmap', 'tmpcopyup', 'remount', 'newinstance', 'defaults', 'norelatime'],
+  ...['silent', 'loud', 'noiversion', 'noacl', 'auto', 'noauto', 'nofail', '_netdev', 'nouser'],
+])
+
+/** Changes to a mount, collected option by option: the later one counts. */
+class Collected {
+  set = 0
+  clear = 0
+
+  add(option: string): boolean {
+    if (Object.hasOwn(ATIMES, option)) {
+      this.set = (this.set & ~MOUNT_ATTR.ATIME) | (ATIMES[option] ?? 0)
+      this.clear |= MOUNT_ATTR.ATIME
+      return true
+    }
+    if (!Object.hasOwn(ATTRIBUTES, option)) return false
+    const { set = 0, clear = 0 } = ATTRIBUTES[option] ?? {}
+    this.set = (this.set & ~clear) | set
+    this.clear = (this.clear & ~set) | clear
+    return true
+  }
+
+  get attributes(): Attributes {
+    return { set: this.set, clear: this.clear }
+  }
+}
 
 /** Sorts options; what is no mount attribute goes to the filesystem, which refuses what it does not know. */
 export function parseMountOptions(options: readonly string[]): ParsedOptions {
-  let [set, clear, propagation] = [0, 0, 0]
+  const [here, below] = [new Collected(), new Collected()]
+  let [propagation, propagatesBelow, flags] = [0, false, 0]
   const data: (readonly [string, string | undefined])[] = []
   for (const option of options) {
-    const attribute = Object.hasOwn(ATTRIBUTES, option) ? ATTRIBUTES[option] : undefined
-    if (attribute !== undefined) {
-      set = (set & ~(attribute.clear ?? 0)) | (attribute.set ?? 0)
-      clear = (clear & ~(attribute.set ?? 0)) | (attribute.clear ?? 0)
-    } else if (Object.hasOwn(PROPAGATION, option)) {
-      propagation = PROPAGATION[option] ?? 0
-    } else if (!ABOUT_MAKING.has(option)) {
+    const plain = option.startsWith('r') ? option.slice(1) : option
+    if (here.add(option) || ABOUT_MAKING.has(option) || option.startsWith('x-')) continue
+    if (Object.hasOwn(PROPAGATION, plain)) {
+      propagation = PROPAGATION[plain] ?? 0
+      propagatesBelow = plain !== option
+    } else if (plain !== option && below.add(plain)) {
+      here.add(plain)
+    } else if (Object.hasOwn(FLAGS, option)) {
+      flags |= FLAGS[option] ?? 0
+    } else {
       const equals = option.indexOf('=')
       data.push(equals < 0 ? [option, undefined] : [option.slice(0, equals), option.slice(equals + 1)])
     }
   }
   return {
-    set,
-    clear,
+    ...here.attributes,
+    below: below.attributes,
     propagation,
+    propagatesBelow,
     recursive: options.includes('rbind'),
-    idmap: options.includes('idmap') || options.includes('ridmap'),
+    idmap: options.includes('ridmap') ? 'below' : options.includes('idmap') ? 'this' : 'none',
+    copyUp: options.includes('tmpcopyup'),
+    remount: options.includes('remount'),
+    flags,
     data,
   }
 }
+
+/** Options of the filesystem's own that VFS takes; for a bind mount they say nothing, as mount(2) has it. */
+export const OF_THE_FILESYSTEM: ReadonlySet<string> = new Set([
+  ...['sync', 'async', 'dirsync', 'mand', 'nomand', 'lazytime', 'nolazytime'],
+])
+
+/** Of devpts alone, and words that fstab(5) has for other readers: taken, and no features. */
+const NO_FEATURES = new Set(['newinstance', 'auto', 'noauto', 'nofail', '_netdev', 'nouser'])
+
+/** Every option that is for no filesystem in particular, sorted by name (runtime-spec features.md, Mount Options). */
+export const MOUNT_OPTIONS: readonly string[] = [
+  ...[ATTRIBUTES, ATIMES, PROPAGATION].flatMap((table) => Object.keys(table)).flatMap((name) => [name, `r${name}`]),
+  ...Object.keys(FLAGS),
+  ...[...ABOUT_MAKING].filter((option) => !NO_FEATURES.has(option)),
+  ...OF_THE_FILESYSTEM,
+].toSorted()

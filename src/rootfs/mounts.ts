@@ -1,6 +1,8 @@
 import type { OciConfig, OciMount } from '../model/config.ts'
-import { AT, FSCONFIG, MOUNT_ATTR, MS, OPEN_TREE_CLONE } from '../model/linux.ts'
+import { TscrunError } from '../model/errors.ts'
+import { FSCONFIG, MOUNT_ATTR, MS, O, OPEN_TREE_CLONE, RESOLVE } from '../model/linux.ts'
 import { TARGET, type FdSlot, type Step } from '../model/step.ts'
+import { bindSteps } from './bind.ts'
 import { parseMountOptions, type ParsedOptions } from './mount-options.ts'
 
 /** The two sides of a container's mounts: what the stage must prepare, in the order the child receives it. */
@@ -12,6 +14,8 @@ export interface MountSteps {
   readonly early: readonly Step[]
   /** Child, once the root is there. */
   readonly child: readonly Step[]
+  /** Child, when nothing more is put into them: what is read-only from here on. */
+  readonly late: readonly Step[]
 }
 
 /** Kernel filesystems that a user namespace may mount only with the namespace that they show. */
@@ -24,39 +28,57 @@ export interface MountContext {
   readonly fresh: ReadonlySet<string>
   /** The mount of this destination is prepared elsewhere as this slot and sent first. */
   readonly prepared: ReadonlyMap<string, FdSlot>
+  /** A directory of the host where the child may mount for a moment, before the root is there. */
+  readonly workAt: string
+  /** config.json is a caller's: it is followed to the letter, as runc reads it. Absent: it is our own. */
+  readonly literal?: Literal
+}
+
+export interface Literal {
+  /** MS_* of bind mounts that name none. */
+  readonly propagation: number
+  /** The label of what is mounted (linux.mountLabel). */
+  readonly label?: string
 }
 
 /** Every mount of the config, in its order (config.md: "MUST mount entries in the listed order"). */
 export function mountSteps(config: OciConfig, context: MountContext): MountSteps {
-  const parent: Step[] = []
-  const first: Step[] = []
-  const early: Step[] = []
-  const child: Step[] = []
+  const steps = { parent: [], first: [], early: [], child: [], late: [] } as { [list in keyof MountSteps]: Step[] }
   for (const [index, mount] of (config.mounts ?? []).entries()) {
     const made = context.prepared.get(mount.destination)
     const type = fsTypeOf(mount)
     const options = parseMountOptions(mount.options ?? [])
+    if (options.remount) {
+      steps.child.push(...remountSteps(mount, options, index))
+      continue
+    }
     const slot: FdSlot = made ?? `fd:mount${index}`
+    const toChild = { op: 'send_fd', fd: slot } as const
     if (made !== undefined) {
       // Prepared by the stage and already received.
     } else if (type === 'bind') {
-      parent.push(...bindSteps(mount, options, slot), { op: 'send_fd', fd: slot })
-      child.push({ op: 'recv_fd', fd: slot })
+      steps.parent.push(
+        ...bindSteps(mount, options, { slot, index, propagation: context.literal?.propagation }),
+        toChild,
+      )
+      steps.child.push({ op: 'recv_fd', fd: slot })
     } else if (mustBeHosts(type, context)) {
       const joined =
         config.linux?.namespaces?.some((namespace) => namespace.type === SHOWS[type as keyof typeof SHOWS]) === true
-      parent.push(...(joined ? joinedOnes(type, options, slot) : hostsOwn(type, options, slot)), {
-        op: 'send_fd',
-        fd: slot,
-      })
-      child.push({ op: 'recv_fd', fd: slot })
+      steps.parent.push(...(joined ? joinedOnes(type, options, slot) : hostsOwn(type, options, slot)), toChild)
+      steps.child.push({ op: 'recv_fd', fd: slot })
     } else {
-      const list = context.joinsUser && type === 'proc' ? first : early
-      list.push(...freshSteps(mount, type, options, slot, index))
+      const list = context.joinsUser && type === 'proc' ? steps.first : steps.early
+      list.push(...freshSteps(mount, type, options, slot, index, context))
     }
-    child.push(...placeSteps(mount, type, slot, index))
+    if (context.literal !== undefined && type === 'tmpfs') steps.child.push(...contentSteps(mount, options, slot))
+    steps.child.push(...placeSteps(mount, type, slot, index))
+    if (context.literal !== undefined && type !== 'bind') {
+      steps.child.push(...propagationSteps(mount, options, slot))
+      if (isLate(type, options)) steps.late.push(...readonlySteps(mount, slot))
+    }
   }
-  return { parent, first, early, child }
+  return steps
 }
 
 function fsTypeOf(mount: OciMount): string {
@@ -97,47 +119,25 @@ function stageMade(op: 'fsopen' | 'fsopen_pid', type: string, options: ParsedOpt
   ]
 }
 
-function bindSteps(mount: OciMount, options: ParsedOptions, slot: FdSlot): Step[] {
-  const source = mount.source ?? ''
-  const recursive = options.recursive ? AT.RECURSIVE : 0
-  const steps: Step[] = [
-    {
-      op: 'open_tree',
-      fd: slot,
-      dir: source.startsWith('/') ? 'cwd' : 'fd:directory',
-      path: source,
-      flags: OPEN_TREE_CLONE | recursive,
-      about: `open ${source} for ${mount.destination}`,
-    },
-    // A clone of a shared mount is shared too: what the container mounts must not reach the host unasked.
-    {
-      op: 'mount_setattr',
-      mount: slot,
-      at: recursive,
-      set: options.set,
-      clear: options.clear,
-      propagation: options.propagation || MS.PRIVATE,
-      userns: 'none',
-      about: `set the options of ${mount.destination}`,
-    },
-  ]
-  if (options.idmap) {
-    steps.push({
-      op: 'mount_setattr',
-      mount: slot,
-      at: recursive,
-      set: MOUNT_ATTR.IDMAP,
-      clear: 0,
-      propagation: 0,
-      userns: 'fd:userns',
-      about: `shift the owners of ${source}`,
-      hint: 'its filesystem cannot be id-mapped: use --userns=host, or a directory on ext4, xfs, btrfs',
-    })
-  }
-  return steps
-}
+/** fsconfig(2) takes texts of up to 255 bytes. */
+const LONGEST_VALUE = 255
 
-function freshSteps(mount: OciMount, type: string, options: ParsedOptions, slot: FdSlot, index: number): Step[] {
+function freshSteps(
+  mount: OciMount,
+  type: string,
+  options: ParsedOptions,
+  slot: FdSlot,
+  index: number,
+  context: MountContext,
+): Step[] {
+  const data = withLabel(type, options.data, context)
+  // What is put into a read-only one is still to come.
+  const attributes =
+    context.literal !== undefined && isLate(type, options) ? options.set & ~MOUNT_ATTR.RDONLY : options.set
+  const long = data.some(([, value]) => value !== undefined && Buffer.byteLength(value) > LONGEST_VALUE)
+  if (type === 'overlay' || long || options.flags !== 0) {
+    return byMount(mount, type, { ...options, set: attributes, data }, slot, context.workAt)
+  }
   const fs: FdSlot = `fd:fs${index}`
   const about = `mount ${type} on ${mount.destination}`
   const steps: Step[] = [
@@ -145,15 +145,43 @@ function freshSteps(mount: OciMount, type: string, options: ParsedOptions, slot:
     // What /proc/mounts shows in the first column.
     { op: 'fsconfig', fs, command: FSCONFIG.SET_STRING, key: 'source', value: mount.source ?? type, about },
   ]
-  for (const [key, value] of options.data) {
+  for (const [key, value] of data) {
     const command = value === undefined ? FSCONFIG.SET_FLAG : FSCONFIG.SET_STRING
     steps.push({ op: 'fsconfig', fs, command, key, value: value ?? '', about, hint: `is ${key} an option of ${type}?` })
   }
   steps.push(
     { op: 'fsconfig', fs, command: FSCONFIG.CMD_CREATE, key: '', value: '', about, ...hintFor(type) },
-    { op: 'fsmount', mount: slot, fs, attributes: options.set, about, ...hintFor(type) },
+    { op: 'fsmount', mount: slot, fs, attributes, about, ...hintFor(type) },
   )
   return steps
+}
+
+/** The label of SELinux for filesystems that have none of their own (mount(8), `context=`). */
+function withLabel(type: string, data: ParsedOptions['data'], { literal }: MountContext): ParsedOptions['data'] {
+  if (literal?.label === undefined || !['tmpfs', 'mqueue', 'devpts', 'overlay'].includes(type)) return data
+  return [...data, ['context', literal.label]]
+}
+
+/** By the older call, whose options are a page: for a moment with a place, then only a descriptor as all others. */
+function byMount(mount: OciMount, type: string, options: ParsedOptions, slot: FdSlot, at: string): Step[] {
+  const about = `mount ${type} on ${mount.destination}`
+  const data = options.data.map(([key, value]) => (value === undefined ? key : `${key}=${value}`)).join(',')
+  const { set, clear, flags } = options
+  return [
+    {
+      op: 'mount',
+      source: mount.source ?? type,
+      target: at,
+      type,
+      flags,
+      data,
+      about,
+      hint: `are these options of ${type}?`,
+    },
+    { op: 'open_tree', fd: slot, dir: 'cwd', path: at, flags: OPEN_TREE_CLONE, about },
+    { op: 'umount', target: at, about },
+    { op: 'mount_setattr', mount: slot, at: 0, set, clear, propagation: MS.PRIVATE, userns: 'none', about },
+  ]
 }
 
 function hintFor(type: string): { hint?: string } {
@@ -163,6 +191,20 @@ function hintFor(type: string): { hint?: string } {
     }
   }
   return {}
+}
+
+/** What a tmpfs covers: its mode is kept where no option names one, its content where that is asked for. */
+function contentSteps(mount: OciMount, options: ParsedOptions, slot: FdSlot): Step[] {
+  const steps: Step[] = []
+  const root: FdSlot = 'fd:rootfs'
+  const path = mount.destination
+  if (options.copyUp) {
+    const hint = 'is the filesystem large enough for what lies there?'
+    steps.push({ op: 'copy_up', root, path, into: slot, about: `copy what ${path} covers`, hint })
+  } else if (!options.data.some(([key]) => key === 'mode')) {
+    steps.push({ op: 'copy_mode', root, path, to: slot, about: `give ${path} the mode of what it covers` })
+  }
+  return steps
 }
 
 /** /proc, /sys and /dev must be what they seem: a link there would move the mount (CVE-2023-27561, CVE-2025-31133). */
@@ -185,5 +227,60 @@ function placeSteps(mount: OciMount, type: string, slot: FdSlot, index: number):
     },
     { op: 'move_mount', mount: slot, dir: target, path: '', about: `place ${mount.destination}` },
     { op: 'close', fd: target },
+  ]
+}
+
+function propagationSteps(mount: OciMount, { propagation }: ParsedOptions, slot: FdSlot): Step[] {
+  // Nobody else has a peer of a new mount.
+  if (propagation === 0 || propagation === MS.PRIVATE || propagation === MS.SLAVE) return []
+  const about = `set the propagation of ${mount.destination}`
+  return [{ op: 'mount_setattr', mount: slot, at: 0, set: 0, clear: 0, propagation, userns: 'none', about }]
+}
+
+function isLate(type: string, options: ParsedOptions): boolean {
+  return type === 'tmpfs' && (options.set & MOUNT_ATTR.RDONLY) !== 0
+}
+
+function readonlySteps(mount: OciMount, slot: FdSlot): Step[] {
+  const about = `make ${mount.destination} read-only`
+  return [
+    {
+      op: 'mount_setattr',
+      mount: slot,
+      at: 0,
+      set: MOUNT_ATTR.RDONLY,
+      clear: 0,
+      propagation: 0,
+      userns: 'none',
+      about,
+    },
+  ]
+}
+
+/** New options for what is mounted there already, by an earlier entry or below a recursive bind. */
+function remountSteps(mount: OciMount, options: ParsedOptions, index: number): Step[] {
+  const unknown = options.data[0]
+  if (unknown !== undefined || options.flags !== 0) {
+    throw new TscrunError(
+      'INVALID_CONFIG',
+      `config.json: mounts[${index}].options: ${JSON.stringify(unknown?.[0] ?? 'iversion, acl')} cannot be changed by remount`,
+      { subject: `mounts[${index}].options`, hint: 'give the option to the entry that mounts it' },
+    )
+  }
+  const slot: FdSlot = `fd:mount${index}`
+  const about = `change the options of ${mount.destination}`
+  const { set, clear, propagation } = options
+  return [
+    {
+      op: 'open',
+      fd: slot,
+      dir: 'fd:rootfs',
+      path: mount.destination,
+      flags: O.PATH,
+      mode: 0,
+      resolve: RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS,
+      about,
+    },
+    { op: 'mount_setattr', mount: slot, at: 0, set, clear, propagation, userns: 'none', about, hint: 'is it a mount?' },
   ]
 }

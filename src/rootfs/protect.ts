@@ -1,10 +1,14 @@
 import type { OciConfig } from '../model/config.ts'
 import { O } from '../model/linux.ts'
-import type { Step } from '../model/step.ts'
+import type { FdSlot, Step } from '../model/step.ts'
 import { EMPTY_DIRECTORY } from './dev.ts'
 
-/** Masked and read-only paths; what a kernel does not have needs no cover. */
-export function protectSteps(config: OciConfig): Step[] {
+/**
+ * Masked and read-only paths; what a kernel does not have needs no cover.
+ *
+ * @param covers a directory with the null device and an empty directory
+ */
+export function protectSteps(config: OciConfig, covers: FdSlot): Step[] {
   const { maskedPaths = [], readonlyPaths = [] } = config.linux ?? {}
   const steps: Step[] = readonlyPaths.map((path) => ({
     op: 'readonly_path',
@@ -15,11 +19,11 @@ export function protectSteps(config: OciConfig): Step[] {
   }))
   if (maskedPaths.length > 0) {
     steps.push(
-      { op: 'open', fd: 'fd:null', dir: 'fd:dev', path: 'null', flags: O.PATH | O.NOFOLLOW, mode: 0, resolve: 0 },
+      { op: 'open', fd: 'fd:null', dir: covers, path: 'null', flags: O.PATH | O.NOFOLLOW, mode: 0, resolve: 0 },
       {
         op: 'open',
         fd: 'fd:empty',
-        dir: 'fd:dev',
+        dir: covers,
         path: EMPTY_DIRECTORY,
         flags: O.PATH | O.DIRECTORY | O.NOFOLLOW,
         mode: 0,
@@ -39,9 +43,4 @@ export function protectSteps(config: OciConfig): Step[] {
     }
   }
   return steps
-}
-
-/** The covers keep the directory alive; without a name nothing can be put into it. */
-export function removeEmptyDirectory(): Step[] {
-  return [{ op: 'rmdir', dir: 'fd:dev', path: EMPTY_DIRECTORY }]
 }

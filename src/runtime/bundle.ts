@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import type { OciConfig } from '../model/config.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { LaunchSpec, OciLaunch } from '../model/launch.ts'
+import { readConfig } from '../spec/read-config.ts'
 import { compileSeccomp } from '../security/seccomp/compile.ts'
 import { hostFacts } from './host.ts'
 
@@ -22,7 +23,7 @@ export function readBundle(directory: string, configFile = 'config.json'): Bundl
   const path = resolve(directory)
   const file = resolve(path, configFile)
   const text = readConfigText(file)
-  const config = JSON.parse(text) as OciConfig
+  const config = withAbsoluteSources(readConfig(text), path)
   const rootfs = resolve(path, config.root?.path ?? 'rootfs')
   if (statSync(rootfs, { throwIfNoEntry: false })?.isDirectory() !== true) {
     throw new TscrunError('INVALID_CONFIG', `config.json: root.path: ${rootfs} is not a directory`, {
@@ -31,6 +32,16 @@ export function readBundle(directory: string, configFile = 'config.json'): Bundl
     })
   }
   return { path, config, text, rootfs }
+}
+
+/** What is bound is named absolutely or from the bundle (config.md, Mounts). */
+function withAbsoluteSources(config: OciConfig, bundle: string): OciConfig {
+  const mounts = config.mounts?.map((mount) => {
+    const { type, source, options = [] } = mount
+    const bind = type === 'bind' || options.includes('bind') || options.includes('rbind')
+    return bind && source !== undefined ? { ...mount, source: resolve(bundle, source) } : mount
+  })
+  return mounts === undefined ? config : { ...config, mounts }
 }
 
 function readConfigText(file: string): string {
