@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { CAPABILITIES } from '../../src/security/capabilities.ts'
 import { readConfig, readProcess, readResources } from '../../src/spec/read-config.ts'
@@ -165,4 +166,20 @@ describe('limits alone', () => {
       '--resources: memory.limit: a whole number is expected, not a text',
     )
   })
+})
+
+describe('docs/oci-runtime.md', () => {
+  const page = readFileSync(new URL('../../docs/oci-runtime.md', import.meta.url), 'utf8')
+  const rows = [...page.matchAll(/^\| `([^`]+)` is `([^`]+)` \| `([^`]+)` \|$/gm)]
+
+  it('has examples', () => {
+    expect(rows.length).toBeGreaterThan(5)
+  })
+
+  it.each(rows.map(([, path = '', value = '', message = '']) => [path, value, message]))(
+    'says what the reader says of %s = %s',
+    (path, value, message) => {
+      expect(complaint(path, JSON.parse(value))).toBe(message)
+    },
+  )
 })
