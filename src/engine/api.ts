@@ -1,4 +1,6 @@
-import type { RunOptions } from '../model/run-options.ts'
+import type { DetachedOptions, RunOptions } from '../model/run-options.ts'
+import type { Attachment, StopOptions } from './live.ts'
+import type { LogLine, LogsOptions } from './logs.ts'
 
 /**
  * The engine as its faces (command line, library) see it. It prints nothing, never exits and reads no argv:
@@ -13,6 +15,30 @@ export interface Engine {
    * `tty` it follows the size of the caller's terminal and restores the terminal's mode whatever happens.
    */
   runForeground(image: string | undefined, args: readonly string[], options: ForegroundOptions): Promise<number>
+  /** Runs a container that goes on without this process; resolves to its id when the command runs. */
+  runDetached(image: string | undefined, args: readonly string[], options: BackgroundOptions): Promise<string>
+  /** Starts a stopped container again, with what it has written; resolves to its id. */
+  start(idOrName: string): Promise<string>
+  /** Stops a container, killing it after a time; resolves to its id. */
+  stop(idOrName: string, options: StopOptions): Promise<string>
+  /** Sends a signal (`SIGTERM`, or its number) to the first process; resolves to the container's id. */
+  kill(idOrName: string, signal: string | number): Promise<string>
+  /** Resolves when the container has ended. */
+  wait(idOrName: string): Promise<{ readonly exitCode: number }>
+  pause(idOrName: string): Promise<string>
+  unpause(idOrName: string): Promise<string>
+  /** What a detached container wrote, oldest first. */
+  logs(idOrName: string, options: LogsOptions): AsyncIterable<LogLine>
+  /** Connects descriptors with the streams of a detached container. */
+  attach(
+    idOrName: string,
+    streams: {
+      readonly stdin?: number
+      readonly stdout?: number
+      readonly stderr?: number
+      readonly detachKeys: string
+    },
+  ): Promise<Attachment>
   /** The two-column plan such a run would execute, as text; touches nothing. */
   dryRun(image: string | undefined, args: readonly string[], options: RunOptions): Promise<string>
   /** Resolves when every blob has been verified and unpacked. */
@@ -53,6 +79,11 @@ export interface ForegroundOptions extends RunOptions, Listener {
   readonly cidfile?: string
   /** Called once, when signals have somebody to go to. */
   readonly onStarted?: (running: RunningContainer) => void
+}
+
+export interface BackgroundOptions extends RunOptions, DetachedOptions, Listener {
+  /** A file that must not exist yet; it gets the container's id before the container starts. */
+  readonly cidfile?: string
 }
 
 /** What the caller may do to a foreground container. */

@@ -1,8 +1,9 @@
-import { closeSync } from 'node:fs'
+import { closeSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { ContainerFilter, ContainerStatus, ContainerSummary } from './api.ts'
 import { containerIds, lockDirectory, readLiveState, readRecord } from './containers.ts'
+import { readExitFile } from './exit-file.ts'
 import { linkOwner } from './owner-link.ts'
 import type { EnginePaths } from './paths.ts'
 import type { ContainerRecord, LiveState } from './record.ts'
@@ -24,7 +25,11 @@ function view(paths: EnginePaths, id: string): ContainerView | undefined {
   const record = readRecord(paths, id)
   if (record === undefined) return undefined
   const live = readLiveState(paths, id)
-  return { record, live, status: statusOf(paths, record) }
+  const status = statusOf(paths, record)
+  if (status === 'running') return { record, live, status: isFrozen(record.cgroup) ? 'paused' : status }
+  // A detached container's end is told by its monitor alone.
+  const exit = record.exit ?? readExitFile(paths, id)
+  return { record: exit === undefined ? record : { ...record, exit }, live: undefined, status }
 }
 
 /** The lock tells who is alive, whatever a file says. */
@@ -37,6 +42,16 @@ function statusOf(paths: EnginePaths, record: ContainerRecord): ContainerStatus 
     return 'stopped'
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return 'stopped'
+    throw error
+  }
+}
+
+function isFrozen(cgroup: string | undefined): boolean {
+  try {
+    return cgroup !== undefined && /^frozen 1$/m.test(readFileSync(join(cgroup, 'cgroup.events'), 'latin1'))
+  } catch (error) {
+    // It ends just now.
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENODEV') return false
     throw error
   }
 }
@@ -71,7 +86,7 @@ export function tryFindContainer(paths: EnginePaths, idOrName: string): Containe
 /** What a container can be called; a link of that name lies in `names`. */
 const NAME = /^[A-Za-z0-9][\w.-]{0,254}$/
 
-export function summarize({ record, status }: ContainerView): ContainerSummary {
+export function summarize({ record, status, live }: ContainerView): ContainerSummary {
   const { exit } = record
   const binds = record.config.mounts?.filter((mount) => mount.type === 'bind') ?? []
   return {
@@ -81,7 +96,7 @@ export function summarize({ record, status }: ContainerView): ContainerSummary {
     command: record.config.process?.args ?? [],
     status,
     createdMs: record.createdMs,
-    startedMs: exit?.startedMs ?? record.createdMs,
+    startedMs: live?.startedMs ?? exit?.startedMs ?? record.createdMs,
     ...(exit === undefined ? {} : { finishedMs: exit.finishedMs, exitCode: exit.exitCode }),
     labels: record.labels,
     mounts: binds.map((mount) => mount.source ?? ''),

@@ -3,13 +3,13 @@ import { openImageStore } from '../images/store.ts'
 import { TscrunError } from '../model/errors.ts'
 import type { Stdio } from '../model/launch.ts'
 import type { RunOptions } from '../model/run-options.ts'
-import type { Engine, EngineOptions, ForegroundOptions, Listener } from './api.ts'
+import type { BackgroundOptions, Engine, EngineOptions, ForegroundOptions, Listener } from './api.ts'
 import { liveIds } from './containers.ts'
 import { getImage } from './get-image.ts'
 import { hostFacts } from '../runtime/host.ts'
 import { isInFirst } from './nesting.ts'
 import { enginePaths, type EnginePaths } from './paths.ts'
-import { prepareContainer, rootfsSource, type Source } from './prepare.ts'
+import { prepareContainer, type PreparedContainer, rootfsSource, type Source } from './prepare.ts'
 import { type RunningHandle, startContainer } from './start.ts'
 import type { StoreVerbs } from './verbs.ts'
 
@@ -53,7 +53,12 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     }
   }
 
-  async function begin(image: string | undefined, args: readonly string[], run: BeginOptions): Promise<RunningHandle> {
+  async function prepare<T>(
+    image: string | undefined,
+    args: readonly string[],
+    run: RunOptions & Listener,
+    then: (prepared: PreparedContainer) => T,
+  ): Promise<Awaited<T>> {
     requireRoot()
     // Nobody may remove the image's layers until the container's record names them.
     using _hold = run.rootfs === undefined ? await store.hold(run.signal) : undefined
@@ -61,13 +66,34 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     run.signal?.throwIfAborted()
     const prepared = await prepareContainer(paths, source, args, run)
     for (const warning of prepared.warnings) run.onWarning?.(warning)
-    return startContainer(paths, prepared, {
-      run,
-      stdio: run.stdio,
-      fds: run.fds,
-      ...(run.cidfile === undefined ? {} : { cidfile: run.cidfile }),
-      ...(options.onDebug === undefined ? {} : { onDebug: options.onDebug }),
-    })
+    return await then(prepared)
+  }
+
+  function begin(image: string | undefined, args: readonly string[], run: BeginOptions): Promise<RunningHandle> {
+    return prepare(image, args, run, (prepared) =>
+      startContainer(paths, prepared, {
+        run,
+        stdio: run.stdio,
+        fds: run.fds,
+        ...(run.cidfile === undefined ? {} : { cidfile: run.cidfile }),
+        ...(options.onDebug === undefined ? {} : { onDebug: options.onDebug }),
+      }),
+    )
+  }
+
+  async function runDetached(
+    image: string | undefined,
+    args: readonly string[],
+    run: BackgroundOptions,
+  ): Promise<string> {
+    const { startDetached } = await import('./detached.ts')
+    return prepare(image, args, run, (prepared) =>
+      startDetached(paths, prepared, {
+        run,
+        ...(run.cidfile === undefined ? {} : { cidfile: run.cidfile }),
+        ...(options.onDebug === undefined ? {} : { onDebug: options.onDebug }),
+      }),
+    )
   }
 
   async function runForeground(
@@ -102,6 +128,17 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     paths,
     begin,
     runForeground,
+    runDetached,
+    start: async (idOrName) => (await verbs()).start(idOrName, options.onDebug),
+    stop: async (idOrName, stop) => (await verbs()).stop(idOrName, stop),
+    kill: async (idOrName, signal) => (await verbs()).kill(idOrName, signal),
+    wait: async (idOrName) => (await verbs()).wait(idOrName),
+    pause: async (idOrName) => (await verbs()).pause(idOrName),
+    unpause: async (idOrName) => (await verbs()).unpause(idOrName),
+    logs: async function* (idOrName, logs) {
+      yield* (await verbs()).logs(idOrName, logs)
+    },
+    attach: async (idOrName, streams) => (await verbs()).attach(idOrName, streams),
     dryRun: async (image, args, run) => {
       const source = await sourceOf(image, { ...run, pull: 'never' }, {})
       const { dryRun } = await import('./dry-run.ts')

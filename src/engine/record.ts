@@ -1,4 +1,5 @@
 import type { OciConfig } from '../model/config.ts'
+import type { LaunchSpec, LogOptions, RestartPolicy } from '../model/launch.ts'
 
 /** `container.json`: what a container is, written when it is made and again when it has ended. */
 export interface ContainerRecord {
@@ -22,6 +23,17 @@ export interface ContainerRecord {
   /** Host ids of its user namespace. */
   readonly idRange?: { readonly hostId: number; readonly size: number }
   readonly exit?: ExitRecord
+  /** What `start` needs beside the config; absent for a container that is removed at its end. */
+  readonly launch?: StoredLaunch
+}
+
+/** The rest of a LaunchSpec, as it can be kept. */
+export interface StoredLaunch extends Pick<LaunchSpec, 'rootfs' | 'files' | 'init'> {
+  /** The program in base64. */
+  readonly seccomp?: { readonly program: string; readonly flags: number }
+  readonly interactive: boolean
+  readonly log: LogOptions
+  readonly restart: RestartPolicy
 }
 
 export interface ExitRecord {

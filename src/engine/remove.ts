@@ -2,9 +2,9 @@ import { join } from 'node:path'
 import { removeCgroup } from '../cgroups/remove.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import { pause } from '../syscall/pause.ts'
-import { killProcess } from '../syscall/process.ts'
 import { deleteContainer, lockDirectory } from './containers.ts'
 import { findContainer } from './containers-view.ts'
+import { stopContainer } from './live.ts'
 import type { EnginePaths } from './paths.ts'
 
 /** A killed container's command still has to notice and to tidy up. */
@@ -12,16 +12,17 @@ const PATIENCE_MS = 10_000
 
 /** Removes a container; with `force` also one that runs. Resolves to its id. */
 export async function removeContainer(paths: EnginePaths, idOrName: string, force: boolean): Promise<string> {
-  const { record, status, live } = findContainer(paths, idOrName)
-  if (status === 'running' && !force) {
-    throw new TscrunError('CONTAINER_STATE', `remove ${idOrName}: it is running`, {
+  const { record, status } = findContainer(paths, idOrName)
+  if (status !== 'stopped' && !force) {
+    throw new TscrunError('CONTAINER_STATE', `remove ${idOrName}: it is ${status}`, {
       subject: idOrName,
       hint: 'stop it first, or use rm --force',
     })
   }
+  // Its monitor would start it again.
+  if (status !== 'stopped') await stopContainer(paths, record.id, { signal: 'SIGKILL' })
   // Without an exit it ended with its monitor, and perhaps not all of it.
   if (record.cgroup !== undefined && record.exit === undefined) await removeCgroup(record.cgroup)
-  if (status === 'running' && live !== undefined) killProcess(live.pid, live.startTime)
   const directory = join(paths.containers, record.id)
   for (let waited = 0; waited < PATIENCE_MS; waited += 10) {
     const lockFd = lockUnlessGone(directory)

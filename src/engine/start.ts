@@ -66,7 +66,7 @@ export function startContainer(paths: EnginePaths, prepared: PreparedContainer, 
   }
 }
 
-function writeCidfile(path: string, id: string): void {
+export function writeCidfile(path: string, id: string): void {
   try {
     writeFileSync(path, id, { flag: 'wx' })
   } catch (error) {
@@ -82,11 +82,11 @@ function writeCidfile(path: string, id: string): void {
 }
 
 /** The monitor keeps the container's lock as long as it lives. */
-function withLock(plan: Plan): Plan {
+export function withLock(plan: Plan): Plan {
   return { ...plan, inherited: [...plan.inherited, 'fd:lock'] }
 }
 
-function recordOf(
+export function recordOf(
   prepared: PreparedContainer,
   run: RunOptions,
   spec: LaunchSpec,
@@ -167,7 +167,7 @@ function exitRecord(exit: ContainerExit): Omit<ExitRecord, 'startedMs'> {
 }
 
 /** `+0.123 ms parent  mkdir ...` for each step. */
-function stepPrinter(
+export function stepPrinter(
   plan: Plan,
   print: (line: string) => void,
 ): (event: { column: 'parent' | 'child' | 'teardown'; index: number; atNs: bigint }) => void {

@@ -14,6 +14,7 @@ import {
   readLiveState,
   readRecord,
 } from './containers.ts'
+import { readExitFile } from './exit-file.ts'
 import { linkOwner } from './owner-link.ts'
 import type { EnginePaths } from './paths.ts'
 
@@ -48,6 +49,8 @@ async function sweepOne(paths: EnginePaths, id: string, wasLive: boolean): Promi
   // A later command tries again; `rm` says what is in the way.
   if (!ended) return closeSync(lockFd)
   if (doomed) return deleteContainer(paths, held, record)
+  const told = readLiveState(paths, id) === undefined ? readExitFile(paths, id) : undefined
+  if (told !== undefined) return finishContainer(paths, held, record, told)
   finishContainer(paths, held, record, {
     exitCode: 137,
     signal: 'SIGKILL',

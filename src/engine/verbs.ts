@@ -7,13 +7,34 @@ import { hostFacts } from '../runtime/host.ts'
 import { imageSummaries, pullVerb, removeImageVerb } from './image-verbs.ts'
 import { engineInfo } from './info.ts'
 import { inspectContainer, inspectImage } from './inspect.ts'
+import { startAgain } from './detached.ts'
+import { attachContainer, freezeContainer, killContainer, stopContainer, waitContainer } from './live.ts'
+import { containerLogs } from './logs.ts'
 import type { EnginePaths } from './paths.ts'
 import { removeContainer } from './remove.ts'
 import { sweep } from './sweep.ts'
 
 /** The verbs on what lies in a store. */
 export interface StoreVerbs
-  extends Pick<Engine, 'pull' | 'images' | 'removeImage' | 'ps' | 'remove' | 'inspect' | 'info'> {
+  extends Pick<
+    Engine,
+    | 'pull'
+    | 'images'
+    | 'removeImage'
+    | 'ps'
+    | 'remove'
+    | 'inspect'
+    | 'info'
+    | 'stop'
+    | 'kill'
+    | 'wait'
+    | 'pause'
+    | 'unpause'
+    | 'logs'
+    | 'attach'
+  > {
+  /** Starts a stopped container again; `onDebug` is told each step. */
+  start(idOrName: string, onDebug?: (line: string) => void): Promise<string>
   /** Puts right what killed commands left of containers that were running. */
   sweep(): Promise<void>
 }
@@ -53,6 +74,20 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore): StoreVerbs {
       if (image !== undefined) return inspectImage(image)
       throw noSuch(idOrName, type)
     },
+    start: async (idOrName, onDebug) => {
+      requireReadable(paths)
+      await sweep(paths, 'live')
+      const view = findContainer(paths, idOrName)
+      await startAgain(paths, view, onDebug)
+      return view.record.id
+    },
+    stop: (idOrName, options) => stopContainer(paths, idOrName, options),
+    kill: async (idOrName, signal) => killContainer(paths, idOrName, signal),
+    wait: (idOrName) => waitContainer(paths, idOrName),
+    pause: (idOrName) => freezeContainer(paths, idOrName, true),
+    unpause: (idOrName) => freezeContainer(paths, idOrName, false),
+    logs: (idOrName, options) => containerLogs(paths, idOrName, options),
+    attach: (idOrName, streams) => attachContainer(paths, idOrName, streams),
     info: async () => {
       requireReadable(paths)
       return engineInfo(paths, viewContainers(paths), store.list())

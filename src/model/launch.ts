@@ -28,6 +28,8 @@ export type Stdio =
   | { readonly kind: 'direct'; readonly interactive: boolean }
   /** The caller's own 0, 1 and 2, whatever they are; those marked are given to the container's user. */
   | { readonly kind: 'inherited'; readonly give: readonly [boolean, boolean, boolean] }
+  /** Streams of a container that outlives its command: for the log, and for those who attach. */
+  | { readonly kind: 'logged'; readonly terminal: boolean; readonly interactive: boolean }
   /** A pty of the container's, whose master is sent to the console socket. */
   | { readonly kind: 'console'; readonly rows?: number; readonly columns?: number }
 
@@ -72,6 +74,35 @@ export interface OciLaunch {
   readonly pidfdSocket: boolean
 }
 
+/** How the monitor supervises a container that outlives the command that starts it. */
+export interface DetachedLaunch {
+  /** Its directory in the run directory, where the monitor's socket and state.json are. */
+  readonly runDirectory: string
+  /** Absolute directory of the cgroup that the monitor itself goes to. */
+  readonly monitors?: string
+  readonly log: LogOptions
+  readonly restart: RestartPolicy
+  /** What the monitor removes at the end, beside both directories: absolute paths of links. */
+  readonly remove?: { readonly links: readonly string[] }
+}
+
+export interface LogOptions {
+  readonly driver: 'k8s-file' | 'json-file' | 'none'
+  /** Bytes of one file, 0 for no limit. */
+  readonly maxSize: number
+  /** How many files, the current one included. */
+  readonly maxFiles: number
+}
+
+export interface RestartPolicy {
+  readonly name: 'no' | 'on-failure' | 'always' | 'unless-stopped'
+  /** For `on-failure`; 0 for no limit. */
+  readonly most: number
+}
+
+/** Name of the log in a container's directory. */
+export const LOG_FILE = 'log'
+
 /** All that a plan is computed from: config.json, and what the engine or an OCI caller decided around it. */
 export interface LaunchSpec {
   readonly id: string
@@ -89,4 +120,5 @@ export interface LaunchSpec {
   readonly init: boolean
   readonly kernel: { readonly major: number; readonly minor: number }
   readonly oci?: OciLaunch
+  readonly detach?: DetachedLaunch
 }

@@ -55,6 +55,21 @@ export interface RunOptions extends LimitOptions {
   readonly timeoutMs?: number
 }
 
+/** What a container that outlives the command that starts it may have beside `RunOptions`. */
+export interface DetachedOptions {
+  readonly restart?: {
+    readonly name: 'no' | 'on-failure' | 'always' | 'unless-stopped'
+    /** For `on-failure`: give up after so many; 0 for never. */
+    readonly most: number
+  }
+  readonly log?: {
+    readonly driver: 'k8s-file' | 'json-file' | 'none'
+    /** Bytes of one file; 0 for no limit. */
+    readonly maxSize: number
+    readonly maxFiles: number
+  }
+}
+
 export type PullPolicy = 'missing' | 'always' | 'never' | 'newer'
 
 export interface LimitOptions {

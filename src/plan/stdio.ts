@@ -38,6 +38,8 @@ export function stdioSteps(
   switch (spec.stdio.kind) {
     case 'terminal':
       return terminal(spec.stdio.interactive, owner, devptsSlot, spec.init)
+    case 'logged':
+      return logged(spec.stdio, owner, devptsSlot, spec.init)
     case 'console':
       return consoleSocket(terminal(false, owner, devptsSlot, spec.init))
     case 'inherited': {
@@ -138,6 +140,21 @@ function terminal(interactive: boolean, owner: StdioOwner, devpts: FdSlot | unde
     place,
     pumps,
   }
+}
+
+/** As for the caller in the foreground, without the caller: the monitor has the log, and serves those who attach. */
+function logged(
+  { terminal: tty, interactive }: { readonly terminal: boolean; readonly interactive: boolean },
+  owner: StdioOwner,
+  devpts: FdSlot | undefined,
+  init: boolean,
+): StdioSteps {
+  const place = STREAMS.map((fd, onto): Step => ({ op: 'dup', fd, onto }))
+  const steps = tty ? terminal(interactive, owner, devpts, init) : { ...copied(interactive, owner), receive: [], place }
+  const pumps = steps.pumps.map((pump): Pump => {
+    return pump.kind === 'output' || pump.kind === 'error' ? { ...pump, to: 'none' } : { ...pump, from: 'none' }
+  })
+  return { ...steps, inherited: [], pumps }
 }
 
 /** As a terminal of ours, but whoever listens on the socket copies (runc's docs/terminals.md). */

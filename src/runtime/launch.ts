@@ -26,6 +26,8 @@ export interface LaunchOptions {
   readonly workdir?: string
   /** Each step as it is done; times in nanoseconds of CLOCK_MONOTONIC. */
   readonly onStep?: (event: StepEvent) => void
+  /** At each `meet_caller` of the plan; the stage waits until it has resolved. A rejection ends the start. */
+  readonly onMeeting?: (point: number, process: StartedProcess) => Promise<void>
 }
 
 export interface StepEvent {
@@ -62,6 +64,8 @@ export interface Launched {
   /** False when there is nobody to signal any more. */
   signal(signal: number): boolean
   resize(rows: number, columns: number): void
+  /** Ends this side of the lifeline. A monitor that is detached goes on, once `started` has resolved; any other ends. */
+  leave(): void
 }
 
 /**
@@ -79,6 +83,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
   const buffer = Buffer.alloc(MESSAGE_BYTES)
   let failure: TscrunError | undefined
   let exit: ContainerExit | undefined
+  let left = false
 
   const onControl = (): void => {
     for (;;) {
@@ -97,6 +102,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
     hasExited: () => exit !== undefined,
     signal: (signal) => exit === undefined && send(MESSAGE.signal, signal, 0),
     resize: (rows, columns) => void send(MESSAGE.resize, rows, columns),
+    leave,
   }
 
   function spawn(): ReturnType<typeof spawnStage> {
@@ -124,6 +130,9 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
       case MESSAGE.started:
         if (failure === undefined) started.resolve({ pid: Number(a), startTime: Number(b) })
         return
+      case MESSAGE.meeting:
+        void meet(error, { pid: Number(a), startTime: Number(b) })
+        return
       case MESSAGE.exited:
         exit = decodeExit(Number(a), b !== 0n)
         if (failure === undefined) exited.resolve(exit)
@@ -133,9 +142,9 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
   /** The pidfd is readable: the monitor has ended, and all it had to say lies in the socket. */
   function onMonitorEnd(): void {
     if (!reapChild(monitor.pid)) return
-    onControl()
-    for (const watch of [controlWatch, pidWatch]) watch.close()
-    closeSync(control)
+    if (!left) onControl()
+    leave()
+    pidWatch.close()
     closeFd(monitor.pidfd)
     if (exit === undefined || failure !== undefined) {
       const error = failure === undefined || exit === undefined ? monitorDied() : describeWithOom(failure, exit)
@@ -145,8 +154,28 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
     released.resolve()
   }
 
+  /** The monitor stays a child of this process, which collects it when it ends, but does not wait for it. */
+  function leave(): void {
+    if (left) return
+    left = true
+    controlWatch.close()
+    closeSync(control)
+    pidWatch.unref()
+  }
+
+  /** Whatever else than `go` is answered ends the start. */
+  async function meet(point: number, process: StartedProcess): Promise<void> {
+    try {
+      await options.onMeeting?.(point, process)
+      send(MESSAGE.go, 0, 0)
+    } catch (problem) {
+      failure ??= problem instanceof TscrunError ? problem : new TscrunError('KERNEL_REFUSED', String(problem))
+      send(MESSAGE.signal, 0, 0)
+    }
+  }
+
   function send(type: number, a: number, b: number): boolean {
-    if (exit !== undefined) return false
+    if (left || exit !== undefined) return false
     return sendMessage(control, encodeMessage(type, a, b))
   }
 }
@@ -187,20 +216,20 @@ function monitorDied(): TscrunError {
 const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]))
 
 /** wait(2)'s status word. */
-function decodeExit(status: number, oomKilled: boolean): ContainerExit {
+export function decodeExit(status: number, oomKilled: boolean): ContainerExit {
   const signal = status & 0x7f
   if (signal === 0) return { exitCode: (status >> 8) & 0xff, signal: undefined, oomKilled }
   return { exitCode: 128 + signal, signal: SIGNAL_NAMES.get(signal) ?? `SIG${signal}`, oomKilled }
 }
 
-interface Deferred<T> {
+export interface Deferred<T> {
   readonly promise: Promise<T>
   resolve(value: T): void
   reject(error: Error): void
 }
 
 /** A promise settled from outside; a rejection that nobody waits for is no crash. */
-function deferred<T>(): Deferred<T> {
+export function deferred<T>(): Deferred<T> {
   let [resolve, reject] = [(_: T): void => undefined, (_: Error): void => undefined]
   const promise = new Promise<T>((onResolve, onReject) => {
     resolve = onResolve

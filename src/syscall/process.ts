@@ -162,6 +162,11 @@ export function reapStrays(): void {
   while (trySyscall('wait4', [-1, 0, WCLONE, 0]) > 0);
 }
 
+/** From here on reading the descriptor does not wait: for the event loop. */
+export function makeNonBlocking(fd: number): void {
+  syscall('fcntl', [fd, 4 /* F_SETFL */, SOCK_NONBLOCK])
+}
+
 /** From here on reading the descriptor waits: for a program that has nothing else to do. */
 export function makeBlocking(fd: number): void {
   syscall('fcntl', [fd, 4 /* F_SETFL */, 0])

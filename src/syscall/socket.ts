@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { cString, syscall } from './call.ts'
+import { loadKoffi } from './ffi.ts'
 import { closeFd } from './process.ts'
 
 const AF_UNIX = 1
@@ -50,4 +51,31 @@ function withShortPath(path: string, action: (short: string) => void): void {
   } finally {
     closeSync(directory)
   }
+}
+
+const SOL_SOCKET = 1
+const SCM_RIGHTS = 1
+const MSG_NOSIGNAL = 0x4000
+
+/** One message with descriptors beside it (unix(7), SCM_RIGHTS); the caller keeps its own copies. */
+export function sendWithFds(socket: number, message: Uint8Array, fds: readonly number[]): void {
+  const address = loadKoffi().address
+  // struct cmsghdr: length, level, type; then the descriptors, padded to 8.
+  const control = Buffer.alloc(16 + ((4 * fds.length + 7) & ~7))
+  control.writeBigUInt64LE(BigInt(16 + 4 * fds.length), 0)
+  control.writeInt32LE(SOL_SOCKET, 8)
+  control.writeInt32LE(SCM_RIGHTS, 12)
+  fds.forEach((fd, index) => control.writeInt32LE(fd, 16 + 4 * index))
+  // struct iovec, struct msghdr.
+  const part = Buffer.alloc(16)
+  part.writeBigUInt64LE(BigInt(address(message)), 0)
+  part.writeBigUInt64LE(BigInt(message.length), 8)
+  const header = Buffer.alloc(56)
+  header.writeBigUInt64LE(BigInt(address(part)), 16)
+  header.writeBigUInt64LE(1n, 24)
+  if (fds.length > 0) {
+    header.writeBigUInt64LE(BigInt(address(control)), 32)
+    header.writeBigUInt64LE(BigInt(control.length), 40)
+  }
+  syscall('sendmsg', [socket, header, MSG_NOSIGNAL])
 }

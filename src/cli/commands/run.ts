@@ -17,11 +17,11 @@ export const runCommand: Command = {
   passThrough: true,
   async run({ flags, operands, globals, engine }) {
     const caller = { env: process.env, cwd: currentDirectory(), readFile: readUserFile }
-    const { image, args, options, notes } = parseRun(flags, operands, caller)
+    const { image, args, options, notes, detached } = parseRun(flags, operands, caller)
     const reporter = createReporter(globals, flags.bool('quiet'))
     for (const note of notes) reporter.onWarning(note)
     const dryRun = flags.bool('dry-run')
-    if (options.tty === true && !dryRun) await requireTerminal(options.interactive === true)
+    if (options.tty === true && !dryRun && detached === undefined) await requireTerminal(options.interactive === true)
     const opened = await engine()
     if (dryRun) {
       print(await opened.dryRun(image, args, options))
@@ -29,17 +29,25 @@ export const runCommand: Command = {
     }
     const { onWarning, onProgress, finish } = reporter
     const cidfile = flags.text('cidfile')
+    const common = {
+      ...options,
+      ...(cidfile === undefined || cidfile === '' ? {} : { cidfile }),
+      onWarning,
+      onProgress,
+    }
     try {
-      return await withSignals((signals) =>
-        opened.runForeground(image, args, {
-          ...options,
-          ...(cidfile === undefined || cidfile === '' ? {} : { cidfile }),
-          onWarning,
-          onProgress,
+      return await withSignals(async (signals) => {
+        if (detached !== undefined) {
+          const id = await opened.runDetached(image, args, { ...common, ...detached, signal: signals.aborted })
+          print(`${id}\n`)
+          return 0
+        }
+        return opened.runForeground(image, args, {
+          ...common,
           signal: signals.aborted,
           onStarted: (running) => forwardSignals(signals, running),
-        }),
-      )
+        })
+      })
     } finally {
       await finish()
     }

@@ -10,7 +10,7 @@ const NAMESPACES = 'Namespaces'
 export const RUN_FLAGS: readonly Flag[] = [
   { name: 'annotation', kind: 'list', value: 'key=value', help: 'Add an annotation to the OCI configuration' },
   { name: 'cidfile', kind: 'string', value: 'file', help: 'Write the container id to a new file' },
-  { name: 'detach', short: 'd', kind: 'bool', help: 'Run in the background (not supported yet)' },
+  { name: 'detach', short: 'd', kind: 'bool', help: 'Run in the background and print the container id' },
   { name: 'dry-run', kind: 'bool', help: 'Print the plan of kernel calls and end, touching nothing' },
   {
     name: 'entrypoint',
@@ -31,6 +31,18 @@ export const RUN_FLAGS: readonly Flag[] = [
   { name: 'interactive', short: 'i', kind: 'bool', help: "Hand the caller's standard input to the container" },
   { name: 'label', short: 'l', kind: 'list', value: 'key=value', help: 'Set a label on the container' },
   { name: 'label-file', kind: 'list', value: 'file', help: 'Read labels from a file' },
+  {
+    name: 'log-driver',
+    kind: 'string',
+    value: 'driver',
+    help: 'Log of a detached container: k8s-file, json-file or none (default k8s-file)',
+  },
+  {
+    name: 'log-opt',
+    kind: 'list',
+    value: 'key=value',
+    help: 'max-size=SIZE of one log file (default 10m), max-file=NUMBER of them (default 2)',
+  },
   { name: 'name', kind: 'string', value: 'name', help: 'Name the container' },
   { name: 'platform', kind: 'string', value: 'os/arch', help: 'Take the image for this platform' },
   {
@@ -40,6 +52,12 @@ export const RUN_FLAGS: readonly Flag[] = [
     help: 'When to pull the image: missing, always, never or newer (default missing)',
   },
   { name: 'quiet', short: 'q', kind: 'bool', help: 'Print no pull progress' },
+  {
+    name: 'restart',
+    kind: 'string',
+    value: 'policy',
+    help: 'Start a detached container again: no, on-failure[:N], always or unless-stopped (default no)',
+  },
   { name: 'rm', kind: 'bool', help: 'Remove the container when it ends' },
   {
     name: 'stop-signal',

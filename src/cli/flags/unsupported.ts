@@ -10,14 +10,12 @@ export interface Unsupported {
 
 const RUN: readonly Unsupported[] = [
   { names: 'p/publish P/publish-all expose', hint: 'with --network host its ports are the ports of the host' },
-  { names: 'restart', hint: 'a systemd unit with Restart= around tscrun run does it' },
   {
     names: 'ip ip6 link link-local-ip mac-address network-alias no-hosts publish-rule',
     hint: '--network none, host or ns:PATH',
   },
   { names: 'a/attach sig-proxy detach-keys', hint: 'run attaches to all of its standard streams' },
   { names: 'volumes-from volume-driver image-volume', hint: 'name host directories with -v' },
-  { names: 'log-driver log-opt', hint: 'redirect the output of tscrun run' },
   { names: 'gpus', hint: 'name the device files with --device' },
   { names: 'arch os variant', hint: 'use --platform OS/ARCH[/VARIANT]' },
   { names: 'uidmap gidmap subuidname subgidname hostuser', hint: '--userns auto picks a range of its own' },
@@ -88,11 +86,11 @@ const OTHERS: Readonly<Record<string, readonly Unsupported[]>> = {
 }
 
 const COMMANDS =
-  'attach auto-update build builder buildx checkpoint cleanup clone commit compose config context cp create diff ' +
-  'events exec export farm generate healthcheck history import init kill kube load login logout logs machine ' +
-  'manifest mount network node pause play plugin pod port prune push quadlet rename restart restore save scp ' +
-  'search secret service sign stack start stats stop swarm system tag top tree trust umount unmount unpause ' +
-  'unshare untag update volume volumes wait exists'
+  'auto-update build builder buildx checkpoint cleanup clone commit compose config context cp create diff ' +
+  'events exec export farm generate healthcheck history import init kube load login logout machine ' +
+  'manifest mount network node play plugin pod port prune push quadlet rename restore save scp ' +
+  'search secret service sign stack stats swarm system tag top tree trust umount unmount ' +
+  'unshare untag update volume volumes exists'
 
 /** The entry for a flag of `command` (`''` for flags before it), by long name or single letter. */
 export function unsupportedFlag(command: string, name: string): { name: string; hint?: string } | undefined {

@@ -13,6 +13,11 @@ export function print(text: string): void {
   writeAll(1, text)
 }
 
+/** Bytes as they are, to descriptor 1 or 2. Throws BROKEN_PIPE where the reader has gone. */
+export function printBytes(fd: 1 | 2, bytes: Uint8Array): void {
+  writeAll(fd, bytes)
+}
+
 /** The same to standard error; where it takes nothing, there is no one to tell. */
 export function printError(text: string): void {
   try {
@@ -22,8 +27,8 @@ export function printError(text: string): void {
   }
 }
 
-function writeAll(fd: number, text: string): void {
-  const bytes = Buffer.from(text)
+function writeAll(fd: number, content: string | Uint8Array): void {
+  const bytes = typeof content === 'string' ? Buffer.from(content) : content
   let done = 0
   while (done < bytes.length) {
     try {

@@ -1,8 +1,9 @@
-import type { RunOptions, TmpfsMount, VolumeMount } from '../../model/run-options.ts'
+import type { DetachedOptions, RunOptions, TmpfsMount, VolumeMount } from '../../model/run-options.ts'
 import { TscrunError } from '../../model/errors.ts'
 import type { FlagValues } from '../command.ts'
 import { badFlag } from '../errors.ts'
 import { type Caller, keyValues, parseEnvironment, parseLabels } from './environment.ts'
+import { parseDetached } from './detached.ts'
 import { parseDevice, parseDeviceRule, parseMount, parseRootfs, parseTmpfs, parseVolume } from './files.ts'
 import { parseLimits, parseUlimit } from './limits.ts'
 import { parseNamespaces, parseNetwork } from './namespaces.ts'
@@ -32,6 +33,8 @@ export interface RunRequest {
   readonly image: string | undefined
   readonly args: readonly string[]
   readonly options: RunOptions
+  /** With `--detach`. */
+  readonly detached?: DetachedOptions
   /** Lines to tell the user: options that were taken and have no effect. */
   readonly notes: readonly string[]
 }
@@ -41,12 +44,6 @@ type Options = Mutable<RunOptions>
 
 /** From the flags and operands of `run` to the engine's options. Throws USAGE about the first value that is wrong. */
 export function parseRun(flags: FlagValues, operands: readonly string[], caller: Caller): RunRequest {
-  if (flags.bool('detach')) {
-    throw new TscrunError('USAGE', '--detach: not supported yet', {
-      subject: '--detach',
-      hint: 'run stays in the foreground; a shell puts it behind with &',
-    })
-  }
   const options: Options = parseLimits(flags)
   const { image, args } = whatToRun(flags, operands, options, caller.cwd)
   processOptions(flags, options, caller)
@@ -55,7 +52,8 @@ export function parseRun(flags: FlagValues, operands: readonly string[], caller:
   const notes = mountOptions(flags, options, caller.cwd)
   const namespaces = parseNamespaces(flags)
   if (Object.keys(namespaces).length > 0) options.namespaces = namespaces
-  return { image, args, options, notes }
+  const detached = parseDetached(flags)
+  return { image, args, options, notes, ...(detached === undefined ? {} : { detached }) }
 }
 
 /**

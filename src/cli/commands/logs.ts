@@ -1,0 +1,43 @@
+import { TscrunError } from '../../model/errors.ts'
+import type { Command } from '../command.ts'
+import { LOGS_FLAGS } from '../flags/live.ts'
+import { printBytes } from '../output/print.ts'
+import { parseInteger } from '../parse/numbers.ts'
+import { parseMoment } from '../parse/times.ts'
+import { withSignals } from '../signals.ts'
+
+export const logsCommand: Command = {
+  name: 'logs',
+  usage: 'CONTAINER',
+  description: 'Show what a detached container wrote: its output on standard output, its errors on standard error',
+  flags: LOGS_FLAGS,
+  operands: { min: 1, max: 1, noun: 'container' },
+  async run({ flags, operands, engine }) {
+    const opened = await engine()
+    const moment = (name: 'since' | 'until'): number | undefined => {
+      const text = flags.text(name)
+      return text === undefined || text === '' ? undefined : parseMoment(name, text, Date.now())
+    }
+    const tail = flags.text('tail') ?? 'all'
+    const [sinceMs, untilMs] = [moment('since'), moment('until')]
+    const timestamps = flags.bool('timestamps')
+    return withSignals(async ({ aborted }) => {
+      const lines = opened.logs(operands[0] ?? '', {
+        follow: flags.bool('follow'),
+        signal: aborted,
+        ...(tail === 'all' || tail === '-1' ? {} : { tail: parseInteger('tail', tail, { min: 0, max: 2 ** 31 }) }),
+        ...(sinceMs === undefined ? {} : { sinceMs }),
+        ...(untilMs === undefined ? {} : { untilMs }),
+      })
+      let begins = true
+      for await (const { stream, time, bytes } of lines) {
+        const fd = stream === 'stderr' ? 2 : 1
+        if (timestamps && begins) printBytes(fd, Buffer.from(`${time} `))
+        printBytes(fd, bytes)
+        begins = bytes.at(-1) === 0x0a
+      }
+      if (aborted.aborted) throw new TscrunError('ABORTED', 'logs: ended by a signal')
+      return 0
+    })
+  },
+}

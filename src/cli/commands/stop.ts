@@ -1,0 +1,22 @@
+import type { Command } from '../command.ts'
+import { forEachOperand } from '../each.ts'
+import { STOP_FLAGS } from '../flags/live.ts'
+import { print } from '../output/print.ts'
+import { stopOptions } from '../parse/stop.ts'
+
+export const stopCommand: Command = {
+  name: 'stop',
+  usage: 'CONTAINER [CONTAINER...]',
+  description: 'Stop containers: their stop signal, and after a time SIGKILL',
+  flags: STOP_FLAGS,
+  operands: { min: 1, max: Number.POSITIVE_INFINITY, noun: 'container' },
+  async run({ flags, operands, globals, engine }) {
+    const opened = await engine()
+    const options = stopOptions(flags)
+    const stopOne = async (name: string): Promise<void> => {
+      await opened.stop(name, options)
+      print(`${name}\n`)
+    }
+    return forEachOperand(operands, stopOne, globals.debug)
+  },
+}

@@ -1,0 +1,54 @@
+import type { DetachedOptions } from '../../model/run-options.ts'
+import type { FlagValues } from '../command.ts'
+import { badFlag, notYet } from '../errors.ts'
+import { parseInteger, parseSize } from './numbers.ts'
+
+/** The defaults of a log: two files of 10 MiB. */
+const LOG = { driver: 'k8s-file', maxSize: 10 * 2 ** 20, maxFiles: 2 } as const
+
+/** What only a container in the background has. Undefined without `--detach`. Throws USAGE. */
+export function parseDetached(flags: FlagValues): DetachedOptions | undefined {
+  const restart = flags.text('restart')
+  if (!flags.bool('detach')) {
+    if (restart !== undefined && restart !== '' && restart !== 'no') {
+      throw badFlag('restart', restart, 'needs --detach', 'in the foreground your shell starts it again')
+    }
+    return undefined
+  }
+  const log = parseLog(flags)
+  return {
+    ...(restart === undefined || restart === '' ? {} : { restart: parseRestart(restart) }),
+    ...(log === undefined ? {} : { log }),
+  }
+}
+
+function parseRestart(text: string): NonNullable<DetachedOptions['restart']> {
+  const [, name = '', most] = /^(no|on-failure|always|unless-stopped)(?::(.*))?$/.exec(text) ?? []
+  if (name === 'on-failure') {
+    return { name, most: most === undefined ? 0 : parseInteger('restart', most, { min: 0, max: 2 ** 31 - 1 }) }
+  }
+  if ((name === 'no' || name === 'always' || name === 'unless-stopped') && most === undefined) return { name, most: 0 }
+  throw badFlag('restart', text, 'unknown policy', 'no, on-failure[:N], always or unless-stopped')
+}
+
+function parseLog(flags: FlagValues): DetachedOptions['log'] {
+  const driver = flags.text('log-driver') ?? ''
+  const options = flags.list('log-opt')
+  if (driver === '' && options.length === 0) return undefined
+  let { maxSize, maxFiles }: { maxSize: number; maxFiles: number } = LOG
+  for (const option of options) {
+    const equals = option.indexOf('=')
+    const [key, value] = [option.slice(0, equals), option.slice(equals + 1)]
+    if (key === 'max-size') maxSize = value === '-1' ? 0 : parseSize('log-opt', value)
+    else if (key === 'max-file') maxFiles = parseInteger('log-opt', value, { min: 1, max: 1000 })
+    else throw badFlag('log-opt', option, 'unknown option', 'max-size=SIZE or max-file=NUMBER')
+  }
+  return { driver: parseDriver(driver), maxSize, maxFiles }
+}
+
+function parseDriver(text: string): NonNullable<DetachedOptions['log']>['driver'] {
+  if (text === 'k8s-file' || text === 'json-file' || text === 'none') return text
+  if (text === '') return LOG.driver
+  if (text === 'journald' || text === 'syslog' || text === 'passthrough') throw notYet('log-driver', text)
+  throw badFlag('log-driver', text, 'unknown driver', 'k8s-file, json-file or none')
+}

@@ -1,0 +1,191 @@
+import { closeSync, writeFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import { join } from 'node:path'
+import { errnoOf, TscrunError } from '../model/errors.ts'
+import type { ContainerExit } from '../runtime/launch.ts'
+import { type AttachedStreams, connectMonitor, type MonitorClient } from '../runtime/monitor-client.ts'
+import { pause } from '../syscall/pause.ts'
+import { signalProcess } from '../syscall/process.ts'
+import { lockDirectory } from './containers.ts'
+import { type ContainerView, findContainer } from './containers-view.ts'
+import { monitorSocket } from './detached.ts'
+import type { EnginePaths } from './paths.ts'
+
+/**
+ * The verbs on a container that runs. A detached one is reached by its monitor's socket; one in the foreground, which has
+ * no such socket, by its first process.
+ */
+
+/** How long a container that was killed may take until its monitor has put everything away. */
+const PATIENCE_MS = 10_000
+
+/** `SIGTERM` or its number. Throws USAGE. */
+export function signalNumber(signal: string | number): number {
+  if (typeof signal === 'number') return signal
+  const known = constants.signals[signal as keyof typeof constants.signals] as number | undefined
+  if (known !== undefined) return known
+  throw new TscrunError('USAGE', `signal ${signal}: unknown`, { subject: signal, hint: 'a name such as SIGTERM' })
+}
+
+export interface StopOptions {
+  /** How long it may take before it is killed; 10 s by default. */
+  readonly timeoutMs?: number
+  /** Instead of the container's own stop signal. */
+  readonly signal?: string | number
+}
+
+/** Stops a container, so that it is not started again. One that has stopped already is no error. */
+export async function stopContainer(paths: EnginePaths, idOrName: string, options: StopOptions): Promise<string> {
+  const view = findContainer(paths, idOrName)
+  const { record } = view
+  if (view.status === 'stopped') return record.id
+  const { timeoutMs = 10_000, signal = record.stopSignal } = options
+  const client = connectMonitor(monitorSocket(paths, record.id))
+  try {
+    const number = signalNumber(signal)
+    if (client === undefined) signalFirst(view, number)
+    else client.stop(number)
+    if (view.status === 'paused') thaw(view)
+    if (await released(paths, record.id, timeoutMs)) return record.id
+    killNow(view, client)
+    if (await released(paths, record.id, PATIENCE_MS)) return record.id
+  } finally {
+    client?.close()
+  }
+  throw new TscrunError('CONTAINER_STATE', `stop ${idOrName}: it does not end after SIGKILL`, {
+    subject: idOrName,
+    hint: 'a process in it hangs in a call of the kernel: look at /proc/PID/stack',
+  })
+}
+
+/** Sends a signal to the first process. Throws CONTAINER_STATE where it does not run. */
+export function killContainer(paths: EnginePaths, idOrName: string, signal: string | number): string {
+  const view = findContainer(paths, idOrName)
+  requireRunning(view, 'kill', idOrName)
+  const number = signalNumber(signal)
+  // Killed by a person it is not to be started again; any other signal it may live through.
+  const client = number === constants.signals.SIGKILL ? connectMonitor(monitorSocket(paths, view.record.id)) : undefined
+  if (client === undefined) signalFirst(view, number)
+  else client.stop(number)
+  client?.close()
+  return view.record.id
+}
+
+/** Resolves to how it ended; at once for one that has. */
+export async function waitContainer(paths: EnginePaths, idOrName: string): Promise<{ readonly exitCode: number }> {
+  const view = findContainer(paths, idOrName)
+  const { record } = view
+  if (view.status === 'stopped') return { exitCode: record.exit?.exitCode ?? 0 }
+  const client = connectMonitor(monitorSocket(paths, record.id))
+  try {
+    const told = client === undefined ? undefined : await client.ended
+    await released(paths, record.id, Number.POSITIVE_INFINITY)
+    if (told !== undefined && told !== 'detached') return told
+  } finally {
+    client?.close()
+  }
+  const after = findContainer(paths, record.id)
+  return { exitCode: after.record.exit?.exitCode ?? 0 }
+}
+
+export interface Attachment {
+  /** How the container ended, or that the detach keys were typed. */
+  readonly ended: Promise<ContainerExit | 'detached'>
+  signal(signal: number): void
+  resize(rows: number, columns: number): void
+  close(): void
+}
+
+/** Connects descriptors with the streams of a detached container. Throws CONTAINER_STATE. */
+export async function attachContainer(
+  paths: EnginePaths,
+  idOrName: string,
+  streams: Omit<AttachedStreams, 'terminal'>,
+): Promise<Attachment> {
+  const view = findContainer(paths, idOrName)
+  requireRunning(view, 'attach', idOrName)
+  const client = connectMonitor(monitorSocket(paths, view.record.id))
+  if (client === undefined) {
+    throw new TscrunError('CONTAINER_STATE', `attach ${idOrName}: it runs in the foreground of another command`, {
+      subject: idOrName,
+      hint: 'run it with --detach, then attach to it',
+    })
+  }
+  await client.attach({ ...streams, terminal: view.record.config.process?.terminal === true })
+  return client
+}
+
+/** Freezes or thaws everyone in a container (cgroup v2). Throws CONTAINER_STATE. */
+export async function freezeContainer(paths: EnginePaths, idOrName: string, frozen: boolean): Promise<string> {
+  const verb = frozen ? 'pause' : 'unpause'
+  const view = findContainer(paths, idOrName)
+  const wanted = frozen ? 'running' : 'paused'
+  if (view.status !== wanted) {
+    throw new TscrunError('CONTAINER_STATE', `${verb} ${idOrName}: it is ${view.status}`, { subject: idOrName })
+  }
+  if (view.record.cgroup === undefined) {
+    throw new TscrunError('CONTROLLER_UNAVAILABLE', `${verb} ${idOrName}: it has no cgroup`, {
+      subject: idOrName,
+      hint: 'this host mounts no cgroup v2: `tscrun doctor` tells more',
+    })
+  }
+  writeFileSync(join(view.record.cgroup, 'cgroup.freeze'), frozen ? '1' : '0')
+  for (let waited = 0; waited < PATIENCE_MS; waited += 5) {
+    if (findContainer(paths, view.record.id).status !== wanted) break
+    await pause(5)
+  }
+  return view.record.id
+}
+
+function requireRunning(view: ContainerView, verb: string, name: string): void {
+  if (view.status === 'running' || view.status === 'paused') return
+  throw new TscrunError('CONTAINER_STATE', `${verb} ${name}: it is ${view.status}`, {
+    subject: name,
+    hint: '`tscrun start` starts it again',
+  })
+}
+
+function signalFirst({ live }: ContainerView, signal: number): void {
+  if (live !== undefined) signalProcess(live.pid, live.startTime, signal)
+}
+
+function thaw({ record }: ContainerView): void {
+  if (record.cgroup !== undefined) writeCgroup(join(record.cgroup, 'cgroup.freeze'), '0')
+}
+
+function killNow(view: ContainerView, client: MonitorClient | undefined): void {
+  client?.stop(constants.signals.SIGKILL)
+  signalFirst(view, constants.signals.SIGKILL)
+  if (view.record.cgroup !== undefined) writeCgroup(join(view.record.cgroup, 'cgroup.kill'), '1')
+}
+
+function writeCgroup(file: string, text: string): void {
+  try {
+    writeFileSync(file, text)
+  } catch (error) {
+    // It has ended just now.
+    if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ENODEV') throw error
+  }
+}
+
+/** Whether nobody holds the container any more within the time: its monitor has put everything away. */
+export async function released(paths: EnginePaths, id: string, timeoutMs: number): Promise<boolean> {
+  const until = performance.now() + timeoutMs
+  for (let wait = 1; ; wait = Math.min(wait * 2, 20)) {
+    if (isFree(join(paths.containers, id))) return true
+    if (performance.now() >= until) return false
+    await pause(wait)
+  }
+}
+
+function isFree(directory: string): boolean {
+  try {
+    const lockFd = lockDirectory(directory)
+    if (lockFd === undefined) return false
+    closeSync(lockFd)
+    return true
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return true
+    throw error
+  }
+}

@@ -1,0 +1,58 @@
+import { basename, dirname } from 'node:path'
+import { type LaunchSpec, LOG_FILE } from '../model/launch.ts'
+import { O } from '../model/linux.ts'
+import type { FdSlot, Step } from '../model/step.ts'
+
+export interface DetachSteps {
+  /** Stage, at its very beginning. */
+  readonly begin: readonly Step[]
+  /** Teardown, when the cgroup has gone. */
+  readonly end: readonly Step[]
+  readonly inherited: readonly FdSlot[]
+}
+
+/** Numbers of native/log.h and native/plan.h. */
+const LOG_FORMATS = { none: 0, 'k8s-file': 1, 'json-file': 2 } as const
+const POLICIES = { no: 0, 'on-failure': 1, always: 2, 'unless-stopped': 2 } as const
+
+/** What makes the stage a monitor on its own: a session, a log, a socket for clients, a record of how it goes on. */
+export function detachSteps({ detach, directory }: LaunchSpec): DetachSteps {
+  if (detach === undefined) return { begin: [], end: [], inherited: [] }
+  const { runDirectory, monitors, log, restart, remove } = detach
+  const begin: Step[] = [
+    ...(monitors === undefined ? [] : [openDirectory('fd:monitors', monitors)]),
+    {
+      op: 'detach',
+      cgroup: monitors === undefined ? 'none' : 'fd:monitors',
+      about: 'leave the session and the cgroup of the caller',
+    },
+    openDirectory('fd:run-directory', runDirectory),
+    { op: 'status', runDir: 'fd:run-directory', dir: 'fd:directory' },
+    {
+      op: 'log',
+      dir: 'fd:directory',
+      name: LOG_FILE,
+      format: LOG_FORMATS[log.driver],
+      maxSize: log.maxSize,
+      maxFiles: log.maxFiles,
+      about: `open the log ${directory}/${LOG_FILE}`,
+    },
+    { op: 'listen', listener: 'fd:listener' },
+    { op: 'restart', policy: POLICIES[restart.name], most: restart.name === 'on-failure' ? restart.most : 0 },
+  ]
+  const end: Step[] = [{ op: 'last' }]
+  if (remove !== undefined) {
+    end.push(...remove.links.map((path): Step => ({ op: 'unlink', dir: 'cwd', path })))
+    for (const [slot, path] of [
+      ['fd:runs', runDirectory],
+      ['fd:containers', directory],
+    ] as const) {
+      end.push(openDirectory(slot, dirname(path)), { op: 'remove_tree', dir: slot, path: basename(path) })
+    }
+  }
+  return { begin, end, inherited: ['fd:listener'] }
+}
+
+function openDirectory(fd: FdSlot, path: string): Step {
+  return { op: 'open', fd, dir: 'cwd', path, flags: O.PATH | O.DIRECTORY, mode: 0, resolve: 0 }
+}

@@ -1,0 +1,106 @@
+import { closeSync } from 'node:fs'
+import { TscrunError } from '../model/errors.ts'
+import { SyscallError } from '../syscall/errno.ts'
+import { makeNonBlocking, receiveMessage, sendMessage, watchReadable } from '../syscall/process.ts'
+import { connectUnix, sendWithFds } from '../syscall/socket.ts'
+import { type ContainerExit, decodeExit, deferred } from './launch.ts'
+import { decodeMessage, encodeMessage, MESSAGE, MESSAGE_BYTES } from './messages.ts'
+
+/** A connection to the monitor of a container that lives on its own (native/clients.c). */
+export interface MonitorClient {
+  /** A signal for the first process. */
+  signal(signal: number): void
+  /** The same, and it is not to be started again; 0 sends none. */
+  stop(signal: number): void
+  resize(rows: number, columns: number): void
+  /** Hands descriptors over for its streams. Resolves when they are connected. */
+  attach(streams: AttachedStreams): Promise<void>
+  /** How it ended, or that the detach keys were typed. Rejects with MONITOR_DIED. */
+  readonly ended: Promise<ContainerExit | 'detached'>
+  close(): void
+}
+
+export interface AttachedStreams {
+  readonly stdin?: number
+  readonly stdout?: number
+  readonly stderr?: number
+  /** The container has a terminal, and stdin is one, which becomes raw until the end. */
+  readonly terminal: boolean
+  /** Bytes in the input that end the connection; none with an empty text. */
+  readonly detachKeys: string
+}
+
+/** Numbers of native/plan.h. */
+const ATTACH = { stdin: 1, stdout: 2, stderr: 4, terminal: 8 } as const
+
+/** Undefined where nobody listens: the monitor has ended, or has never been one of a detached container. */
+export function connectMonitor(path: string): MonitorClient | undefined {
+  const fd = tryConnect(path)
+  return fd === undefined ? undefined : talk(fd)
+}
+
+function talk(fd: number): MonitorClient {
+  makeNonBlocking(fd)
+  const buffer = Buffer.alloc(MESSAGE_BYTES)
+  const ended = deferred<ContainerExit | 'detached'>()
+  const attached = deferred<void>()
+  let open = true
+  const watch = watchReadable(fd, onReadable)
+  const close = (): void => {
+    if (!open) return
+    open = false
+    watch.close()
+    closeSync(fd)
+  }
+  return {
+    signal: (signal) => send(MESSAGE.signal, signal),
+    stop: (signal) => send(MESSAGE.stop, signal),
+    resize: (rows, columns) => send(MESSAGE.resize, rows, columns),
+    attach: ({ stdin, stdout, stderr, terminal, detachKeys }) => {
+      const given = { stdin, stdout, stderr }
+      const names = (['stdin', 'stdout', 'stderr'] as const).filter((name) => given[name] !== undefined)
+      const bits = names.reduce((sum, name) => sum | ATTACH[name], terminal ? ATTACH.terminal : 0)
+      const message = Buffer.concat([encodeMessage(MESSAGE.attach, bits), Buffer.from(detachKeys, 'latin1')])
+      sendWithFds(
+        fd,
+        message,
+        names.map((name) => given[name] ?? 0),
+      )
+      return attached.promise
+    },
+    ended: ended.promise,
+    close,
+  }
+
+  function send(type: number, a = 0, b = 0): void {
+    if (open) sendMessage(fd, encodeMessage(type, a, b))
+  }
+
+  function onReadable(): void {
+    for (;;) {
+      const bytes = open ? receiveMessage(fd, buffer) : undefined
+      if (bytes === undefined) return
+      if (bytes.length < MESSAGE_BYTES) {
+        const gone = new TscrunError('MONITOR_DIED', 'the monitor of the container was killed from outside', {
+          hint: 'the container is gone with it; `tscrun ps` puts its record right',
+        })
+        ended.reject(gone)
+        attached.reject(gone)
+        return close()
+      }
+      const { type, a, b } = decodeMessage(bytes)
+      if (type === MESSAGE.go) attached.resolve()
+      if (type === MESSAGE.detached) ended.resolve('detached')
+      if (type === MESSAGE.exited) ended.resolve(decodeExit(Number(a), b !== 0n))
+    }
+  }
+}
+
+function tryConnect(path: string): number | undefined {
+  try {
+    return connectUnix(path, 'seqpacket')
+  } catch (error) {
+    if (error instanceof SyscallError && (error.code === 'ENOENT' || error.code === 'ECONNREFUSED')) return undefined
+    throw error
+  }
+}
