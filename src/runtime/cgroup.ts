@@ -32,8 +32,14 @@ export async function placeCgroup(
   return placement(parent, path, config, writes)
 }
 
-/** What `placeCgroup` would answer for the cgroupfs driver, with nothing made. */
-export function foreseeCgroup(id: string, config: OciConfig): CgroupPlacement | undefined {
+/** What `placeCgroup` would answer, with nothing made and nobody asked. */
+export async function foreseeCgroup(
+  id: string,
+  config: OciConfig,
+  driver: CgroupDriver,
+): Promise<CgroupPlacement | undefined> {
+  if (driver === 'disabled') return undefined
+  if (driver === 'systemd') return scopePlacement(id, config)
   const { facts, writes, path } = wanted(id, config)
   if (facts.mountpoint === undefined) return undefined
   return placement(join(facts.mountpoint, dirname(path)), path, config, writes)
@@ -95,16 +101,20 @@ function makeFresh(path: string): void {
 
 /** `--systemd-cgroup`: the cgroup is there when systemd has made the scope, which needs the first process. */
 async function placeScope(id: string, config: OciConfig): Promise<CgroupPlacement> {
-  const { requireSystemd, scopeOf } = await import('./scope.ts')
-  const { cgroup, unit } = scopeOf(id, config)
+  const { requireSystemd } = await import('./scope.ts')
+  const scope = await scopePlacement(id, config)
   await requireSystemd()
+  return scope
+}
+
+async function scopePlacement(id: string, config: OciConfig): Promise<CgroupPlacement> {
+  const { scopeOf } = await import('./scope.ts')
+  const { cgroup, unit } = scopeOf(id, config)
   const facts = hostFacts().cgroup
   const writes = resourceWrites(config.linux?.resources ?? {}, { minimumMemory: 0 })
   requireControllers(writes, facts)
-  if (facts.mountpoint === undefined) {
-    throw new TscrunError('CONTROLLER_UNAVAILABLE', '--systemd-cgroup: this host has no cgroup v2 hierarchy mounted')
-  }
-  return { ...placement(join(facts.mountpoint, dirname(cgroup)), cgroup, config, writes), scope: unit }
+  const mountpoint = facts.mountpoint ?? '/sys/fs/cgroup'
+  return { ...placement(join(mountpoint, dirname(cgroup)), cgroup, config, writes), scope: unit }
 }
 
 /** At the meeting `cloned`: has systemd put the waiting first process into its scope. */

@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { removeCgroup } from '../cgroups/remove.ts'
+import type { OciProcess } from '../model/config.ts'
 import { errnoOf } from '../model/errors.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import { MEETING, type FdSlot, type Plan } from '../model/step.ts'
@@ -45,7 +46,7 @@ export async function createContainer(options: CreateOptions): Promise<StartedPr
   const fds = new Map<FdSlot, number>()
   let spec: LaunchSpec | undefined
   try {
-    spec = await completeSpec(options, paths.directory, bundle)
+    spec = await completeSpec(options, bundle, { directory: paths.directory, gate: true })
     const plan = compile(spec)
     const state = newState(options, bundle, spec)
     writeWhole(paths.config, bundle.text)
@@ -77,17 +78,19 @@ export async function createContainer(options: CreateOptions): Promise<StartedPr
 /** Ours, not opened for the container. */
 const KEPT: ReadonlySet<FdSlot> = new Set(['fd:stdin', 'fd:stdout', 'fd:stderr'])
 
-async function completeSpec(options: CreateOptions, directory: string, bundle: Bundle): Promise<LaunchSpec> {
-  const { consoleSize } = bundle.config.process ?? {}
-  const stdio: LaunchSpec['stdio'] =
-    bundle.config.process?.terminal === true
-      ? {
-          kind: 'console',
-          ...(consoleSize === undefined ? {} : { rows: consoleSize.height, columns: consoleSize.width }),
-        }
-      : { kind: 'inherited', give: streamsToGive() }
-  const spec = launchSpec(options.id, directory, bundle, stdio, {
-    gate: true,
+/** How a container comes to be: without a gate it runs at once, under a monitor and on the caller's own terminal. */
+export interface Birth {
+  readonly directory: string
+  readonly gate: boolean
+}
+
+export async function completeSpec(
+  options: CreateOptions,
+  bundle: Bundle,
+  { directory, gate }: Birth,
+): Promise<LaunchSpec> {
+  const spec = launchSpec(options.id, directory, bundle, stdioOf(bundle.config.process, gate), {
+    gate,
     preserveFds: options.preserveFds,
     pivot: options.pivot,
     keyring: options.keyring,
@@ -95,6 +98,13 @@ async function completeSpec(options: CreateOptions, directory: string, bundle: B
   })
   const cgroup = await placeCgroup(options.id, bundle.config, options.cgroups)
   return cgroup === undefined ? spec : { ...spec, cgroup }
+}
+
+function stdioOf(process: OciProcess | undefined, gate: boolean): LaunchSpec['stdio'] {
+  if (process?.terminal !== true) return { kind: 'inherited', give: streamsToGive() }
+  const { consoleSize } = process
+  const size = consoleSize === undefined ? {} : { rows: consoleSize.height, columns: consoleSize.width }
+  return gate ? { kind: 'console', ...size } : { kind: 'terminal', interactive: true, ...size }
 }
 
 export function newState(

@@ -1,0 +1,113 @@
+import { closeSync } from 'node:fs'
+import type { LaunchSpec } from '../model/launch.ts'
+import { MEETING, type FdSlot, type Plan } from '../model/step.ts'
+import { compile } from '../plan/compile.ts'
+import { closeFd } from '../syscall/process.ts'
+import { connectUnix } from '../syscall/socket.ts'
+import { withActivation } from './activation.ts'
+import { type Bundle, readBundle } from './bundle.ts'
+import { enterScope } from './cgroup.ts'
+import { checkConsoleSocket } from './console.ts'
+import { claimContainer, type ContainerPaths, writeWhole } from './container.ts'
+import { completeSpec, createContainer, type CreateOptions, newState } from './create.ts'
+import { deleteContainer } from './delete.ts'
+import { type ContainerExit, launch, type Launched, type StepEvent } from './launch.ts'
+import { startContainer } from './start.ts'
+
+export interface RunOptions extends CreateOptions {
+  /** Leave the container to `delete` when it has ended. */
+  readonly keep: boolean
+  /** Called as soon as it can be signalled. */
+  readonly onLaunched?: (launched: Launched) => void
+}
+
+/** `run --detach`: `create` and `start` in one. Throws what either throws; then nothing is left. */
+export async function runDetached(options: CreateOptions): Promise<void> {
+  await createContainer(options)
+  try {
+    await startContainer(options.root, options.id)
+  } catch (error) {
+    await deleteContainer(options.root, options.id, true)
+    throw error
+  }
+}
+
+/**
+ * `run` in the foreground: the container lives under a monitor, which copies the terminal, and ends with this process.
+ * Others find it by its state meanwhile. Answers how it ended.
+ */
+export async function runForeground(options: RunOptions): Promise<ContainerExit> {
+  const bundle = withActivation(readBundle(options.bundle, options.configFile))
+  checkConsoleSocket(bundle.config.process, options.consoleSocket, false)
+  const { paths, lock } = claimContainer(options.root, options.id)
+  let held = true
+  const release = (): void => {
+    if (held) closeSync(lock)
+    held = false
+  }
+  let ran = false
+  try {
+    const spec = await completeSpec(options, bundle, { directory: paths.directory, gate: false })
+    const launched = begin(options, bundle, { spec, paths })
+    options.onLaunched?.(launched)
+    try {
+      const started = await launched.started
+      ran = true
+      writeWhole(paths.state, JSON.stringify({ ...newState(options, bundle, spec), ...started }))
+      if (options.pidFile !== undefined) writeWhole(options.pidFile, String(started.pid))
+      release()
+      return await launched.exited
+    } finally {
+      await launched.released
+    }
+  } finally {
+    release()
+    if (!(ran && options.keep)) await deleteContainer(options.root, options.id, true)
+  }
+}
+
+interface Made {
+  readonly spec: LaunchSpec
+  readonly paths: ContainerPaths
+}
+
+function begin(options: RunOptions, bundle: Bundle, { spec, paths }: Made): Launched {
+  const plan = compile(spec)
+  writeWhole(paths.config, bundle.text)
+  writeWhole(paths.state, JSON.stringify(newState(options, bundle, spec)))
+  const pidfdSocket = options.pidfdSocket === undefined ? undefined : connectUnix(options.pidfdSocket, 'stream')
+  try {
+    return launch(plan, {
+      title: `tscrun-runtime: ${options.id}`,
+      fds: plan.inherited.map((slot) => inheritedFd(slot, pidfdSocket)),
+      workdir: bundle.config.process?.cwd ?? '/',
+      ...stepListener(options, plan),
+      onMeeting: async (point, started) => {
+        if (point !== MEETING.cloned) throw new RangeError(`no meeting ${point}`)
+        await enterScope(options.id, bundle.config, started.pid)
+      },
+    })
+  } finally {
+    if (pidfdSocket !== undefined) closeFd(pidfdSocket)
+  }
+}
+
+function stepListener({ onStep }: RunOptions, plan: Plan): { onStep?: (event: StepEvent) => void } {
+  return onStep === undefined ? {} : { onStep: (event) => onStep(plan, event) }
+}
+
+const STANDARD: Readonly<Record<string, number>> = {
+  'fd:stdin': 0,
+  'fd:stdout': 1,
+  'fd:stderr': 2,
+  'fd:in': 0,
+  'fd:out': 1,
+  'fd:err': 2,
+}
+
+function inheritedFd(slot: FdSlot, pidfdSocket: number | undefined): number {
+  const index = /^fd:preserved([0-9]+)$/.exec(slot)?.[1]
+  const fd = index === undefined ? (slot === 'fd:pidfd-socket' ? pidfdSocket : STANDARD[slot]) : 3 + Number(index)
+  if (fd === undefined) throw new RangeError(`no descriptor for ${slot}`)
+  return fd
+}
