@@ -59,12 +59,17 @@ export async function fetchImage(
     return await fetchHolding(store, reference, options)
   } catch (error) {
     // What came before the refusal is of no use to anybody; what an interruption left is, to the next try.
-    if (error instanceof TscrunError && REFUSALS.has(error.code)) await store.collect()
+    if (error instanceof TscrunError && isFinal(error)) await store.collect()
     throw error
   }
 }
 
-/** Failures that another try meets again. */
+/** Failures that another try meets again; among those of the store, what its filesystem has no place for. */
+function isFinal({ code, errno }: TscrunError): boolean {
+  return REFUSALS.has(code) || (code === 'STORE' && CANNOT_HOLD.has(errno ?? ''))
+}
+
+const CANNOT_HOLD: ReadonlySet<string> = new Set(['EPERM', 'ENXIO', 'EOPNOTSUPP'])
 const REFUSALS: ReadonlySet<string> = new Set([
   'INVALID_IMAGE',
   'DIGEST_MISMATCH',

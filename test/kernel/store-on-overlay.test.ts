@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { BUSYBOX_CONFIG, busyboxMembers, type ImageSpec, makeImage, pushImages } from '../clients/fixtures/images.ts'
 import { startRegistry, type TestRegistry } from '../clients/fixtures/registry.ts'
 import { type Ended, expectOneLine, TSCRUN, until } from './fixtures/machine.ts'
-import { CHANGES, layerOfEverything } from './fixtures/marked-image.ts'
+import { CHANGES, layerOfEverything, showTree } from './fixtures/marked-image.ts'
 
 let registry: TestRegistry
 let directory: string
@@ -78,19 +78,9 @@ function forms(root: string): Readonly<Record<string, number>> {
   return found
 }
 
-/** What the host's find, getfattr and sha256sum tell, in a container, of everything the image has below /data. */
+/** Everything that a container sees of the image. */
 async function tree(root: string, image: string): Promise<string> {
-  const tools = ['/usr:/usr:ro', '/usr/lib:/lib:ro', '/usr/lib64:/lib64:ro'].flatMap((volume) => ['-v', volume])
-  const flags = ['run', '--rm', '--userns', 'host', '--cap-add', 'all', '--pull', 'never', ...tools]
-  // Sizes and link counts of directories are the file system's own affair.
-  const script = `set -e; cd /data
-    find . -type d -printf '%P|d|%m|%U:%G|%T@\\n' -o -printf '%P|%y|%m|%U:%G|%T@|%l|%n|%s\\n' | sort
-    find . -exec stat -c '%n %t:%T' {} + | grep -v ' 0:0$' | sort
-    find * -exec getfattr -h -d -m - --absolute-names -e hex {} + | grep -v trusted.overlay
-    find . -type f -exec sha256sum {} + | sort
-    stat -c '%n %a %u:%g' / /bin /tmp /etc/passwd; ls -A /`
-  const environment = ['-e', 'PATH=/usr/bin:/bin']
-  const { exitCode, stdout, stderr } = await tscrun(root, [...flags, ...environment, image, 'bash', '-c', script])
+  const { exitCode, stdout, stderr } = await tscrun(root, ['run', ...showTree(image)])
   expect(exitCode, stderr).toBe(0)
   return stdout
 }

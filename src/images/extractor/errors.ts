@@ -48,5 +48,8 @@ export function extractorError(work: Work, error: unknown): TscrunError {
 
 /** Device nodes and file capabilities: some filesystems take neither. */
 function cannotHold({ syscall, code }: SyscallError): boolean {
-  return (syscall === 'mknodat' && code === 'EPERM') || (syscall.endsWith('setxattr') && code === 'EOPNOTSUPP')
+  return (
+    (syscall === 'mknodat' && (code === 'EPERM' || code === 'ENXIO')) ||
+    (syscall.endsWith('setxattr') && code === 'EOPNOTSUPP')
+  )
 }

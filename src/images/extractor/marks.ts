@@ -37,18 +37,20 @@ export function marksOf(prefix: OverlayPrefix): Marks {
 
 const PROBE = Buffer.from('.wh..wh.probe')
 
+const REFUSALS: ReadonlySet<string> = new Set(['EPERM', 'EOPNOTSUPP', 'EINVAL', 'ENOSYS', 'ENXIO'])
+
 function makeDirectory(): void {
   fs.mkdirSync(PROBE)
 }
 
-/** An overlay refuses devices 0:0 (EPERM), 9p and others the attribute. */
+/** An overlay refuses devices 0:0 (EPERM), QEMU's 9p all devices (ENXIO), 9p and others the attribute. */
 function takes(mark: (path: Buffer) => void, prepare: () => void = () => undefined): boolean {
   prepare()
   try {
     mark(PROBE)
     return true
   } catch (error) {
-    if (error instanceof SyscallError && ['EPERM', 'EOPNOTSUPP', 'EINVAL', 'ENOSYS'].includes(error.code)) return false
+    if (error instanceof SyscallError && REFUSALS.has(error.code)) return false
     throw error
   } finally {
     fs.rmSync(PROBE, { recursive: true, force: true })
