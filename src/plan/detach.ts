@@ -1,4 +1,3 @@
-import { basename, dirname } from 'node:path'
 import { type LaunchSpec, LOG_FILE } from '../model/launch.ts'
 import { O } from '../model/linux.ts'
 import type { FdSlot, Step } from '../model/step.ts'
@@ -47,7 +46,8 @@ export function detachSteps({ detach, directory }: LaunchSpec): DetachSteps {
       ['fd:runs', runDirectory],
       ['fd:containers', directory],
     ] as const) {
-      end.push(openDirectory(slot, dirname(path)), { op: 'remove_tree', dir: slot, path: basename(path) })
+      const slash = path.lastIndexOf('/')
+      end.push(openDirectory(slot, path.slice(0, slash)), { op: 'remove_tree', dir: slot, path: path.slice(slash + 1) })
     }
   }
   return { begin, end, inherited: ['fd:listener'] }

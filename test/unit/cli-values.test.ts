@@ -299,7 +299,12 @@ describe('values of run that are bad', () => {
     ['--shm-size 0', '--shm-size 0: must be more than 0'],
     ['--rootfs=', "--rootfs '': the directory is missing"],
     ['--rootfs=/x:Q', '--rootfs /x:Q: only the option :O'],
-    ['-d', '--detach: not supported yet'],
+    ['--restart=always', '--restart always: needs --detach', 'in the foreground your shell starts it again'],
+    ['-d --restart=sometimes', '--restart sometimes: unknown policy', 'no, on-failure[:N], always or unless-stopped'],
+    ['-d --restart=always:3', '--restart always:3: unknown policy', 'no, on-failure[:N], always or unless-stopped'],
+    ['-d --log-driver=syslog', '--log-driver syslog: not supported yet'],
+    ['-d --log-driver=paper', '--log-driver paper: unknown driver', 'k8s-file, json-file or none'],
+    ['-d --log-opt=tag=x', '--log-opt tag=x: unknown option', 'max-size=SIZE or max-file=NUMBER'],
     ['--group-add keep-groups', '--group-add keep-groups: not supported yet'],
   ])('%s', (line, message, hint = '') => {
     let caught: unknown
