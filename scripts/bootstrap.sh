@@ -35,9 +35,11 @@ as_owner() {
 
 # One bootstrap at a time; the lock is the checkout's directory itself and ends with this process.
 exec 9<"$root"
+waited=
 if ! flock -n 9; then
   say 'waiting for another bootstrap of this checkout'
   flock 9
+  waited=1
 fi
 
 # ---- Node -------------------------------------------------------------------------------------------------------
@@ -115,6 +117,8 @@ if ! [ -e "$done_by" ] || [ -n "$(find package-lock.json -newer "$done_by")" ]; 
 fi
 
 # ---- build ------------------------------------------------------------------------------------------------------
+# What another has just made is complete: dist/cli.cjs is written last.
+if [ -n "$waited" ] && [ -e dist/cli.cjs ] && [ -x "native/$arch/launcher" ]; then exit 0; fi
 say "compiling native/$arch"
 as_owner make -s -C native >&2 || fail 'make -C native did not succeed'
 say 'building dist/'

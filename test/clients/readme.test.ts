@@ -10,7 +10,7 @@ import { parseReference } from '../../src/model/reference.ts'
 import { packageRoot } from '../../src/syscall/package-root.ts'
 import { type FreshMachine, makeFreshMachine, whyNoFreshMachine } from './fixtures/fresh-machine.ts'
 import { pushBusybox } from './fixtures/images.ts'
-import { readmeBlock } from './fixtures/readme.ts'
+import { readmeBlock, unmarkedBlocks } from './fixtures/readme.ts'
 import { startRegistry, type TestRegistry } from './fixtures/registry.ts'
 
 const PROJECT = packageRoot()
@@ -43,6 +43,14 @@ describe.skipIf(unavailable !== undefined)(`the two commands of README.md on a f
   it('a second start installs and builds nothing', async () => {
     const { exitCode, stderr } = await machine.run(readmeBlock('first-run'))
     expect({ exitCode, stderr: stderr.replace(/^tscrun: warning: .*\n?/m, '') }).toEqual({ exitCode: 0, stderr: '' })
+  })
+
+  it('two starts at once build once', async () => {
+    const command = readmeBlock('first-run').trim()
+    const { exitCode, stdout, stderr } = await machine.run(`rm -rf dist; ${command} & ${command} & wait`)
+    expect(exitCode, stderr).toBe(0)
+    expect(stdout.match(/^uid=0\(root\)/gm)).toHaveLength(2)
+    expect(stderr.match(/building dist\//g)).toHaveLength(1)
   })
 
   it('the owner of the checkout can build again what root has run', async () => {
@@ -116,6 +124,25 @@ describe('what README.md and examples/ show', () => {
     expect(stdout).toMatch(/pivot_root root=fd:rootfs/)
     expect(stdout).toMatch(/^ok +kernel/m)
     expect(stdout).toMatch(/Untagged: (docker\.io\/library\/)?alpine:latest/)
+  })
+
+  it('the container of a registry', async () => {
+    const command = readmeBlock('registry-run').replaceAll('sudo ', '')
+    const { exitCode, stdout, stderr } = await shell(command)
+    expect(exitCode, stderr).toBe(0)
+    expect(stdout).toMatch(/^uid=0\(root\) .*\n[0-9a-f]{12}\nPID .*\n +1 /)
+  })
+
+  it('a shell on a terminal', async () => {
+    const command = readmeBlock('terminal').replaceAll('sudo ', '').trim()
+    const typed = "echo 'tty; echo $((6 * 7)); exit 5'"
+    const { exitCode, stdout } = await shell(`${typed} | script -qec '${command}' /dev/null`)
+    expect(exitCode, stdout).toBe(5)
+    expect(stdout).toMatch(/\/dev\/pts\/0\r?\n42\r?$/m)
+  })
+
+  it('all of it is run by a test, but what takes minutes', () => {
+    expect(unmarkedBlocks()).toEqual(["import { run } from 'tscrun'", 'sudo npm run bench'])
   })
 
   it.each([

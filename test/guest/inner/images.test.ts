@@ -1,11 +1,14 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { execa } from 'execa'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { pushBusybox } from '../../clients/fixtures/images.ts'
+import { readmeBlock } from '../../clients/fixtures/readme.ts'
 import { startRegistry, type TestRegistry } from '../../clients/fixtures/registry.ts'
+import { openImageStore } from '../../../src/images/store.ts'
 import { createEngine } from '../../../src/index.ts'
 import { DEPTHS, expectedFiles } from '../many-layers.ts'
-import { cgroups, run, RUN_ROOT, STORE, tscrun } from './fixtures/containers.ts'
+import { cgroups, PROJECT, run, RUN_ROOT, STORE, tscrun } from './fixtures/containers.ts'
 
 async function nameOf(ending: string): Promise<string> {
   const images = await createEngine({ root: STORE, runRoot: RUN_ROOT }).images()
@@ -83,6 +86,14 @@ describe('an image from a registry on loopback', () => {
     expect((await tscrun(['rm', 'kept'])).exitCode).toBe(0)
     expect(existsSync(written)).toBe(false)
     expect(cgroups()).toEqual([])
+  })
+
+  it('is limited as README.md shows it', async () => {
+    openImageStore({ root: STORE }).tag(image, 'alpine')
+    const program = `${PROJECT}/bin/tscrun --root ${STORE} --runroot ${RUN_ROOT}`
+    const command = readmeBlock('limits').replace('sudo ./bin/tscrun', program)
+    const { exitCode, stdout, stderr } = await execa('sh', ['-c', command], { reject: false, stdin: 'ignore' })
+    expect({ exitCode, stdout, stderr }).toEqual({ exitCode: 0, stdout: String(256 * 2 ** 20), stderr: '' })
   })
 
   it('in a store on overlay is root of the host and written to memory; each is said once', async () => {
