@@ -1,5 +1,4 @@
-/** The words of a profile in the runtime configuration (config-linux.md, Seccomp), each with what tscrun takes. */
-
+/** Words for an action in the runtime configuration (config-linux.md, Seccomp), sorted as the lists below are. */
 export const SECCOMP_ACTIONS = [
   'SCMP_ACT_ALLOW',
   'SCMP_ACT_ERRNO',
@@ -12,6 +11,7 @@ export const SECCOMP_ACTIONS = [
   'SCMP_ACT_TRAP',
 ] as const
 
+/** Words for how an argument is compared. */
 export const SECCOMP_OPERATORS = [
   'SCMP_CMP_EQ',
   'SCMP_CMP_GE',
@@ -22,7 +22,7 @@ export const SECCOMP_OPERATORS = [
   'SCMP_CMP_NE',
 ] as const
 
-/** Those of processors that tscrun does not run on decide nothing, and are taken for a profile is often for many. */
+/** Words for an ABI. Those of other processors decide nothing, and are taken since one profile is often for many. */
 export const SECCOMP_ARCHITECTURES = [
   'AARCH64',
   'ARM',
@@ -49,6 +49,7 @@ export const SECCOMP_ARCHITECTURES = [
   'X86_64',
 ].map((name) => `SCMP_ARCH_${name}`)
 
+/** Words for the flags of seccomp(2). */
 export const SECCOMP_FLAGS = [
   'SECCOMP_FILTER_FLAG_LOG',
   'SECCOMP_FILTER_FLAG_SPEC_ALLOW',

@@ -21,7 +21,7 @@ interface OptionalField<T> {
   readonly read: Read<T | undefined>
 }
 
-/** One field for every member of `T`, none forgotten. */
+/** One field for every member of `T`: a member that is forgotten does not compile. */
 export type Fields<T> = {
   readonly [K in keyof T]-?: undefined extends T[K] ? OptionalField<Exclude<T[K], undefined>> : RequiredField<T[K]>
 }
@@ -29,14 +29,17 @@ export type Fields<T> = {
 /** Members that `T` has no place for: what a reader says to them. Unknown ones are ignored (config.md, Extensibility). */
 type Others = Readonly<Record<string, Read<void>>>
 
+/** A member without which the object means nothing. */
 export function required<T>(read: Read<T>): RequiredField<T> {
   return { required: true, read }
 }
 
+/** A member that has `value` where it is absent. */
 export function otherwise<T>(read: Read<T>, value: T): RequiredField<T> {
   return { required: true, read, otherwise: value }
 }
 
+/** A member that may be absent, and then is absent from what is read. */
 export function optional<T>(read: Read<T | undefined>): OptionalField<T> {
   return { required: false, read }
 }
@@ -82,6 +85,7 @@ export function dictionary<T>(read: Read<T>, checkName?: (name: string, at: Plac
 /** More than any kernel interface takes of anything (mounts: fs.mount-max; groups: 65,536). */
 const MAX_ITEMS = 100_000
 
+/** A list; the place of an item is its index, from 0. */
 export function list<T>(read: Read<T>): Read<T[]> {
   return (value, at) => {
     if (!Array.isArray(value)) throw mismatch('a list', value, at)
@@ -90,6 +94,7 @@ export function list<T>(read: Read<T>): Read<T[]> {
   }
 }
 
+/** `true` or `false`. */
 export const boolean: Read<boolean> = (value, at) => {
   if (typeof value !== 'boolean') throw mismatch('true or false', value, at)
   return value
@@ -109,12 +114,14 @@ export const anyText: Read<string> = (value, at) => {
   return value
 }
 
+/** Text that is not empty. */
 export const filledText: Read<string> = (value, at) => {
   const filled = text(value, at)
   if (filled === '') throw invalid(at, 'empty')
   return filled
 }
 
+/** Text that begins with a slash; nothing else about the path is judged. */
 export const absolutePath: Read<string> = (value, at) => {
   const path = filledText(value, at)
   if (!path.startsWith('/')) throw invalid(at, `${shown(path)} is not an absolute path`)
@@ -136,6 +143,7 @@ export function oneOf<Name extends string>(names: readonly Name[], what: string)
   }
 }
 
+/** Both included. */
 export interface Bounds {
   readonly lowest?: number
   readonly highest?: number
