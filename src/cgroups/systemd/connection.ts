@@ -131,12 +131,12 @@ function reasonOf(signal: AbortSignal): Error {
 
 async function authenticate(state: State): Promise<void> {
   const uid = String(process.geteuid?.() ?? 0)
-  // The zero byte is where some systems carry the credentials; the kernel tells ours by SO_PEERCRED.
-  state.socket.write(`\0AUTH EXTERNAL ${Buffer.from(uid).toString('hex')}\r\n`)
+  // The zero byte is where some systems carry the credentials; the kernel tells ours by SO_PEERCRED. BEGIN goes with
+  // AUTH, as sd-bus has it: systemd's own socket leaves a message lying that it reads together with BEGIN (252).
+  state.socket.write(`\0AUTH EXTERNAL ${Buffer.from(uid).toString('hex')}\r\nBEGIN\r\n`)
   const answer = await nextLine(state)
   if (/^OK [0-9a-f]+$/.test(answer)) {
     state.begun = true
-    state.socket.write('BEGIN\r\n')
     return
   }
   const refused = answer.startsWith('REJECTED')

@@ -46,7 +46,7 @@ export async function openSystemd({
   requireBooted(booted)
   const late = new AbortController()
   const clock = setTimeout(() => {
-    late.abort(new TscrunError('SYSTEMD', `systemd: no answer in ${timeoutMs / 1000} s`, { hint: HINT }))
+    late.abort(new TscrunError('SYSTEMD', `no answer in ${timeoutMs / 1000} s`, { hint: HINT }))
   }, timeoutMs)
   const connection = await connectAnywhere(signal ? AbortSignal.any([signal, late.signal]) : late.signal).catch(
     (error: unknown) => {

@@ -197,8 +197,10 @@ function inUse(unit: string, cause: unknown): TscrunError {
   })
 }
 
-/** Systemd's own words with what was asked of it; anything else as it is. */
+/** What systemd or the connection says, with what was asked. */
 function refused(member: string, unit: string, error: unknown): unknown {
-  if (!(error instanceof TscrunError) || error.code !== 'SYSTEMD' || error.subject === undefined) return error
-  return new TscrunError('SYSTEMD', `${member} ${unit}: ${error.message}`, { subject: error.subject, cause: error })
+  if (!(error instanceof TscrunError) || error.code !== 'SYSTEMD') return error
+  const { hint, subject = unit } = error
+  const details = hint === undefined ? { subject, cause: error } : { subject, hint, cause: error }
+  return new TscrunError('SYSTEMD', `${member} ${unit}: ${error.message}`, details)
 }
