@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { isInFirst } from '../../src/engine/nesting.ts'
 import { expectNothingLeft, expectOneLine, makeMachine, PROJECT, TSCRUN, type Machine } from './fixtures/machine.ts'
 
 let machine: Machine
@@ -32,6 +33,8 @@ describe('tscrun in a privileged container', () => {
     const nested = stdout.trimEnd().split('\n').map(firstOf)
     expect(nested.length).toBe(4)
     expect(Math.min(...nested)).toBeGreaterThanOrEqual(0x7bfe0000)
+    // Where the tests are in a container already, this is nested too.
+    if (!isInFirst('pid')) return
     for (let count = 0; count < 4; count++) {
       expect(firstOf(await machine.sh('cat /proc/self/uid_map'))).toBeLessThanOrEqual(0x7bfe0000 - 65_536)
     }

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { filesystemOf } from '../../src/overlayfs/support.ts'
 import { expectNothingLeft, expectOneLine, makeMachine, PROJECT, TSCRUN, type Machine } from './fixtures/machine.ts'
 
 let machine: Machine
@@ -30,7 +31,11 @@ describe("the machine's own root", () => {
       ],
       { reject: false, cwd: '/' },
     )
-    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
+    // Where this machine is a container itself, its root is an overlay, whose owners cannot be shifted: said once.
+    const warned =
+      /^tscrun: warning: root in the container is root of the host: the filesystem of \/ \(overlay\) [^\n]*$/
+    const said = filesystemOf('/') === 'overlay' ? expect.stringMatching(warned) : ''
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: said })
     expect(stdout).toMatch(/^0\n[0-9a-f]{12}\n\s+1\n\s+\d+$/)
   })
 

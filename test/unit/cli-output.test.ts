@@ -338,6 +338,16 @@ describe('errors', () => {
     expect(reportError(new TscrunError('COMMAND_NOT_EXECUTABLE', 'x'), false).exitCode).toBe(126)
   })
 
+  it('of a machine that has no more of something say what, wherever they come from', () => {
+    const tooMany = Object.assign(new Error('EMFILE: too many open files, open'), { code: 'EMFILE', syscall: 'open' })
+    expect(reportError(Object.assign(tooMany, { path: '/x' }), false)).toEqual({
+      text: 'tscrun: open /x: EMFILE (raise the limit on open files: ulimit -n)\n',
+      exitCode: 125,
+    })
+    const other = Object.assign(new Error('EBADF: bad file descriptor'), { code: 'EBADF', syscall: 'read' })
+    expect(reportError(other, false).text).toMatch(/^tscrun: internal error: /)
+  })
+
   it('of our own are called internal, and show the stack with --debug only', () => {
     expect(reportError(new TypeError('boom'), false)).toEqual({
       text: 'tscrun: internal error: TypeError: boom (--debug shows where)\n',
