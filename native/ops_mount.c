@@ -138,6 +138,12 @@ int op_move_root(struct run *run, const struct arg *args)
 	return 0;
 }
 
+int op_chroot(struct run *run, const struct arg *args)
+{
+	(void)run;
+	return fchdir(args[0].fd) < 0 || chroot(".") < 0 || chdir("/") < 0 ? -errno : 0;
+}
+
 int op_umount(struct run *run, const struct arg *args)
 {
 	(void)run;

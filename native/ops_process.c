@@ -183,6 +183,18 @@ int op_rlimit(struct run *run, const struct arg *args)
 	return setrlimit((int)args[0].u, &limit) < 0 ? -errno : 0;
 }
 
+/* Root of a user namespace may only lower its hard limits: the stage raises them before. */
+int op_raise_limit(struct run *run, const struct arg *args)
+{
+	struct rlimit limit;
+	if (prlimit(run->init, (int)args[0].u, NULL, &limit) < 0)
+		return -errno;
+	if (limit.rlim_max >= args[1].u)
+		return 0;
+	limit.rlim_max = args[1].u;
+	return prlimit(run->init, (int)args[0].u, &limit, NULL) < 0 ? -errno : 0;
+}
+
 int op_umask(struct run *run, const struct arg *args)
 {
 	(void)run;

@@ -63,6 +63,7 @@
 	X(34, fsopen_pid, "os")     /* as fsopen, by a child born in the pid namespace that was entered */ \
 	X(21, umount, "s")          /* detached */                                           \
 	X(32, move_root, "f")       /* the mount onto /, then chroot(2) */                   \
+	X(69, chroot, "f")          /* in mounts that are not the container's own */         \
 	X(35, id_view, "obb")       /* a user namespace that is only its id maps: uids, gids */ \
 	/* processes and namespaces */                                                       \
 	X(40, unshare, "u")                                                                  \
@@ -78,6 +79,7 @@
 	X(50, setgroups, "b")       /* 32-bit gids */                                        \
 	X(51, prctl, "uuuuu")                                                                \
 	X(52, rlimit, "uuu")        /* resource, soft, hard */                               \
+	X(19, raise_limit, "uu")    /* the child's: resource, at least this hard limit */    \
 	X(53, umask, "u")                                                                    \
 	X(54, chdir, "s")           /* and the result must lie inside the root */            \
 	X(55, dup, "fu")            /* onto this number */                                   \

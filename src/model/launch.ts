@@ -72,6 +72,8 @@ export interface OciLaunch {
   readonly keyring: boolean
   /** Send the first process's pidfd to a socket of the caller. */
   readonly pidfdSocket: boolean
+  /** Absolute directory of config.json. */
+  readonly bundle?: string
 }
 
 /** How the monitor supervises a container that outlives the command that starts it. */

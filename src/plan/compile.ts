@@ -11,7 +11,10 @@ import { type Literal, mountSteps } from '../rootfs/mounts.ts'
 import { protectSteps } from '../rootfs/protect.ts'
 import { checkSysctls } from '../security/sysctl.ts'
 import { detachSteps } from './detach.ts'
-import { preservedSlots, processSteps, workdirSteps } from './process.ts'
+import { labelSteps } from './attributes.ts'
+import { hookSteps, keepOwnNamespaces, listenerText, runsBeforeRoot, startHooks } from './hooks.ts'
+import { outsideSteps } from './outside.ts'
+import { LISTENER_SOCKET, preservedSlots, processSteps, workdirSteps } from './process.ts'
 import { stdioSteps } from './stdio.ts'
 
 /**
@@ -19,6 +22,11 @@ import { stdioSteps } from './stdio.ts'
  * root of a user namespace can reach (the store is closed to it), and that no check for a visible procfs looks at.
  */
 const ATTACH_AT = '/dev'
+
+/** In the caller's own mounts nothing of the host may be covered: there the root is attached where it is. */
+function attachPlace({ rootfs }: LaunchSpec, { mounts }: NamespaceSelection): string {
+  return mounts === 'host' && rootfs.kind === 'directory' ? rootfs.path : ATTACH_AT
+}
 
 /**
  * The recipe: everything that makes a container, in the order that works. Parent is the stage on the host's side, child
@@ -38,12 +46,13 @@ export function compile(spec: LaunchSpec): Plan {
   }
   const cgroup = cgroupSteps(spec.cgroup, { ...root, delegate: selection.fresh.has('cgroup') })
   const literal = literalMounts(spec)
+  const attachAt = attachPlace(spec, selection)
   const ids = { ...root, hostUid, hostGid }
-  const dev = devSteps(config, { ...ids, ...selection, literal: literal !== undefined, attachAt: ATTACH_AT })
+  const dev = devSteps(config, { ...ids, ...selection, literal: literal !== undefined, attachAt })
   const mounts = mountSteps(config, {
     ...selection,
     prepared: dev.prepared,
-    workAt: ATTACH_AT,
+    workAt: attachAt,
     ...(literal === undefined ? {} : { literal }),
   })
   const devptsIndex = config.mounts?.findIndex((mount) => mount.type === 'devpts') ?? -1
@@ -54,13 +63,16 @@ export function compile(spec: LaunchSpec): Plan {
       ? overlaySteps(spec.rootfs, { directory: spec.directory, kernel: spec.kernel, ...root })
       : { make: directorySteps(spec.rootfs, literal?.propagation), leave: [] }
   // Hooks look for the root filesystem where the bundle has it.
-  const rootAt = hasHooks(spec) && spec.rootfs.kind === 'directory' ? spec.rootfs.path : ATTACH_AT
-  const files = fileSteps(spec.files, { ...root, attachAt: ATTACH_AT })
+  const rootAt = runsBeforeRoot(config.hooks ?? {}) && spec.rootfs.kind === 'directory' ? spec.rootfs.path : attachAt
+  const files = fileSteps(spec.files, { ...root, attachAt })
   // A volume is a clone of the host's own mount, not of the private copy: that one is no peer of it (shared volumes), and
   // has the layers below the store.
   const clones = mounts.parent.some((step) => step.op === 'open_tree')
 
   const detach = detachSteps(spec)
+  const hooks = hookSteps(spec, selection)
+  const outside = spec.oci === undefined ? { first: [], born: [] } : outsideSteps(config, selection)
+  const listener = listenerText(spec)
   const preserved = preservedSlots(spec.oci?.preserveFds ?? 0)
 
   const parent: Step[] = [
@@ -77,12 +89,15 @@ export function compile(spec: LaunchSpec): Plan {
     ...detach.begin,
     ...stdio.make,
     ...cgroup.make,
+    ...outside.first,
+    ...keepOwnNamespaces(spec, selection),
     ...joinSteps(selection),
     // From here on there are two of us.
     cloneStep(selection, cgroup.make.length === 0 ? 'none' : 'fd:cgroup', spec.oci?.gate === true),
     ...stdio.release,
     ...cgroup.adopt,
     ...mappingSteps(config, selection),
+    ...outside.born,
     ...files.parent,
     ...dev.first,
     // The id-mapped view of the layers needs the child's user namespace, so the tree is made after the clone.
@@ -96,6 +111,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...cgroup.guard,
     ...(clones ? [] : rootfs.leave),
     { op: 'notify', point: MEETING.ready },
+    ...hooks.parent,
     ...leaveToCaller(spec),
   ]
   const child: Step[] = [
@@ -103,6 +119,7 @@ export function compile(spec: LaunchSpec): Plan {
     // The container's own processes may not trace us, nor read our descriptors (CVE-2016-9962).
     { op: 'prctl', option: PR.SET_DUMPABLE, arg2: 0, arg3: 0, arg4: 0, arg5: 0, about: 'become non-dumpable' },
     { op: 'umask', mask: 0 },
+    ...labelSteps(process).open,
     ...mounts.early,
     ...files.receive,
     ...dev.receiveFirst,
@@ -120,19 +137,29 @@ export function compile(spec: LaunchSpec): Plan {
     ...dev.finish,
     ...mounts.late,
     ...readonlyRoot(spec),
-    enterRoot(spec),
+    ...hooks.beforeRoot,
+    enterRoot(spec, selection),
     ...rootPropagation(spec),
-    { op: 'wait', point: MEETING.ready },
+    ...(hooks.beforeRoot.length > 0 ? [] : [{ op: 'wait', point: MEETING.ready } as const]),
     ...stdio.place,
     ...preserved.map((fd, index): Step => ({ op: 'dup', fd, onto: 3 + index })),
-    ...processSteps(spec, process),
+    ...processSteps(
+      { ...spec, atStart: startHooks(spec), ...(listener === undefined ? {} : { listenerText: listener }) },
+      process,
+    ),
   ]
   return {
     parent,
     child,
     teardown: spec.oci?.gate === true ? [] : [...cgroup.remove, ...detach.end],
     pumps: stdio.pumps,
-    inherited: [...stdio.inherited, ...preserved, ...callersSlots(spec), ...detach.inherited],
+    inherited: [
+      ...stdio.inherited,
+      ...preserved,
+      ...callersSlots(spec),
+      ...(listener === undefined ? [] : [LISTENER_SOCKET]),
+      ...detach.inherited,
+    ],
     ...(spec.cgroup === undefined ? {} : { cgroup: 'fd:cgroup' }),
     ...(selection.joinsUser ? {} : { mountNamespace: 'fd:mntns' }),
   }
@@ -188,13 +215,10 @@ function literalMounts({
   return { propagation, ...(label === undefined ? {} : { label }) }
 }
 
-function hasHooks({ config }: LaunchSpec): boolean {
-  const { prestart = [], createRuntime = [], createContainer = [] } = config.hooks ?? {}
-  return prestart.length + createRuntime.length + createContainer.length > 0
-}
-
-function enterRoot({ oci }: LaunchSpec): Step {
+function enterRoot({ oci }: LaunchSpec, { mounts }: NamespaceSelection): Step {
   const about = 'make the root filesystem the root'
+  // pivot_root(2) and a move onto / would take the host's own root away.
+  if (mounts === 'host') return { op: 'chroot', root: 'fd:rootfs', about }
   if (oci?.pivot === false) return { op: 'move_root', root: 'fd:rootfs', about }
   return { op: 'pivot_root', root: 'fd:rootfs', about }
 }

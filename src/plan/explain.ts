@@ -7,6 +7,10 @@ export interface StepFailure {
   readonly index: number
   /** Symbolic errno. */
   readonly errno: string
+  /** wait(2)'s word about a program that failed. */
+  readonly status?: number
+  /** The end of what it wrote. */
+  readonly output?: string
 }
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -38,6 +42,7 @@ export function explainFailure(plan: Plan, failure: StepFailure, workdir?: strin
   const step = plan[failure.column][failure.index]
   if (step === undefined)
     return new TscrunError('KERNEL_REFUSED', `start: ${failure.errno} before the first step`, { errno: failure.errno })
+  if (step.op === 'run_hook') return explainHook(step, failure)
   if (step.op === 'exec' || step.op === 'find_program') return explainExec(step, failure.errno, workdir)
   const reason = REASONS[failure.errno] ?? 'failed'
   const subject = subjectOf(step)
@@ -57,6 +62,19 @@ export function explainFailure(plan: Plan, failure: StepFailure, workdir?: strin
 function noSpaceHint(step: Step): string {
   if (step.op === 'clone' || step.op === 'unshare') return 'too many namespaces: see /proc/sys/user'
   return 'free some space, or choose another --root'
+}
+
+/** `hooks.createRuntime[0] /bin/x: exit status 1: what it said last`. */
+function explainHook(step: Step & { op: 'run_hook' }, { errno, status, output = '' }: StepFailure): TscrunError {
+  const signal = (status ?? 0) & 0x7f
+  const ended = signal === 0 ? `exit status ${((status ?? 0) >> 8) & 0xff}` : `ended by signal ${signal}`
+  const late = errno === 'ETIMEDOUT' ? `not done after ${Number(step.timeoutMs) / 1000} s, killed` : undefined
+  const what = status === undefined ? (late ?? `${REASONS[errno] ?? 'cannot be run'} (${errno})`) : ended
+  const last = output.trimEnd().split('\n').at(-1)?.trim() ?? ''
+  return new TscrunError('KERNEL_REFUSED', `${step.about ?? step.path}: ${what}${last === '' ? '' : `: ${last}`}`, {
+    subject: step.path,
+    hint: 'a hook that fails ends the start: config.json names it',
+  })
 }
 
 /** 127 for what is not there, 126 for what cannot be run (docker-run(1), Exit Status). */

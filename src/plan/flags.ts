@@ -1,5 +1,5 @@
 import { AT, CLONE, FSCONFIG, MOUNT_ATTR, MS, O, OPEN_TREE_CLONE, PR, RESOLVE } from '../model/linux.ts'
-import { TARGET } from '../model/step.ts'
+import { MEETING, TARGET } from '../model/step.ts'
 import { CAPABILITIES } from '../security/capabilities.ts'
 import { RLIMITS } from '../security/rlimits.ts'
 
@@ -41,7 +41,7 @@ function device(value: bigint): string {
   return `${major}:${minor}`
 }
 
-const MEETINGS: Names = { mapped: 1, ready: 2 }
+const MEETINGS: Names = MEETING
 const TREE: Names = { CLONE: OPEN_TREE_CLONE, ...AT }
 
 /** How a step's number is told, by op and field; `*` where it is the same for every op. */
@@ -65,6 +65,10 @@ const WORDINGS: Readonly<Record<string, Wording>> = {
   'notify.point': one(MEETINGS),
   'wait.point': one(MEETINGS),
   'rlimit.resource': (value) => RLIMITS[Number(value)],
+  'raise_limit.resource': (value) => RLIMITS[Number(value)],
+  'device.device': device,
+  'device.mode': octal,
+  'seccomp_notify.flags': hex,
   'mknod.device': device,
   'bounding.keep': capabilities,
   'capset.effective': capabilities,

@@ -1,9 +1,10 @@
-import type { OciProcess } from '../model/config.ts'
+import type { OciConfig, OciProcess, OciRlimit } from '../model/config.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import { PR } from '../model/linux.ts'
 import { MEETING, TARGET, type FdSlot, type Step } from '../model/step.ts'
 import { capabilityMask } from '../security/capabilities.ts'
 import { rlimitNumber, rlimitValue } from '../security/rlimits.ts'
+import { attributeSteps, labelSteps } from './attributes.ts'
 import { takeTerminal } from './stdio.ts'
 
 /** The directory the command starts in is made if it is missing, below the root's descriptor (CVE-2026-55686). */
@@ -30,6 +31,12 @@ export interface ProcessSurroundings extends Pick<LaunchSpec, 'seccomp' | 'init'
   readonly oci?: Pick<NonNullable<LaunchSpec['oci']>, 'gate' | 'preserveFds' | 'keyring'>
   /** Without a gate: nobody supervises it, it lives on without us. */
   readonly detached?: boolean
+  /** What of config.json is the process's own although it is not under `process`. */
+  readonly config?: Pick<OciConfig, 'linux'>
+  /** Right before the command, with the rights of root: hooks. */
+  readonly atStart?: readonly Step[]
+  /** What goes with the seccomp listener to its socket. */
+  readonly listenerText?: string
 }
 
 /**
@@ -37,17 +44,11 @@ export interface ProcessSurroundings extends Pick<LaunchSpec, 'seccomp' | 'init'
  * one still possible.
  */
 export function processSteps(spec: ProcessSurroundings, process: OciProcess): Step[] {
-  const steps: Step[] = []
-  for (const limit of process.rlimits ?? []) {
-    steps.push({
-      op: 'rlimit',
-      resource: rlimitNumber(limit.type),
-      soft: rlimitValue(limit.type, limit.soft),
-      hard: rlimitValue(limit.type, limit.hard),
-      about: `set ${limit.type}`,
-      hint: 'a hard limit can only be lowered without CAP_SYS_RESOURCE',
-    })
-  }
+  const limits = process.rlimits ?? []
+  // Behind the gate descriptors are still needed.
+  const isLate = ({ type }: OciRlimit): boolean => spec.oci?.gate === true && type === 'RLIMIT_NOFILE'
+  const steps: Step[] = limits.filter((limit) => !isLate(limit)).map(limitStep)
+  steps.push(...attributeSteps(process, spec.config?.linux))
   // A session keyring of its own: the host's keys are not reachable by inheritance (keyctl_join_session_keyring(3)).
   if (spec.oci?.keyring !== false)
     steps.push({ op: 'new_keyring', tolerate: ['ENOSYS', 'EPERM'], because: 'no keyrings here, so none to inherit' })
@@ -57,7 +58,8 @@ export function processSteps(spec: ProcessSurroundings, process: OciProcess): St
   // An engine has put it there. The filter may refuse what it takes to look it up, so that comes first.
   const homeless = spec.oci !== undefined && process.env?.some((entry) => entry.startsWith('HOME=')) !== true
   if (homeless) steps.push(setEnv, { op: 'set_home', uid: process.user.uid })
-  steps.push(...gateSteps(spec, process))
+  steps.push(...gateSteps(spec, process), ...(spec.atStart ?? []), ...limits.filter(isLate).map(limitStep))
+  steps.push(...labelSteps(process).set)
   // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go; with it, the filter is loaded last.
   const late = process.noNewPrivileges === true
   if (!late) steps.push(...seccompSteps(spec))
@@ -80,6 +82,17 @@ export function processSteps(spec: ProcessSurroundings, process: OciProcess): St
   if (!homeless) steps.push(setEnv)
   steps.push({ op: 'exec', command: process.args[0] ?? '', args: process.args, path: searchPath(process.env ?? []) })
   return steps
+}
+
+function limitStep(limit: OciRlimit): Step {
+  return {
+    op: 'rlimit',
+    resource: rlimitNumber(limit.type),
+    soft: rlimitValue(limit.type, limit.soft),
+    hard: rlimitValue(limit.type, limit.hard),
+    about: `set ${limit.type}`,
+    hint: 'a hard limit can only be lowered without CAP_SYS_RESOURCE',
+  }
 }
 
 /** What an OCI runtime's `create` waits for: a command that can be run, and a first process at its gate. */
@@ -148,16 +161,29 @@ function identitySteps(process: OciProcess, monitored: boolean): Step[] {
 
 function seccompSteps(spec: ProcessSurroundings): Step[] {
   if (spec.seccomp === undefined) return []
+  const { flags, program } = spec.seccomp
+  const about = 'load the seccomp filter'
+  const hint = 'this kernel may lack seccomp: `tscrun doctor` tells; --security-opt seccomp=unconfined does without'
+  if (spec.listenerText === undefined) return [{ op: 'seccomp', flags, program, about, hint }]
   return [
     {
-      op: 'seccomp',
-      flags: spec.seccomp.flags,
-      program: spec.seccomp.program,
-      about: 'load the seccomp filter',
-      hint: 'this kernel may lack seccomp: `tscrun doctor` tells; --security-opt seccomp=unconfined does without',
+      op: 'seccomp_notify',
+      // There is one thread; the one that hands the listener over must stay outside.
+      flags: flags & ~TSYNC,
+      program,
+      socket: LISTENER_SOCKET,
+      text: spec.listenerText,
+      about: `${about} and send its listener`,
+      hint: 'does somebody still listen at linux.seccomp.listenerPath?',
     },
   ]
 }
+
+/** SECCOMP_FILTER_FLAG_TSYNC and TSYNC_ESRCH. */
+const TSYNC = 0x11
+
+/** Filled by the caller: a connection to linux.seccomp.listenerPath. */
+export const LISTENER_SOCKET: FdSlot = 'fd:seccomp-socket'
 
 /** Descriptors of the caller that the command was promised, at the numbers they have there. */
 export function preservedSlots(count: number): FdSlot[] {

@@ -1,9 +1,11 @@
-import { fstatSync, readFileSync, statSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { existsSync, fstatSync, readFileSync, statSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import type { OciConfig } from '../model/config.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
+import type { HostFacts } from '../model/facts.ts'
 import type { LaunchSpec, OciLaunch } from '../model/launch.ts'
 import { readConfig } from '../spec/read-config.ts'
+import { RESCTRL } from '../plan/outside.ts'
 import { compileSeccomp } from '../security/seccomp/compile.ts'
 import { hostFacts } from './host.ts'
 
@@ -73,6 +75,7 @@ export function launchSpec(
 ): LaunchSpec {
   const { config, rootfs } = bundle
   const facts = hostFacts()
+  checkHost(config, facts)
   const seccomp = config.linux?.seccomp
   return {
     id,
@@ -84,7 +87,27 @@ export function launchSpec(
     ...(seccomp === undefined ? {} : { seccomp: compileSeccomp(seccomp, process.arch === 'arm64' ? 'arm64' : 'x64') }),
     init: false,
     kernel: facts.kernel,
-    oci,
+    oci: { ...oci, bundle: bundle.path },
+  }
+}
+
+/** What config.json asks for and this host has not is refused, never left out. Throws INVALID_CONFIG. */
+function checkHost({ process: command, linux }: OciConfig, facts: HostFacts): void {
+  const refuse = (place: string, reason: string, hint: string): TscrunError =>
+    new TscrunError('INVALID_CONFIG', `config.json: ${place}: ${reason}`, { subject: place, hint })
+  const { apparmorProfile, selinuxLabel } = command ?? {}
+  if (apparmorProfile !== undefined && apparmorProfile !== 'unconfined' && !facts.apparmor) {
+    throw refuse('process.apparmorProfile', 'this host has no AppArmor', 'leave it out to run without a profile')
+  }
+  if (selinuxLabel !== undefined && !facts.selinux) {
+    throw refuse('process.selinuxLabel', 'this host has no SELinux', 'leave it out to run without a label')
+  }
+  if (linux?.mountLabel !== undefined && !facts.selinux) {
+    throw refuse('linux.mountLabel', 'this host has no SELinux', 'leave it out to mount without a label')
+  }
+  if (linux?.intelRdt !== undefined && !existsSync(join(RESCTRL, 'schemata'))) {
+    const hint = 'mount -t resctrl resctrl /sys/fs/resctrl, if the processor can do that'
+    throw refuse('linux.intelRdt', `this host has no resctrl filesystem at ${RESCTRL}`, hint)
   }
 }
 

@@ -7,6 +7,7 @@ import { errnoOf } from '../model/errors.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import { MEETING, type FdSlot, type Plan } from '../model/step.ts'
 import { compile } from '../plan/compile.ts'
+import { LISTENER_SOCKET } from '../plan/process.ts'
 import { connectUnix, listenUnix } from '../syscall/socket.ts'
 import { closeFd } from '../syscall/process.ts'
 import { type Bundle, launchSpec, readBundle, streamsToGive } from './bundle.ts'
@@ -53,6 +54,7 @@ export async function createContainer(options: CreateOptions): Promise<StartedPr
     writeWhole(paths.remaining, remainingSteps(plan))
     writeWhole(paths.state, JSON.stringify(state))
     openCallersFds(options, paths.gate, fds)
+    openListener(plan, bundle, fds)
     return await followStage(plan, {
       title: `tscrun-runtime: ${options.id}`,
       fds,
@@ -68,11 +70,19 @@ export async function createContainer(options: CreateOptions): Promise<StartedPr
   } catch (error) {
     if (spec?.cgroup !== undefined) await removeCgroup(join(spec.cgroup.parent, spec.cgroup.name))
     removeContainerDirectory(paths)
+    if (spec !== undefined) await afterStop(bundle, newState(options, bundle, spec))
     throw error
   } finally {
     for (const [slot, fd] of fds) if (!KEPT.has(slot)) closeFd(fd)
     closeSync(lock)
   }
+}
+
+/** What failed is over, and its hooks are told (runtime.md, Lifecycle); the failure itself is what the caller hears. */
+async function afterStop(bundle: Bundle, state: ContainerState): Promise<void> {
+  if ((bundle.config.hooks?.poststop ?? []).length === 0) return
+  const { runHooks } = await import('./hooks.ts')
+  await runHooks('poststop', bundle.text, { ...state, status: 'stopped', pid: 0 })
 }
 
 /** Ours, not opened for the container. */
@@ -143,6 +153,13 @@ function remainingSteps(plan: Plan): string {
   const plain = (_: string, value: unknown): unknown =>
     value instanceof Uint8Array ? '' : typeof value === 'bigint' ? value.toString() : value
   return JSON.stringify({ from, steps: plan.child.slice(from) }, plain)
+}
+
+/** Throws SyscallError naming the socket of the seccomp agent if nobody listens there. */
+export function openListener(plan: Plan, { config }: Bundle, fds: Map<FdSlot, number>): void {
+  const path = config.linux?.seccomp?.listenerPath
+  if (path === undefined || !plan.inherited.includes(LISTENER_SOCKET)) return
+  fds.set(LISTENER_SOCKET, connectUnix(path, 'stream'))
 }
 
 /** The descriptors of the plan's inherited slots. Throws SyscallError naming the socket that nobody listens on. */

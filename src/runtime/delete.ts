@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { removeCgroup } from '../cgroups/remove.ts'
-import { TscrunError } from '../model/errors.ts'
+import { errnoOf, TscrunError } from '../model/errors.ts'
 import { pause } from '../syscall/pause.ts'
 import { signalProcess } from '../syscall/process.ts'
 import {
@@ -18,10 +19,17 @@ const PATIENCE_MS = 10_000
 /**
  * `delete`: removes what `create` made. A container that still runs is refused, unless `force` kills it first. With
  * `force` a container that does not exist is no error.
+ *
+ * @param warn told of each poststop hook that failed
  */
-export async function deleteContainer(root: string, id: string, force: boolean): Promise<void> {
+export async function deleteContainer(
+  root: string,
+  id: string,
+  force: boolean,
+  warn: (line: string) => void = () => undefined,
+): Promise<void> {
   try {
-    await withLock(root, id, (paths) => remove(root, id, { paths, force }))
+    await withLock(root, id, (paths) => remove(root, id, { paths, force, warn }))
   } catch (error) {
     if (!(force && isMissing(error))) throw error
   }
@@ -34,9 +42,10 @@ function isMissing(error: unknown): boolean {
 interface Removal {
   readonly paths: ContainerPaths
   readonly force: boolean
+  readonly warn: (line: string) => void
 }
 
-async function remove(root: string, id: string, { paths, force }: Removal): Promise<void> {
+async function remove(root: string, id: string, { paths, force, warn }: Removal): Promise<void> {
   let state: ContainerState
   try {
     state = readState(root, id)
@@ -48,7 +57,21 @@ async function remove(root: string, id: string, { paths, force }: Removal): Prom
   await endFirstProcess(root, state, force)
   if (state.cgroup !== undefined) await removeCgroup(state.cgroup)
   if (state.unit !== undefined) await forgetUnit(state.unit)
+  const text = configText(paths)
   removeContainerDirectory(paths)
+  if (!text.includes('"poststop"')) return
+  const { runHooks } = await import('./hooks.ts')
+  for (const line of await runHooks('poststop', text, { ...state, status: 'stopped', pid: 0 })) warn(line)
+}
+
+/** A `create` that was killed may have left none. */
+function configText(paths: ContainerPaths): string {
+  try {
+    return readFileSync(paths.config, 'utf8')
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return ''
+    throw error
+  }
 }
 
 async function endFirstProcess(root: string, state: ContainerState, force: boolean): Promise<void> {

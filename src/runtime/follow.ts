@@ -2,7 +2,7 @@ import { closeSync } from 'node:fs'
 import type { TscrunError } from '../model/errors.ts'
 import type { FdSlot, Plan } from '../model/step.ts'
 import { encodePlan } from '../plan/encode.ts'
-import { explainFailure } from '../plan/explain.ts'
+import { explainFailure, type StepFailure } from '../plan/explain.ts'
 import { errnoName } from '../syscall/errno.ts'
 import {
   closeFd,
@@ -15,7 +15,7 @@ import {
   waitChild,
 } from '../syscall/process.ts'
 import type { StartedProcess, StepEvent } from './launch.ts'
-import { decodeMessage, encodeMessage, MESSAGE, MESSAGE_BYTES, type Message } from './messages.ts'
+import { decodeMessage, encodeMessage, MESSAGE, MESSAGE_BYTES, MESSAGE_TEXT_BYTES, type Message } from './messages.ts'
 
 export interface FollowOptions {
   /** Shown by ps(1) for the stage. */
@@ -52,7 +52,7 @@ export async function followStage(plan: Plan, options: FollowOptions): Promise<S
       if (type === MESSAGE.trace) options.onStep?.({ column, index, atNs: a })
       // The first one counts: the other side then only reports that its partner has gone.
       if (type === MESSAGE.failed) {
-        failure ??= explainFailure(plan, { column, index, errno: errnoName(error) }, options.workdir)
+        failure ??= explainFailure(plan, failureOf(message), options.workdir)
       }
       if (type === MESSAGE.started) started = { pid: Number(a), startTime: Number(b) }
       if (type === MESSAGE.meeting && failure === undefined) {
@@ -89,9 +89,14 @@ export async function followStage(plan: Plan, options: FollowOptions): Promise<S
   }
 }
 
+/** A message about a failed step, as explainFailure takes it. */
+export function failureOf({ column, step, error, a, text }: Message): StepFailure {
+  return { column, index: step, errno: errnoName(error), ...(a === 0n ? {} : { status: Number(a) }), output: text }
+}
+
 /** Until the other side has closed the socket. */
 export function* messagesOf(control: number): Generator<Message> {
-  const buffer = Buffer.alloc(MESSAGE_BYTES)
+  const buffer = Buffer.alloc(MESSAGE_BYTES + MESSAGE_TEXT_BYTES)
   for (;;) {
     const bytes = receiveMessage(control, buffer)
     if (bytes === undefined) continue

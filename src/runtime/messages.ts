@@ -2,6 +2,8 @@ import { COLUMN_NAMES, type ColumnName } from '../model/step.ts'
 
 /** Datagrams between this process and the stage, as struct message of native/plan.h has them. */
 export const MESSAGE_BYTES = 32
+/** NOTE_BYTES of native/stage.h. */
+export const MESSAGE_TEXT_BYTES = 1024
 export const MESSAGE = {
   failed: 1,
   trace: 2,
@@ -23,6 +25,8 @@ export interface Message {
   readonly error: number
   readonly a: bigint
   readonly b: bigint
+  /** What a failed program said, up to MESSAGE_TEXT_BYTES of it; '' for other messages. */
+  readonly text: string
 }
 
 /** Reads one message; the bytes may be used again afterwards. Throws RangeError on fewer than MESSAGE_BYTES. */
@@ -34,6 +38,7 @@ export function decodeMessage(bytes: Buffer): Message {
     error: bytes.readUInt32LE(12),
     a: bytes.readBigUInt64LE(16),
     b: bytes.readBigUInt64LE(24),
+    text: bytes.toString('utf8', MESSAGE_BYTES),
   }
 }
 

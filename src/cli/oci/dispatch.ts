@@ -9,33 +9,14 @@ import type { RuntimeCommand, RuntimeGlobals } from './command.ts'
 import { RUNTIME_FLAGS } from './flags.ts'
 import { logDebug, logError, type LogTarget } from './log.ts'
 
-/** Each verb in a file of its own, loaded when it is called: every call costs its caller a start of Node. */
-const COMMANDS: Readonly<Record<string, () => Promise<RuntimeCommand>>> = {
-  create: async () => (await import('./commands/create.ts')).create,
-  start: async () => (await import('./commands/start.ts')).start,
-  state: async () => (await import('./commands/state.ts')).state,
-  kill: async () => (await import('./commands/kill.ts')).kill,
-  delete: async () => (await import('./commands/delete.ts')).remove,
-  run: async () => (await import('./commands/run.ts')).run,
-  exec: async () => (await import('./commands/exec.ts')).exec,
-  pause: async () => (await import('./commands/pause.ts')).pause,
-  resume: async () => (await import('./commands/pause.ts')).resume,
-  ps: async () => (await import('./commands/ps.ts')).ps,
-  list: async () => (await import('./commands/list.ts')).list,
-  update: async () => (await import('./commands/update.ts')).update,
-  events: async () => (await import('./commands/events.ts')).events,
-  features: async () => (await import('./commands/features.ts')).featuresCommand,
-  spec: async () => (await import('./commands/spec.ts')).spec,
-  plan: async () => (await import('./commands/plan.ts')).plan,
-  checkpoint: async () => (await import('./commands/checkpoint.ts')).checkpoint,
-  restore: async () => (await import('./commands/checkpoint.ts')).restore,
-}
+/** Verbs by name. */
+export type RuntimeCommands = Readonly<Record<string, () => Promise<RuntimeCommand>>>
 
 const FAILURE = 1
 
 /** The OCI runtime's command line: argv without the program, to the exit code. Tells every error; never rejects. */
-export async function dispatch(argv: readonly string[]): Promise<number> {
-  const call: Call = { target: { logFormat: 'text' }, failure: FAILURE }
+export async function dispatch(argv: readonly string[], commands: RuntimeCommands): Promise<number> {
+  const call: Call = { commands, target: { logFormat: 'text' }, failure: FAILURE }
   try {
     return await runArgv(argv, call)
   } catch (error) {
@@ -46,6 +27,7 @@ export async function dispatch(argv: readonly string[]): Promise<number> {
 
 /** What is known so far of how a failure is to be told. */
 interface Call {
+  readonly commands: RuntimeCommands
   target: LogTarget & { readonly debug?: boolean }
   failure: number
 }
@@ -65,8 +47,8 @@ async function runArgv(argv: readonly string[], call: Call): Promise<number> {
   call.target = globals
   const [name = '', ...words] = top.operands
   if (flags.bool('version')) return (await import('./version.ts')).printVersion()
-  if (name === '' || name === 'help' || flags.bool('help')) return help(name, words, flags.bool('help'))
-  const command = await load(name)
+  if (name === '' || name === 'help' || flags.bool('help')) return help(call, flags.bool('help'), [name, ...words])
+  const command = await load(call, name)
   call.failure = command.failure ?? FAILURE
   const table = [...command.flags, HELP_FLAG]
   const parsed = normaliseArgv(words, table, { interspersed: command.passThrough !== true })
@@ -78,8 +60,8 @@ async function runArgv(argv: readonly string[], call: Call): Promise<number> {
   return command.run({ flags: values, operands: parsed.operands, globals })
 }
 
-async function load(name: string): Promise<RuntimeCommand> {
-  const loadCommand = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+async function load({ commands }: Call, name: string): Promise<RuntimeCommand> {
+  const loadCommand = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (loadCommand !== undefined) return loadCommand()
   throw new TscrunError('USAGE', `unknown command ${JSON.stringify(name)}`, {
     subject: name,
@@ -96,11 +78,11 @@ function checkOperands({ name, operands, usage }: RuntimeCommand, words: readonl
   })
 }
 
-async function help(name: string, words: readonly string[], asked: boolean): Promise<number> {
+async function help(call: Call, asked: boolean, [name = '', word]: readonly string[]): Promise<number> {
   const { topHelp } = await import('./help.ts')
-  const subject = name === 'help' ? words[0] : name === '' ? undefined : name
-  if (subject !== undefined) return helpOf(await load(subject))
-  print(topHelp(Object.keys(COMMANDS)))
+  const subject = name === 'help' ? word : name === '' ? undefined : name
+  if (subject !== undefined) return helpOf(await load(call, subject))
+  print(topHelp(Object.keys(call.commands)))
   return asked || name === 'help' ? 0 : FAILURE
 }
 

@@ -19,6 +19,13 @@ export function logError({ log, logFormat }: LogTarget, message: string): void {
   printError(log === undefined && logFormat === 'json' ? line : `tscrun-runtime: ${msg}\n`)
 }
 
+/** What went wrong without being a failure of the verb. */
+export function logWarning({ log, logFormat }: LogTarget, message: string): void {
+  const line = logLine(logFormat, 'warning', oneLine(message))
+  if (log === undefined) printError(line)
+  else append(log, line)
+}
+
 /** A line of `--debug`: in the log file, or on standard error where there is none. */
 export function logDebug({ log, logFormat }: LogTarget, message: string): void {
   const line = logLine(logFormat, 'debug', oneLine(message))
@@ -26,7 +33,7 @@ export function logDebug({ log, logFormat }: LogTarget, message: string): void {
   else append(log, line)
 }
 
-function logLine(format: LogTarget['logFormat'], level: 'error' | 'debug', msg: string): string {
+function logLine(format: LogTarget['logFormat'], level: 'error' | 'warning' | 'debug', msg: string): string {
   const time = new Date().toISOString()
   if (format === 'json') return `${JSON.stringify({ level, msg, time })}\n`
   return `time="${time}" level=${level} msg=${JSON.stringify(msg)}\n`

@@ -1,3 +1,4 @@
 import { dispatch } from './dispatch.ts'
+import { VERBS } from './verbs.ts'
 
-void dispatch(process.argv.slice(2)).then((exitCode) => process.exit(exitCode))
+void dispatch(process.argv.slice(2), VERBS).then((exitCode) => process.exit(exitCode))

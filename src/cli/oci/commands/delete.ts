@@ -1,6 +1,7 @@
 import { TscrunError } from '../../../model/errors.ts'
 import { deleteContainer } from '../../../runtime/delete.ts'
 import type { RuntimeCommand } from '../command.ts'
+import { logWarning } from '../log.ts'
 
 export const remove: RuntimeCommand = {
   name: 'delete',
@@ -18,7 +19,8 @@ export const remove: RuntimeCommand = {
   operands: { min: 1, max: Number.POSITIVE_INFINITY },
   async run({ flags, operands, globals }) {
     const ids = flags.bool('regex') ? await matching(globals.root, operands) : operands
-    for (const id of ids) await deleteContainer(globals.root, id, flags.bool('force'))
+    const warn = (line: string): void => logWarning(globals, line)
+    for (const id of ids) await deleteContainer(globals.root, id, flags.bool('force'), warn)
     return 0
   },
 }

@@ -1,5 +1,6 @@
 import { startContainer } from '../../../runtime/start.ts'
 import type { RuntimeCommand } from '../command.ts'
+import { logWarning } from '../log.ts'
 
 export const start: RuntimeCommand = {
   name: 'start',
@@ -8,7 +9,7 @@ export const start: RuntimeCommand = {
   flags: [],
   operands: { min: 1, max: 1 },
   async run({ operands, globals }) {
-    await startContainer(globals.root, operands[0] ?? '')
+    await startContainer(globals.root, operands[0] ?? '', (line) => logWarning(globals, line))
     return 0
   },
 }
