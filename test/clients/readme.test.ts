@@ -83,6 +83,10 @@ describe('what README.md and examples/ show', () => {
     await pullImage(store, parseReference(image), { platform: hostPlatform(), policy: 'missing' })
     fs.mkdirSync(join(directory, 'run'))
     fs.mkdirSync(join(directory, 'node_modules'))
+    // What looks like the checkout and lies on a disk, as one does that is a volume: an overlay cannot be id-mapped.
+    fs.mkdirSync(join(directory, 'checkout'))
+    fs.symlinkSync(join(PROJECT, 'bin'), join(directory, 'checkout/bin'))
+    fs.copyFileSync(join(PROJECT, 'package.json'), join(directory, 'checkout/package.json'))
     for (const name of ['tscrun', 'vitest']) {
       fs.symlinkSync(
         name === 'tscrun' ? PROJECT : join(PROJECT, 'node_modules', name),
@@ -114,7 +118,7 @@ describe('what README.md and examples/ show', () => {
 
   it('the commands do what they say', async () => {
     const commands = readmeBlock('commands').replaceAll('sudo ', '').replace('pull alpine', `pull ${image}`)
-    const { exitCode, stdout, stderr } = await shell(commands)
+    const { exitCode, stdout, stderr } = await shell(commands, join(directory, 'checkout'))
     expect(exitCode, `${stdout}${stderr}`).toBe(0)
     const lines = stdout.split('\n')
     for (const line of ['hello', 'package.json', 'hi', '1000', '3', 'ok', 'it ended with 3', 'job']) {

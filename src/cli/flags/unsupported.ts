@@ -14,6 +14,7 @@ const RUN: readonly Unsupported[] = [
     names: 'ip ip6 link link-local-ip mac-address network-alias no-hosts publish-rule',
     hint: '--network none, host or ns:PATH',
   },
+  { names: 'hosts-file no-hostname', hint: 'see --add-host; -v FILE:/etc/hosts puts another file in its place' },
   { names: 'a/attach sig-proxy detach-keys', hint: 'run attaches to all of its standard streams' },
   { names: 'volumes-from volume-driver image-volume', hint: 'name host directories with -v' },
   { names: 'gpus', hint: 'name the device files with --device' },
@@ -34,7 +35,7 @@ const RUN: readonly Unsupported[] = [
   },
   {
     names:
-      'pod pod-id-file preserve-fds preserve-fd pidfile conmon-pidfile sdnotify systemd stop-timeout ' +
+      'pod pod-id-file shm-size-systemd preserve-fds preserve-fd pidfile conmon-pidfile sdnotify systemd stop-timeout ' +
       'requires replace rmi',
   },
   { names: 'read-only-tmpfs', hint: 'mount one with --tmpfs' },
