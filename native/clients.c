@@ -44,18 +44,6 @@ int clients_poll(struct run *run, struct pollfd *watched)
 	return MAX_PEOPLE;
 }
 
-static void take_client(int listener)
-{
-	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	for (int who = 1; fd >= 0 && who < MAX_PEOPLE; who++) {
-		if (clients[who] >= 0)
-			continue;
-		clients[who] = fd;
-		return;
-	}
-	close_fd(&fd); /* all places are taken: it sees the end at once */
-}
-
 /* The descriptors of a message, in order; those nobody asked for are closed. */
 static void attach(int who, const struct request *request, size_t text, const int *fds, unsigned count)
 {
@@ -126,10 +114,24 @@ static void serve(struct run *run, int who)
 	drop(who);
 }
 
+/* What it has asked for already is done at once: who attaches before the start misses nothing. */
+static void take_client(struct run *run)
+{
+	int fd = accept4(run->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	for (int who = 1; fd >= 0 && who < MAX_PEOPLE; who++) {
+		if (clients[who] >= 0)
+			continue;
+		clients[who] = fd;
+		serve(run, who);
+		return;
+	}
+	close_fd(&fd); /* all places are taken: it sees the end at once */
+}
+
 void clients_run(struct run *run, const struct pollfd *watched)
 {
 	if (watched[0].revents)
-		take_client(run->listener);
+		take_client(run);
 	for (int who = 1; who < MAX_PEOPLE; who++)
 		if (clients[who] >= 0 && watched[who].fd == clients[who] && watched[who].revents)
 			serve(run, who);

@@ -267,6 +267,8 @@ int supervise(struct run *run)
 		struct life life = live(run, restarts);
 		struct message exited = {.type = MSG_EXITED, .a = (uint64_t)life.status, .b = life.oom};
 		note_end(run, &life, restarts);
+		/* Who is connected is so with this life; the next one may be joined anew. */
+		clients_end(&exited);
 		if (is_to_live_again(run, &life, restarts)) {
 			release_mounts(run);
 			tear_down(run, 0);
@@ -278,7 +280,6 @@ int supervise(struct run *run)
 		}
 		if (run->stopped) {
 			tell(run, MSG_EXITED, 0, exited.a, exited.b);
-			clients_end(&exited);
 			release_mounts(run);
 			return tear_down(run, 1) < 0 ? 1 : 0;
 		}

@@ -94,11 +94,16 @@ static void copy_window_size(void)
 		ioctl(master, TIOCSWINSZ, &size);
 }
 
+static void forget(struct person *person)
+{
+	*person = (struct person){.in.from = -1, .terminal = -1, .connection = {.in = -1, .out = -1, .err = -1}};
+}
+
 static void forget_all(void)
 {
 	source_count = 0;
 	for (int who = 0; who < MAX_PEOPLE; who++)
-		people[who] = (struct person){.in.from = -1, .terminal = -1};
+		forget(&people[who]);
 	input = master = sized = -1;
 	input_is_terminal = 0;
 }
@@ -189,7 +194,7 @@ void pump_disconnect(int who)
 		shut(&person->connection.out);
 		shut(&person->connection.err);
 	}
-	*person = (struct person){.in.from = -1, .terminal = -1, .connection = {.in = -1, .out = -1, .err = -1}};
+	forget(person);
 }
 
 int pump_wants_to_leave(void)

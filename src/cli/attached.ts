@@ -1,5 +1,6 @@
 import { constants } from 'node:os'
-import type { Engine } from '../engine/api.ts'
+import type { AttachOptions } from '../engine/detached.ts'
+import type { Attachment } from '../engine/live.ts'
 import { withSignals } from './signals.ts'
 
 export interface AttachRequest {
@@ -9,35 +10,38 @@ export interface AttachRequest {
 }
 
 /** Connects this process's own streams with a detached container until one of them ends; answers the exit code. */
-export async function attachHere(engine: Engine, container: string, request: AttachRequest): Promise<number> {
+export async function attachHere(
+  connect: (options: AttachOptions) => Promise<Attachment>,
+  request: AttachRequest,
+): Promise<number> {
   return withSignals(async ({ takeOver }) => {
-    const attachment = await engine.attach(container, {
+    const { isTerminalFd } = await import('./output/terminal.ts')
+    const terminal = await isTerminalFd(1)
+    const attachment = await connect({
       ...(request.stdin ? { stdin: 0 } : {}),
       stdout: 1,
       stderr: 2,
       detachKeys: request.detachKeys,
+      ...(terminal ? { size: windowSize() } : {}),
     })
     if (request.signals) takeOver((signal) => attachment.signal(constants.signals[signal]))
-    const forget = await followWindow(attachment)
+    // The monitor is in another session and is not told of changes of this window.
+    const changed = (): void => {
+      const { rows, columns } = windowSize()
+      attachment.resize(rows, columns)
+    }
+    if (terminal) process.on('SIGWINCH', changed)
     try {
       const ended = await attachment.ended
       return ended === 'detached' ? 0 : ended.exitCode
     } finally {
-      forget()
+      process.off('SIGWINCH', changed)
       attachment.close()
     }
   })
 }
 
-/** The monitor is in another session and is not told of changes of this window. */
-async function followWindow(attachment: { resize(rows: number, columns: number): void }): Promise<() => void> {
-  const { isTerminalFd } = await import('./output/terminal.ts')
-  if (!(await isTerminalFd(1))) return () => undefined
-  const tell = (): void => {
-    const [columns, rows] = process.stdout.getWindowSize()
-    attachment.resize(rows, columns)
-  }
-  tell()
-  process.on('SIGWINCH', tell)
-  return () => process.off('SIGWINCH', tell)
+function windowSize(): { readonly rows: number; readonly columns: number } {
+  const [columns, rows] = process.stdout.getWindowSize()
+  return { rows, columns }
 }

@@ -1,4 +1,5 @@
 import type { DetachedOptions, RunOptions } from '../model/run-options.ts'
+import type { AttachOptions } from './detached.ts'
 import type { Attachment, StopOptions } from './live.ts'
 import type { LogLine, LogsOptions } from './logs.ts'
 
@@ -19,6 +20,8 @@ export interface Engine {
   runDetached(image: string | undefined, args: readonly string[], options: BackgroundOptions): Promise<string>
   /** Starts a stopped container again, with what it has written; resolves to its id. */
   start(idOrName: string): Promise<string>
+  /** The same, connected with its streams from the beginning. */
+  startAttached(idOrName: string, options: AttachOptions): Promise<Attachment>
   /** Stops a container, killing it after a time; resolves to its id. */
   stop(idOrName: string, options: StopOptions): Promise<string>
   /** Sends a signal (`SIGTERM`, or its number) to the first process; resolves to the container's id. */
@@ -30,15 +33,7 @@ export interface Engine {
   /** What a detached container wrote, oldest first. */
   logs(idOrName: string, options: LogsOptions): AsyncIterable<LogLine>
   /** Connects descriptors with the streams of a detached container. */
-  attach(
-    idOrName: string,
-    streams: {
-      readonly stdin?: number
-      readonly stdout?: number
-      readonly stderr?: number
-      readonly detachKeys: string
-    },
-  ): Promise<Attachment>
+  attach(idOrName: string, options: AttachOptions): Promise<Attachment>
   /** The two-column plan such a run would execute, as text; touches nothing. */
   dryRun(image: string | undefined, args: readonly string[], options: RunOptions): Promise<string>
   /** Resolves when every blob has been verified and unpacked. */

@@ -3,11 +3,12 @@ import { join } from 'node:path'
 import { prepareCgroupParent } from '../cgroups/prepare.ts'
 import { removeCgroup } from '../cgroups/remove.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
-import type { DetachedLaunch, LaunchSpec, LogOptions, RestartPolicy } from '../model/launch.ts'
+import type { DetachedLaunch, LaunchSpec } from '../model/launch.ts'
 import type { DetachedOptions, RunOptions } from '../model/run-options.ts'
 import { compile } from '../plan/compile.ts'
 import { hostFacts } from '../runtime/host.ts'
-import { launch, type StartedProcess } from '../runtime/launch.ts'
+import { launch } from '../runtime/launch.ts'
+import { type AttachedStreams, connectMonitor, type MonitorClient } from '../runtime/monitor-client.ts'
 import { closeFd } from '../syscall/process.ts'
 import { listenUnix } from '../syscall/socket.ts'
 import { placeCgroup } from './cgroup.ts'
@@ -25,6 +26,7 @@ import { type IdRange, readPool, takeRange } from './id-range.ts'
 import type { EnginePaths } from './paths.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord, StoredLaunch } from './record.ts'
+import { storedLaunch } from './stored-launch.ts'
 import { recordOf, stepPrinter, withLock, writeCidfile } from './start.ts'
 
 /** Where the monitor of a container listens. */
@@ -32,15 +34,13 @@ export function monitorSocket(paths: EnginePaths, id: string): string {
   return join(paths.runRoot, id, 'monitor')
 }
 
+type StartableRecord = ContainerRecord & { readonly launch: StoredLaunch }
+
 export interface DetachedStart {
   readonly run: RunOptions & DetachedOptions
   readonly cidfile?: string
   readonly onDebug?: (line: string) => void
 }
-
-/** A log grows to two files of 10 MiB: nobody reads it on a machine whose disk it has filled. */
-const DEFAULT_LOG: LogOptions = { driver: 'k8s-file', maxSize: 10 * 2 ** 20, maxFiles: 2 }
-const NO_RESTART: RestartPolicy = { name: 'no', most: 0 }
 
 /** Makes and starts a container that outlives this process. Resolves to its id when the command runs. */
 export async function startDetached(
@@ -49,7 +49,7 @@ export async function startDetached(
   options: DetachedStart,
 ): Promise<string> {
   const held = createContainerDirectory(paths, prepared.id, prepared.name)
-  let record: ContainerRecord | undefined
+  let record: StartableRecord | undefined
   let idRange: IdRange | undefined
   try {
     idRange = prepared.ownUser ? takeRange(paths.ranges, held.id, readPool()) : undefined
@@ -62,7 +62,7 @@ export async function startDetached(
     record = { ...recordOf(prepared, options.run, complete, idRange), launch: stored }
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
     writeRecord(paths, record)
-    await launchDetached(paths, held, record, complete, options.onDebug)
+    await launchDetached(paths, held, record, complete, options)
     return held.id
   } catch (error) {
     if (record?.cgroup !== undefined) await removeCgroup(record.cgroup)
@@ -71,12 +71,38 @@ export async function startDetached(
   }
 }
 
-/** `start`: the same container once more, with what it has written. Throws CONTAINER_STATE where it runs. */
+export interface AttachOptions extends Omit<AttachedStreams, 'terminal'> {
+  /** Of the terminal that is connected: the container's own has it before anything is typed. */
+  readonly size?: { readonly rows: number; readonly columns: number }
+}
+
+/** A connection that has asked for the container's streams; undefined where no monitor listens. */
+export function connectAttached(
+  paths: EnginePaths,
+  record: ContainerRecord,
+  { size, ...streams }: AttachOptions,
+): MonitorClient | undefined {
+  const client = connectMonitor(monitorSocket(paths, record.id))
+  if (size !== undefined) client?.resize(size.rows, size.columns)
+  client?.attach({ ...streams, terminal: record.config.process?.terminal === true })
+  return client
+}
+
+export interface StartAgain {
+  readonly onDebug?: (line: string) => void
+  /** Connect these before the command runs, so that nothing of its output is missed. */
+  readonly attach?: AttachOptions
+}
+
+/**
+ * `start`: the same container once more, with what it has written. Resolves when the command runs, to the connection that
+ * was asked for. Throws CONTAINER_STATE where it runs already.
+ */
 export async function startAgain(
   paths: EnginePaths,
   { record, status }: ContainerView,
-  onDebug?: (line: string) => void,
-): Promise<void> {
+  options: StartAgain,
+): Promise<MonitorClient | undefined> {
   const lockFd = status === 'stopped' ? lockDirectory(join(paths.containers, record.id)) : undefined
   if (lockFd === undefined || record.launch === undefined) {
     if (lockFd !== undefined) closeSync(lockFd)
@@ -86,15 +112,16 @@ export async function startAgain(
     })
   }
   const held: HeldContainer = { id: record.id, directory: join(paths.containers, record.id), lockFd }
-  const { exit, ...again } = record
+  const { exit, ...rest } = record
+  const again = { ...rest, launch: record.launch }
   try {
     removeExitFile(paths, record.id)
     rmSync(join(paths.runRoot, record.id), { recursive: true, force: true })
     mkdirSync(join(paths.runRoot, record.id), { recursive: true, mode: 0o700 })
     const cgroup = placeCgroup(record.id, record.config)
-    const spec = specOf(record, record.launch, held.directory)
+    const spec = specOf(again, held.directory)
     writeRecord(paths, again)
-    await launchDetached(paths, held, again, cgroup === undefined ? spec : { ...spec, cgroup }, onDebug)
+    return await launchDetached(paths, held, again, cgroup === undefined ? spec : { ...spec, cgroup }, options)
   } catch (error) {
     const failed = { exitCode: 125, oomKilled: false, finishedMs: Date.now(), error: (error as Error).message }
     finishContainer(paths, held, again, failed)
@@ -105,12 +132,14 @@ export async function startAgain(
 async function launchDetached(
   paths: EnginePaths,
   held: HeldContainer,
-  record: ContainerRecord,
+  record: StartableRecord,
   spec: LaunchSpec,
-  onDebug: ((line: string) => void) | undefined,
-): Promise<StartedProcess> {
+  { onDebug, attach }: StartAgain,
+): Promise<MonitorClient | undefined> {
   const plan = withLock(compile({ ...spec, detach: detachOf(paths, record) }))
   const listener = listenUnix(monitorSocket(paths, held.id), 'seqpacket')
+  // The monitor takes it before it reads anything of the container's.
+  const client = attach === undefined ? undefined : connectAttached(paths, record, attach)
   const launched = launch(plan, {
     title: `tscrun: ${record.name}`,
     fds: [listener, held.lockFd],
@@ -118,11 +147,12 @@ async function launchDetached(
     ...(onDebug === undefined ? {} : { onStep: stepPrinter(plan, onDebug) }),
   })
   try {
-    const started = await launched.started
+    await launched.started
     launched.leave()
     closeSync(held.lockFd)
-    return started
+    return client
   } catch (error) {
+    client?.close()
     // Its monitor removes what it made before it ends.
     await launched.released
     throw error
@@ -131,7 +161,7 @@ async function launchDetached(
   }
 }
 
-function detachOf(paths: EnginePaths, record: ContainerRecord): DetachedLaunch {
+function detachOf(paths: EnginePaths, record: StartableRecord): DetachedLaunch {
   const monitors = monitorsCgroup()
   const links = [
     join(paths.names, record.name),
@@ -139,8 +169,8 @@ function detachOf(paths: EnginePaths, record: ContainerRecord): DetachedLaunch {
   ]
   return {
     runDirectory: join(paths.runRoot, record.id),
-    log: record.launch?.log ?? DEFAULT_LOG,
-    restart: record.launch?.restart ?? NO_RESTART,
+    log: record.launch.log,
+    restart: record.launch.restart,
     ...(monitors === undefined ? {} : { monitors }),
     ...(record.remove ? { remove: { links } } : {}),
   }
@@ -159,23 +189,8 @@ function monitorsCgroup(): string | undefined {
   return path
 }
 
-function storedLaunch(spec: LaunchSpec, run: RunOptions & DetachedOptions): StoredLaunch {
-  const { rootfs, files, init, seccomp } = spec
-  return {
-    rootfs,
-    files,
-    init,
-    interactive: run.interactive === true,
-    log: run.log ?? DEFAULT_LOG,
-    restart: run.restart ?? NO_RESTART,
-    ...(seccomp === undefined
-      ? {}
-      : { seccomp: { program: Buffer.from(seccomp.program).toString('base64'), flags: seccomp.flags } }),
-  }
-}
-
-function specOf(record: ContainerRecord, stored: StoredLaunch, directory: string): LaunchSpec {
-  const { rootfs, files, init, interactive, seccomp } = stored
+function specOf(record: StartableRecord, directory: string): LaunchSpec {
+  const { rootfs, files, init, interactive, seccomp } = record.launch
   return {
     id: record.id,
     config: record.config,

@@ -130,6 +130,7 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     runForeground,
     runDetached,
     start: async (idOrName) => (await verbs()).start(idOrName, options.onDebug),
+    startAttached: async (idOrName, attach) => (await verbs()).startAttached(idOrName, attach),
     stop: async (idOrName, stop) => (await verbs()).stop(idOrName, stop),
     kill: async (idOrName, signal) => (await verbs()).kill(idOrName, signal),
     wait: async (idOrName) => (await verbs()).wait(idOrName),

@@ -3,12 +3,12 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { ContainerExit } from '../runtime/launch.ts'
-import { type AttachedStreams, connectMonitor, type MonitorClient } from '../runtime/monitor-client.ts'
+import { connectMonitor, type MonitorClient } from '../runtime/monitor-client.ts'
 import { pause } from '../syscall/pause.ts'
 import { signalProcess } from '../syscall/process.ts'
 import { lockDirectory } from './containers.ts'
 import { type ContainerView, findContainer } from './containers-view.ts'
-import { monitorSocket } from './detached.ts'
+import { type AttachOptions, connectAttached, monitorSocket } from './detached.ts'
 import type { EnginePaths } from './paths.ts'
 
 /**
@@ -18,6 +18,7 @@ import type { EnginePaths } from './paths.ts'
 
 /** How long a container that was killed may take until its monitor has put everything away. */
 const PATIENCE_MS = 10_000
+const SETTLE_MS = 1000
 
 /** `SIGTERM` or its number. Throws USAGE. */
 export function signalNumber(signal: string | number): number {
@@ -79,7 +80,8 @@ export async function waitContainer(paths: EnginePaths, idOrName: string): Promi
   const client = connectMonitor(monitorSocket(paths, record.id))
   try {
     const told = client === undefined ? undefined : await client.ended
-    await released(paths, record.id, Number.POSITIVE_INFINITY)
+    // Until everything of it is put away, unless it is started again.
+    await released(paths, record.id, told === undefined ? Number.POSITIVE_INFINITY : SETTLE_MS)
     if (told !== undefined && told !== 'detached') return told
   } finally {
     client?.close()
@@ -100,18 +102,18 @@ export interface Attachment {
 export async function attachContainer(
   paths: EnginePaths,
   idOrName: string,
-  streams: Omit<AttachedStreams, 'terminal'>,
+  options: AttachOptions,
 ): Promise<Attachment> {
   const view = findContainer(paths, idOrName)
   requireRunning(view, 'attach', idOrName)
-  const client = connectMonitor(monitorSocket(paths, view.record.id))
+  const client = connectAttached(paths, view.record, options)
   if (client === undefined) {
     throw new TscrunError('CONTAINER_STATE', `attach ${idOrName}: it runs in the foreground of another command`, {
       subject: idOrName,
       hint: 'run it with --detach, then attach to it',
     })
   }
-  await client.attach({ ...streams, terminal: view.record.config.process?.terminal === true })
+  await client.attached
   return client
 }
 

@@ -21,6 +21,7 @@ import { type IdRange, readPool, takeRange } from './id-range.ts'
 import type { EnginePaths } from './paths.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord, ExitRecord } from './record.ts'
+import { storedLaunch } from './stored-launch.ts'
 
 export interface StartOptions {
   readonly run: RunOptions
@@ -50,7 +51,10 @@ export function startContainer(paths: EnginePaths, prepared: PreparedContainer, 
     const spec = prepared.spec({ stdio: options.stdio, ...(idRange === undefined ? {} : { idRange }) })
     const cgroup = placeCgroup(held.id, spec.config)
     const complete: LaunchSpec = cgroup === undefined ? spec : { ...spec, cgroup }
-    record = recordOf(prepared, options.run, complete, idRange)
+    record = {
+      ...recordOf(prepared, options.run, complete, idRange),
+      ...(options.run.remove === true ? {} : { launch: storedLaunch(spec, options.run) }),
+    }
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
     const plan = withLock(compile(complete))
     const launched = launch(plan, {

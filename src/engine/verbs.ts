@@ -32,6 +32,7 @@ export interface StoreVerbs
     | 'unpause'
     | 'logs'
     | 'attach'
+    | 'startAttached'
   > {
   /** Starts a stopped container again; `onDebug` is told each step. */
   start(idOrName: string, onDebug?: (line: string) => void): Promise<string>
@@ -56,7 +57,7 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore): StoreVerbs {
       requireReadable(paths)
       await sweep(paths, 'all')
       return viewContainers(paths)
-        .filter((view) => all || view.status === 'running')
+        .filter((view) => all || view.status !== 'stopped')
         .filter((view) => matchesFilter(summarize(view), filter, view.record.imageId))
         .map(summarize)
     },
@@ -78,8 +79,15 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore): StoreVerbs {
       requireReadable(paths)
       await sweep(paths, 'live')
       const view = findContainer(paths, idOrName)
-      await startAgain(paths, view, onDebug)
+      await startAgain(paths, view, onDebug === undefined ? {} : { onDebug })
       return view.record.id
+    },
+    startAttached: async (idOrName, attach) => {
+      requireReadable(paths)
+      await sweep(paths, 'live')
+      const client = await startAgain(paths, findContainer(paths, idOrName), { attach })
+      if (client === undefined) throw new Error('its monitor does not listen')
+      return client
     },
     stop: (idOrName, options) => stopContainer(paths, idOrName, options),
     kill: async (idOrName, signal) => killContainer(paths, idOrName, signal),

@@ -13,8 +13,10 @@ export interface MonitorClient {
   /** The same, and it is not to be started again; 0 sends none. */
   stop(signal: number): void
   resize(rows: number, columns: number): void
-  /** Hands descriptors over for its streams. Resolves when they are connected. */
-  attach(streams: AttachedStreams): Promise<void>
+  /** Hands descriptors over for its streams. */
+  attach(streams: AttachedStreams): void
+  /** They are connected. */
+  readonly attached: Promise<void>
   /** How it ended, or that the detach keys were typed. Rejects with MONITOR_DIED. */
   readonly ended: Promise<ContainerExit | 'detached'>
   close(): void
@@ -66,8 +68,8 @@ function talk(fd: number): MonitorClient {
         message,
         names.map((name) => given[name] ?? 0),
       )
-      return attached.promise
     },
+    attached: attached.promise,
     ended: ended.promise,
     close,
   }

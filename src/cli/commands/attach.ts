@@ -12,7 +12,8 @@ export const attachCommand: Command = {
   flags: ATTACH_FLAGS,
   operands: { min: 1, max: 1, noun: 'container' },
   async run({ flags, operands, engine }) {
-    return attachHere(await engine(), operands[0] ?? '', {
+    const opened = await engine()
+    return attachHere((options) => opened.attach(operands[0] ?? '', options), {
       stdin: !flags.bool('no-stdin'),
       detachKeys: parseDetachKeys(flags.text('detach-keys') ?? DEFAULT_DETACH_KEYS),
       signals: flags.bool('sig-proxy', true),

@@ -20,8 +20,7 @@ export const startCommand: Command = {
       if (operands.length > 1) {
         throw new TscrunError('USAGE', 'start --attach: one container at a time', { subject: '--attach' })
       }
-      await opened.start(first)
-      return attachHere(opened, first, {
+      return attachHere((options) => opened.startAttached(first, options), {
         stdin: flags.bool('interactive'),
         detachKeys: parseDetachKeys(flags.text('detach-keys') ?? DEFAULT_DETACH_KEYS),
         signals: true,
