@@ -101,9 +101,9 @@ function makeFresh(path: string): void {
 
 /** `--systemd-cgroup`: the cgroup is there when systemd has made the scope, which needs the first process. */
 async function placeScope(id: string, config: OciConfig): Promise<CgroupPlacement> {
-  const { requireSystemd } = await import('./scope.ts')
+  const { requireNewScope, scopeOf } = await import('./scope.ts')
   const scope = await scopePlacement(id, config)
-  await requireSystemd()
+  await requireNewScope(scopeOf(id, config).unit)
   return scope
 }
 

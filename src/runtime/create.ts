@@ -3,7 +3,7 @@ import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { removeCgroup } from '../cgroups/remove.ts'
 import type { OciProcess } from '../model/config.ts'
-import { errnoOf } from '../model/errors.ts'
+import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import { MEETING, type FdSlot, type Plan } from '../model/step.ts'
 import { compile } from '../plan/compile.ts'
@@ -16,6 +16,7 @@ import { type CgroupDriver, enterScope, placeCgroup } from './cgroup.ts'
 import { checkConsoleSocket } from './console.ts'
 import { claimContainer, type ContainerState, removeContainerDirectory, writeWhole } from './container.ts'
 import { followStage } from './follow.ts'
+import { hostMountAt, removeHostMount } from './host-mounts.ts'
 import type { StartedProcess, StepEvent } from './launch.ts'
 
 export interface CreateOptions {
@@ -46,10 +47,11 @@ export async function createContainer(options: CreateOptions): Promise<StartedPr
   const { paths, lock } = claimContainer(options.root, options.id)
   const fds = new Map<FdSlot, number>()
   let spec: LaunchSpec | undefined
+  let state: ContainerState | undefined
   try {
     spec = await completeSpec(options, bundle, { directory: paths.directory, gate: true })
     const plan = compile(spec)
-    const state = newState(options, bundle, spec)
+    state = newState(options, bundle, spec)
     writeWhole(paths.config, bundle.text)
     writeWhole(paths.remaining, remainingSteps(plan))
     writeWhole(paths.state, JSON.stringify(state))
@@ -68,14 +70,22 @@ export async function createContainer(options: CreateOptions): Promise<StartedPr
       },
     })
   } catch (error) {
-    if (spec?.cgroup !== undefined) await removeCgroup(join(spec.cgroup.parent, spec.cgroup.name))
+    // Another create was quicker: the scope of this name, with its cgroup, is that one's.
+    const taken = error instanceof TscrunError && error.code === 'NAME_IN_USE'
+    if (spec?.cgroup !== undefined && !taken) await removeCgroup(join(spec.cgroup.parent, spec.cgroup.name))
+    if (state?.hostMount !== undefined) removeHostMount(state.hostMount)
     removeContainerDirectory(paths)
-    if (spec !== undefined) await afterStop(bundle, newState(options, bundle, spec))
+    if (state !== undefined) await afterStop(bundle, state)
     throw error
   } finally {
     for (const [slot, fd] of fds) if (!KEPT.has(slot)) closeFd(fd)
     closeSync(lock)
   }
+}
+
+/** Its mounts are made among the host's own. */
+function isOnHost({ config }: Bundle): boolean {
+  return config.linux?.namespaces?.some(({ type }) => type === 'mount') !== true
 }
 
 /** What failed is over, and its hooks are told (runtime.md, Lifecycle); the failure itself is what the caller hears. */
@@ -131,6 +141,7 @@ export function newState(
     createdMs: Date.now(),
     owner: ownerName(),
     annotations: bundle.config.annotations ?? {},
+    ...(isOnHost(bundle) ? { hostMount: hostMountAt(bundle.rootfs) } : {}),
     ...(spec.cgroup === undefined ? {} : { cgroup: join(spec.cgroup.parent, spec.cgroup.name) }),
     ...(spec.cgroup?.scope === undefined ? {} : { unit: spec.cgroup.scope }),
     ...(options.keyring ? {} : { keyring: false }),

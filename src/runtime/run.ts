@@ -1,4 +1,5 @@
 import { closeSync } from 'node:fs'
+import { TscrunError } from '../model/errors.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import { MEETING, type FdSlot, type Plan } from '../model/step.ts'
 import { compile } from '../plan/compile.ts'
@@ -84,7 +85,14 @@ function begin(options: RunOptions, bundle: Bundle, { spec, paths }: Made): Laun
       ...stepListener(options, plan),
       onMeeting: async (point, started) => {
         if (point !== MEETING.cloned) throw new RangeError(`no meeting ${point}`)
-        await enterScope(options.id, bundle.config, started.pid)
+        await enterScope(options.id, bundle.config, started.pid).catch((error: unknown) => {
+          if (error instanceof TscrunError && error.code === 'NAME_IN_USE') {
+            // Another create was quicker: the scope of this name, with its cgroup, is not for us to remove.
+            const { cgroup: _, ...rest } = spec
+            writeWhole(paths.state, JSON.stringify(newState(options, bundle, rest)))
+          }
+          throw error
+        })
       },
     })
   } finally {

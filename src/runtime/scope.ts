@@ -2,7 +2,7 @@ import { annotationProperties } from '../cgroups/systemd/annotations.ts'
 import { openSystemd } from '../cgroups/systemd/open.ts'
 import { cgroupOfUnit, parseSystemdCgroupsPath, unitName } from '../cgroups/systemd/place.ts'
 import { unitProperties } from '../cgroups/systemd/properties.ts'
-import { setUnitProperties, startScope, stopUnit } from '../cgroups/systemd/units.ts'
+import { requireNewUnit, setUnitProperties, startScope, stopUnit } from '../cgroups/systemd/units.ts'
 import type { OciConfig, OciResources } from '../model/config.ts'
 import { TscrunError } from '../model/errors.ts'
 
@@ -20,10 +20,17 @@ export function scopeOf(id: string, config: OciConfig): ScopePlace {
   return { unit: unitName(place), slice: place.slice, cgroup: cgroupOfUnit(place) }
 }
 
-/** Says whether systemd can be asked at all, before anything is made. Throws HOST_UNSUPPORTED or SYSTEMD. */
-export async function requireSystemd(): Promise<void> {
+/**
+ * Says, before anything is made, whether systemd can be asked and has no such unit: what a failed create clears away
+ * must not be another container's. Throws HOST_UNSUPPORTED, SYSTEMD, NAME_IN_USE.
+ */
+export async function requireNewScope(unit: string): Promise<void> {
   const systemd = await openSystemd()
-  systemd.close()
+  try {
+    await requireNewUnit(systemd, unit)
+  } finally {
+    systemd.close()
+  }
 }
 
 /** Has systemd make the scope around a first process that waits. Throws SYSTEMD, NAME_IN_USE. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { deviceProperties } from '../../src/cgroups/systemd/devices.ts'
 import { type Property, unitProperties } from '../../src/cgroups/systemd/properties.ts'
 import { encodeValues } from '../../src/cgroups/systemd/wire.ts'
 import type { OciResources } from '../../src/model/config.ts'
@@ -186,7 +187,19 @@ describe('device rules as properties of a unit', () => {
       ['/dev/block/10:200 rwm', '/dev/char/10:200 rwm'],
     ],
   ])('%s', (_, devices, policy, allowed) => {
-    const properties = shown(unitProperties({ devices }, 252))
+    const properties = shown(deviceProperties(devices))
     expect(properties).toEqual({ DevicePolicy: policy, DeviceAllow: allowed.map((line) => line.split(' ')) })
+  })
+
+  it('go with those that every container may use', () => {
+    const { DeviceAllow } = shown(unitProperties({ devices: [none] }, 252))
+    expect(DeviceAllow).toEqual(
+      expect.arrayContaining([
+        ['char-*', 'm'],
+        ['/dev/char/1:3', 'rwm'],
+        ['char-136', 'rwm'],
+      ]),
+    )
+    expect(shown(unitProperties({}, 252))).not.toHaveProperty('DevicePolicy')
   })
 })

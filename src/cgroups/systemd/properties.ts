@@ -1,4 +1,5 @@
 import type { OciResources } from '../../model/config.ts'
+import { DEFAULT_DEVICE_RULES } from '../devices.ts'
 import { resourceWrites } from '../resources.ts'
 import type { CgroupWrite } from '../writes.ts'
 import { deviceProperties } from './devices.ts'
@@ -36,7 +37,8 @@ const RATES: Readonly<Record<string, string>> = {
 /**
  * What a systemd of `version` can know of a container's limits, so that it writes the same into the cgroup again when it
  * reloads. It is made from `resourceWrites`, which are to be written afterwards all the same: systemd has no word for
- * some files, rounds quotas up to a percent, and knows devices only as a list of what is allowed.
+ * some files, rounds quotas up to a percent, and knows devices only as a list of what is allowed (DEFAULT_DEVICE_RULES
+ * come after those of `resources`, as they do in the container's own filter).
  * Throws INVALID_CONFIG as `resourceWrites` does.
  */
 export function unitProperties(resources: OciResources, version: number): Property[] {
@@ -46,7 +48,8 @@ export function unitProperties(resources: OciResources, version: number): Proper
     const before = found.get(property.name)
     found.set(property.name, before && isList(property) ? joined(before, property) : property)
   }
-  return [...found.values(), ...(resources.devices ? deviceProperties(resources.devices) : [])]
+  const { devices } = resources
+  return [...found.values(), ...(devices ? deviceProperties([...devices, ...DEFAULT_DEVICE_RULES]) : [])]
 }
 
 function propertiesOf(write: CgroupWrite, version: number): Property[] {

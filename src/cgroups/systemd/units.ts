@@ -64,6 +64,12 @@ export async function startScope(systemd: Systemd, scope: Scope): Promise<{ read
   throw new TscrunError('SYSTEMD', `StartTransientUnit ${unit}: its processes ended before it began`, { subject: unit })
 }
 
+/** Throws NAME_IN_USE if a unit of this name runs; `startScope` decides, this spares making things in vain. */
+export async function requireNewUnit({ connection }: Systemd, unit: string): Promise<void> {
+  const state = await property(connection, unitObjectPath(unit), `${SYSTEMD}.Unit`, 'ActiveState')
+  if (state !== 'inactive' && state !== 'failed') throw inUse(unit, undefined)
+}
+
 /** One of each name, the last given. */
 function scopeProperties({ slice, description, pids, properties }: Scope): DbusValue[] {
   const yes = { signature: 'b', value: true }
