@@ -51,7 +51,7 @@ export function attributeSteps({ scheduler, ioPriority }: OciProcess, linux: Oci
     steps.push({
       op: 'io_priority',
       value: (IO_CLASSES[ioPriority.class] << IO_CLASS_SHIFT) | ioPriority.priority,
-      about: `process.ioPriority ${ioPriority.class} ${ioPriority.priority}`,
+      about: `set the I/O priority ${ioPriority.class} ${ioPriority.priority}`,
       hint: 'the real-time class needs CAP_SYS_NICE on the host',
     })
   }
@@ -61,13 +61,13 @@ export function attributeSteps({ scheduler, ioPriority }: OciProcess, linux: Oci
       op: 'memory_policy',
       mode: flags.reduce((all, flag) => all | MEMORY_FLAGS[flag], MEMORY_MODES[mode] as number),
       nodes: bitMask(nodes ?? ''),
-      about: `linux.memoryPolicy ${mode} ${nodes ?? ''}`.trimEnd(),
+      about: `set the memory policy ${mode} ${nodes ?? ''}`.trimEnd(),
       hint: 'are these nodes of this machine, and may the container use them?',
     })
   }
   if (personality !== undefined) {
     const { domain } = personality
-    steps.push({ op: 'personality', domain: DOMAINS[domain], about: `linux.personality ${domain}` })
+    steps.push({ op: 'personality', domain: DOMAINS[domain], about: `set the personality ${domain}` })
   }
   return steps
 }
@@ -83,7 +83,7 @@ function schedulerStep({ policy, flags = [], nice = 0, priority = 0, ...times }:
     runtime: times.runtime ?? 0,
     deadline: times.deadline ?? 0,
     period: times.period ?? 0,
-    about: `process.scheduler ${policy}`,
+    about: `set the scheduling policy ${policy}`,
     hint: 'real-time policies need CAP_SYS_NICE on the host, and a deadline its share of every processor',
   }
 }
@@ -109,11 +109,11 @@ export function labelSteps({ apparmorProfile, selinuxLabel }: OciProcess): {
 } {
   const labels: [slot: FdSlot, file: string, text: string, about: string][] = []
   if (apparmorProfile !== undefined && apparmorProfile !== UNCONFINED) {
-    const about = `process.apparmorProfile ${apparmorProfile}`
+    const about = `set the AppArmor profile ${apparmorProfile}`
     labels.push(['fd:apparmor', 'attr/apparmor/exec', `exec ${apparmorProfile}`, about])
   }
   if (selinuxLabel !== undefined) {
-    labels.push(['fd:selinux', 'attr/exec', selinuxLabel, `process.selinuxLabel ${selinuxLabel}`])
+    labels.push(['fd:selinux', 'attr/exec', selinuxLabel, `set the SELinux label ${selinuxLabel}`])
   }
   return {
     open: labels.map(([fd, file, , about]): Step => ({ op: 'open_self', fd, file, about })),

@@ -48,7 +48,8 @@ export function compile(spec: LaunchSpec): Plan {
   const literal = literalMounts(spec)
   const attachAt = attachPlace(spec, selection)
   const ids = { ...root, hostUid, hostGid }
-  const dev = devSteps(config, { ...ids, ...selection, literal: literal !== undefined, attachAt })
+  const coversAt = selection.mounts === 'host' ? undefined : attachAt
+  const dev = devSteps(config, { ...ids, ...selection, literal: literal !== undefined, attachAt: coversAt })
   const mounts = mountSteps(config, {
     ...selection,
     prepared: dev.prepared,
@@ -208,11 +209,13 @@ function sysctlSteps(spec: LaunchSpec, { fresh, joined }: NamespaceSelection): S
 function literalMounts({
   oci,
   config,
+  kernel,
 }: LaunchSpec): (Literal & { propagation: typeof MS.PRIVATE | typeof MS.SLAVE }) | undefined {
   if (oci === undefined) return undefined
   const propagation = config.linux?.rootfsPropagation?.replace(/^r/, '') === 'private' ? MS.PRIVATE : MS.SLAVE
   const label = config.linux?.mountLabel
-  return { propagation, ...(label === undefined ? {} : { label }) }
+  const clonesDetached = kernel.major > 6 || (kernel.major === 6 && kernel.minor >= 15)
+  return { propagation, clonesDetached, ...(label === undefined ? {} : { label }) }
 }
 
 function enterRoot({ oci }: LaunchSpec, { mounts }: NamespaceSelection): Step {

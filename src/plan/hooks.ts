@@ -55,7 +55,8 @@ export function hookSteps(spec: LaunchSpec, selection: NamespaceSelection): Hook
     parent: [
       { op: 'wait', point: MEETING.mounted },
       ...leaveJoined(selection),
-      ...prestart.map((hook, index) => runHook(hook, `prestart[${index}]`, input)),
+      // Older than the state `creating`: its users and the OCI validation programs know what they are told by crun.
+      ...prestart.map((hook, index) => runHook(hook, `prestart[${index}]`, stateText(spec, 'created'))),
       ...createRuntime.map((hook, index) => runHook(hook, `createRuntime[${index}]`, input)),
       { op: 'notify', point: MEETING.mounted },
     ],

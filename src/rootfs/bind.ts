@@ -15,7 +15,8 @@ interface Bind {
 /** A file or directory of the host as the mount `slot`, with its options. Throws INVALID_CONFIG for unknown ones. */
 export function bindSteps(mount: OciMount, options: ParsedOptions, bind: Bind): Step[] {
   const { slot, index } = bind
-  checkOptions(options, index)
+  // Others send `mode=755` and the like with bind mounts: mount(2) does not look at what is for a filesystem.
+  if (bind.propagation === undefined) checkOptions(options, index)
   const source = mount.source ?? ''
   const recursive = options.recursive ? AT.RECURSIVE : 0
   const about = `set the options of ${mount.destination}`

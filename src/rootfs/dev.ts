@@ -38,8 +38,8 @@ export interface DevContext extends DevOwner {
   readonly ownUser: boolean
   /** config.json is a caller's. */
   readonly literal: boolean
-  /** Where the child keeps a filesystem at hand below the root. */
-  readonly attachAt: string
+  /** Where the child keeps a filesystem at hand below the root; undefined where it would be in the host's way. */
+  readonly attachAt: string | undefined
 }
 
 /** What each side does for /dev, in the order of the recipe. */
@@ -129,8 +129,9 @@ function madeDev(config: OciConfig, options: readonly string[], context: DevCont
   for (const name of ['pts', 'shm', 'mqueue', EMPTY_DIRECTORY]) {
     make.push({ op: 'mkdir', dir: 'fd:dev', path: name, mode: 0o755 }, ...chown(name, context))
   }
-  make.push(...nodeSteps(config, context, 'new'), ...linkSteps(context, 'new'))
-  if (config.process?.terminal === true) {
+  const into = context.literal ? 'literal' : 'new'
+  make.push(...nodeSteps(config, context, into), ...linkSteps(context, into))
+  if (config.process?.terminal === true && !context.literal) {
     make.push(
       { op: 'create_file', dir: 'fd:dev', path: 'console', mode: 0o600, bytes: '' },
       ...chown('console', context),
@@ -191,7 +192,8 @@ function nodeSteps(config: OciConfig, context: DevContext, into: 'new' | 'litera
   const all = [...DEFAULT_DEVICES.filter((device) => !replaced.has(device.path)), ...extra]
   const steps: Step[] = []
   for (const device of all) {
-    if (!device.path.startsWith('/dev/')) continue
+    // A link to that of the container's own devpts, whatever a caller lists: a privileged one lists all the host has.
+    if (!device.path.startsWith('/dev/') || device.path === '/dev/ptmx') continue
     const path = device.path.slice('/dev/'.length)
     for (const parent of parents(path)) {
       steps.push({
@@ -260,7 +262,7 @@ function elsewhere(config: OciConfig, context: DevContext): Step[] {
 }
 
 function linkSteps(context: DevContext, into: 'new' | 'literal'): Step[] {
-  const there = { tolerate: ['EEXIST'], because: 'the root filesystem has it' } as const
+  const there = { tolerate: ['EEXIST'], because: 'the root filesystem or the config has it' } as const
   return LINKS.flatMap(([target, path]): Step[] => [
     { op: 'symlink', target, dir: 'fd:dev', path, ...(into === 'new' ? {} : there) },
     ...chown(path, context),
@@ -282,11 +284,9 @@ function coverSteps(config: OciConfig, { attachAt }: DevContext): { covers: Step
     { op: 'mknod', dir: 'fd:covers', path: 'null', mode: S_IFCHR | 0o666, device: makeDevice(1, 3), about },
     { op: 'send_fd', fd: 'fd:covers' },
   ]
-  const receive: Step[] = [
-    { op: 'recv_fd', fd: 'fd:covers' },
-    // Before Linux 6.15 only what is attached can be cloned.
-    { op: 'move_mount', mount: 'fd:covers', dir: 'cwd', path: attachAt, about },
-  ]
+  const receive: Step[] = [{ op: 'recv_fd', fd: 'fd:covers' }]
+  // Before Linux 6.15 only what is attached can be cloned.
+  if (attachAt !== undefined) receive.push({ op: 'move_mount', mount: 'fd:covers', dir: 'cwd', path: attachAt, about })
   return { covers, receive }
 }
 

@@ -1,6 +1,6 @@
 import type { OciConfig, OciMount } from '../model/config.ts'
 import { TscrunError } from '../model/errors.ts'
-import { FSCONFIG, MOUNT_ATTR, MS, O, OPEN_TREE_CLONE, RESOLVE } from '../model/linux.ts'
+import { AT, FSCONFIG, MOUNT_ATTR, MS, O, OPEN_TREE_CLONE, RESOLVE } from '../model/linux.ts'
 import { TARGET, type FdSlot, type Step } from '../model/step.ts'
 import { bindSteps } from './bind.ts'
 import { parseMountOptions, type ParsedOptions } from './mount-options.ts'
@@ -39,6 +39,8 @@ export interface Literal {
   readonly propagation: number
   /** The label of what is mounted (linux.mountLabel). */
   readonly label?: string
+  /** A mount without a place can be cloned (Linux 6.15). */
+  readonly clonesDetached: boolean
 }
 
 /** Every mount of the config, in its order (config.md: "MUST mount entries in the listed order"). */
@@ -71,7 +73,9 @@ export function mountSteps(config: OciConfig, context: MountContext): MountSteps
       const list = context.joinsUser && type === 'proc' ? steps.first : steps.early
       list.push(...freshSteps(mount, type, options, slot, index, context))
     }
-    if (context.literal !== undefined && type === 'tmpfs') steps.child.push(...contentSteps(mount, options, slot))
+    if (context.literal !== undefined) steps.child.push(...inOrder(options, slot, type, context.literal))
+    if (context.literal !== undefined && type === 'tmpfs' && made === undefined)
+      steps.child.push(...contentSteps(mount, options, slot))
     steps.child.push(...placeSteps(mount, type, slot, index))
     if (context.literal !== undefined && type !== 'bind') {
       steps.child.push(...propagationSteps(mount, options, slot))
@@ -191,6 +195,16 @@ function hintFor(type: string): { hint?: string } {
     }
   }
   return {}
+}
+
+/**
+ * Since Linux 6.8 mountinfo lists mounts in the order in which they were made, and config.md wants that of the list: what
+ * was made beforehand is made again as a clone of itself, which is cheap.
+ */
+function inOrder({ propagation }: ParsedOptions, slot: FdSlot, type: string, { clonesDetached }: Literal): Step[] {
+  if (!clonesDetached || propagation === MS.UNBINDABLE) return []
+  const flags = OPEN_TREE_CLONE | AT.EMPTY_PATH | (type === 'bind' ? AT.RECURSIVE : 0)
+  return [{ op: 'open_tree', fd: slot, dir: slot, path: '', flags }]
 }
 
 /** What a tmpfs covers: its mode is kept where no option names one, its content where that is asked for. */

@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import { trySyscall } from '../syscall/call.ts'
 import { processStat } from '../syscall/process.ts'
+import type { HostMount } from './host-mounts.ts'
 
 /**
  * The containers of an OCI runtime, as files. Each has a directory below `--root`, made by `create` and removed by
@@ -43,6 +44,8 @@ export interface ContainerState {
   readonly unit?: string
   /** False: its processes have the session keyring of whoever made it (`--no-new-keyring`). */
   readonly keyring?: boolean
+  /** Without a mount namespace: where its mounts lie among the host's. */
+  readonly hostMount?: HostMount
   /** Its first process: with the start time (clock ticks) it is that one for ever. Absent until it is there. */
   readonly pid?: number
   readonly startTime?: number

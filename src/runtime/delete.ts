@@ -12,6 +12,7 @@ import {
   statusOf,
   withLock,
 } from './container.ts'
+import { removeHostMount } from './host-mounts.ts'
 
 /** How long a killed process may take to end, in milliseconds: it may be in an uninterruptible call. */
 const PATIENCE_MS = 10_000
@@ -57,6 +58,7 @@ async function remove(root: string, id: string, { paths, force, warn }: Removal)
   await endFirstProcess(root, state, force)
   if (state.cgroup !== undefined) await removeCgroup(state.cgroup)
   if (state.unit !== undefined) await forgetUnit(state.unit)
+  if (state.hostMount !== undefined) removeHostMount(state.hostMount)
   const text = configText(paths)
   removeContainerDirectory(paths)
   if (!text.includes('"poststop"')) return
