@@ -58,7 +58,15 @@ describe('native/plan.h and src/runtime/messages.ts', () => {
     const offsets = [...(contract.structs.get('message')?.fields ?? [])].map(([name, { offset }]) => [name, offset])
     expect(Object.fromEntries(offsets)).toEqual({ type: 0, column: 4, step: 8, error: 12, a: 16, b: 24 })
     const bytes = encodeMessage(MESSAGE.resize, 7, 2 ** 40)
-    expect(decodeMessage(bytes)).toEqual({ type: 17, column: 'parent', step: 0, error: 0, a: 7n, b: 2n ** 40n, text: '' })
+    expect(decodeMessage(bytes)).toEqual({
+      type: 17,
+      column: 'parent',
+      step: 0,
+      error: 0,
+      a: 7n,
+      b: 2n ** 40n,
+      text: '',
+    })
   })
 
   it('hand descriptors over at the same numbers', () => {
