@@ -24,6 +24,7 @@ const SHOWS = { proc: 'pid', sysfs: 'network', mqueue: 'ipc', cgroup2: 'cgroup' 
 export interface MountContext {
   readonly ownUser: boolean
   readonly joinsUser: boolean
+  readonly mounts: 'own' | 'joined' | 'host'
   /** Namespace types that are made for this container. */
   readonly fresh: ReadonlySet<string>
   /** The mount of this destination is prepared elsewhere as this slot and sent first. */
@@ -59,11 +60,13 @@ export function mountSteps(config: OciConfig, context: MountContext): MountSteps
     if (made !== undefined) {
       // Prepared by the stage and already received.
     } else if (type === 'bind') {
-      steps.parent.push(
-        ...bindSteps(mount, options, { slot, index, propagation: context.literal?.propagation }),
-        toChild,
-      )
-      steps.child.push({ op: 'recv_fd', fd: slot })
+      const bind = bindSteps(mount, options, { slot, index, propagation: context.literal?.propagation })
+      if (childBinds(mount, options, context)) {
+        steps.child.push(...bind)
+      } else {
+        steps.parent.push(...bind, toChild)
+        steps.child.push({ op: 'recv_fd', fd: slot })
+      }
     } else if (mustBeHosts(type, context)) {
       const joined =
         config.linux?.namespaces?.some((namespace) => namespace.type === SHOWS[type as keyof typeof SHOWS]) === true
@@ -73,7 +76,9 @@ export function mountSteps(config: OciConfig, context: MountContext): MountSteps
       const list = context.joinsUser && type === 'proc' ? steps.first : steps.early
       list.push(...freshSteps(mount, type, options, slot, index, context))
     }
-    if (context.literal !== undefined) steps.child.push(...inOrder(options, slot, type, context.literal))
+    if (context.literal !== undefined && type !== 'bind' && !mustBeHosts(type, context)) {
+      steps.child.push(...inOrder(mount, options, slot, context.literal))
+    }
     if (context.literal !== undefined && type === 'tmpfs' && made === undefined)
       steps.child.push(...contentSteps(mount, options, slot))
     steps.child.push(...placeSteps(mount, type, slot, index))
@@ -198,13 +203,24 @@ function hintFor(type: string): { hint?: string } {
 }
 
 /**
+ * The child can bind what it sees as the host does, in the order of the list: with the host's own rights, from its own copy
+ * of the host's mounts. A mount that stays a peer of the host's must be made of the host's itself, and id mappings are
+ * made by who sees every process in /proc.
+ */
+function childBinds({ uidMappings = [] }: OciMount, options: ParsedOptions, context: MountContext): boolean {
+  const { literal, ownUser, mounts } = context
+  const simple = options.propagation !== MS.SHARED && options.idmap === 'none' && uidMappings.length === 0
+  return literal !== undefined && !ownUser && mounts === 'own' && simple
+}
+
+/**
  * Since Linux 6.8 mountinfo lists mounts in the order in which they were made, and config.md wants that of the list: what
  * was made beforehand is made again as a clone of itself, which is cheap.
  */
-function inOrder({ propagation }: ParsedOptions, slot: FdSlot, type: string, { clonesDetached }: Literal): Step[] {
-  if (!clonesDetached || propagation === MS.UNBINDABLE) return []
-  const flags = OPEN_TREE_CLONE | AT.EMPTY_PATH | (type === 'bind' ? AT.RECURSIVE : 0)
-  return [{ op: 'open_tree', fd: slot, dir: slot, path: '', flags }]
+function inOrder({ destination }: OciMount, { propagation }: ParsedOptions, slot: FdSlot, literal: Literal): Step[] {
+  if (!literal.clonesDetached || propagation === MS.UNBINDABLE) return []
+  const flags = OPEN_TREE_CLONE | AT.EMPTY_PATH
+  return [{ op: 'open_tree', fd: slot, dir: slot, path: '', flags, about: `mount ${destination} in its turn` }]
 }
 
 /** What a tmpfs covers: its mode is kept where no option names one, its content where that is asked for. */
