@@ -22,6 +22,15 @@ const BUNDLES = [
     together: /src\/(?:cli\/(?:main|commands\/run)|engine\/engine)\.ts$/,
   },
   { from: 'src/cli/oci/main.ts', name: 'runtime/main', format: 'cjs', extension: 'cjs', chunks: 'runtime/[name].cjs' },
+  // Each of the OCI runtime's verbs that callers wait for in one file, for scripts/start.cjs.
+  ...['create', 'start', 'state', 'kill', 'delete', 'exec'].map((verb) => ({
+    from: `src/cli/oci/entries/${verb}.ts`,
+    name: `runtime/${verb}/main`,
+    format: 'cjs',
+    extension: 'cjs',
+    chunks: `runtime/${verb}/[name].cjs`,
+    together: new RegExp(`src/cli/oci/entries/${verb}\\.ts$`),
+  })),
   {
     from: 'src/images/extractor/main.ts',
     name: 'extractor',

@@ -17,10 +17,20 @@ if (version[0] < 20 || (version[0] == 20 && version[1] < 19)) {
 var fs = require('fs')
 var Script = require('vm').Script
 // The same program twice: for `run` all it needs is in one file, else in many small ones.
-var folder = /runtime\.cjs$/.test(__filename) ? 'runtime' : process.argv.indexOf('run') > 0 ? 'run' : 'cli'
+var folder = /runtime\.cjs$/.test(__filename) ? runtimeFolder() : process.argv.indexOf('run') > 0 ? 'run' : 'cli'
 var program = __dirname + '/' + folder + '/main.cjs'
 var made = fs.statSync(program)
-var cache = __dirname + '/cache/' + [folder, process.version, made.size, Math.floor(made.mtimeMs)].join('-')
+var cache = __dirname + '/cache/' + [folder.replace('/', '-'), process.version, made.size, Math.floor(made.mtimeMs)].join('-')
+
+/** The OCI runtime's verbs that callers wait for are programs of their own: the verb is the first word that is no flag. */
+function runtimeFolder() {
+  for (var at = 2; at < process.argv.length; at++) {
+    var word = process.argv[at]
+    if (!/^-/.test(word)) return /^(create|start|state|kill|delete|exec)$/.test(word) ? 'runtime/' + word : 'runtime'
+    if (/^--(root|log|log-format|cgroup-manager|rootless|criu)$/.test(word)) at++
+  }
+  return 'runtime'
+}
 
 /** The cache's bytes, undefined where there is none yet. */
 function readCache() {

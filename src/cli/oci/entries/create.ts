@@ -1,0 +1,7 @@
+import { create } from '../commands/create.ts'
+import { dispatch } from '../dispatch.ts'
+
+// The program of this verb alone, all in one file: what callers wait for, several times a container.
+void dispatch(process.argv.slice(2), { create: () => Promise.resolve(create) }).then((exitCode) =>
+  process.exit(exitCode),
+)

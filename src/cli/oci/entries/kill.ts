@@ -1,0 +1,5 @@
+import { kill } from '../commands/kill.ts'
+import { dispatch } from '../dispatch.ts'
+
+// The program of this verb alone, all in one file: what callers wait for, several times a container.
+void dispatch(process.argv.slice(2), { kill: () => Promise.resolve(kill) }).then((exitCode) => process.exit(exitCode))
