@@ -1,4 +1,4 @@
-import { rmdirSync } from 'node:fs'
+import { readFileSync, rmdirSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { compileDeviceFilter, DEFAULT_DEVICE_RULES } from '../cgroups/devices.ts'
 import { prepareCallersParent } from '../cgroups/prepare.ts'
@@ -117,8 +117,20 @@ async function scopePlacement(id: string, config: OciConfig): Promise<CgroupPlac
   return { ...placement(join(mountpoint, dirname(cgroup)), cgroup, config, writes), scope: unit }
 }
 
-/** At the meeting `cloned`: has systemd put the waiting first process into its scope. */
+/**
+ * At the meeting `cloned`: has systemd put the waiting first process into its scope. What systemd does not hand down to
+ * scopes (hugetlb, rdma, misc) but a limit needs is handed down here, as runc and crun do.
+ */
 export async function enterScope(id: string, config: OciConfig, pid: number): Promise<void> {
   const { makeScope, scopeOf } = await import('./scope.ts')
-  await makeScope(id, scopeOf(id, config), config, pid)
+  const place = scopeOf(id, config)
+  await makeScope(id, place, config, pid)
+  const facts = hostFacts().cgroup
+  const needed = neededControllers(resourceWrites(config.linux?.resources ?? {}, { minimumMemory: 0 }))
+  if (facts.mountpoint === undefined || needed.length === 0) return
+  const given = readFileSync(join(facts.mountpoint, place.cgroup, 'cgroup.controllers'), 'utf8')
+    .trim()
+    .split(' ')
+  if (needed.every((controller) => given.includes(controller))) return
+  prepareCallersParent(facts, dirname(place.cgroup), needed)
 }
