@@ -122,6 +122,9 @@ static void note_end(struct run *run, const struct life *life, uint64_t restarts
 				      {"startedMs", life->started_ms},
 				      {"finishedMs", wall_clock_ms()},
 				      {"restarts", restarts},
+				      {"failedColumn", run->failed ? run->failure.column : 0},
+				      {"failedStep", run->failed ? run->failure.step : 0},
+				      {"failedErrno", run->failed ? run->failure.error : 0},
 				      {NULL, 0}});
 	if (run->run_dir >= 0)
 		unlinkat(run->run_dir, "state.json", 0);
@@ -143,6 +146,30 @@ static int on_control(struct run *run)
 	return 1;
 }
 
+/* With Node gone the monitor itself is told what fails in the first process before its exec. */
+static void hear_yourself(struct run *run)
+{
+	int pair[2];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return;
+	close_fd(&run->control);
+	close_fd(&run->own_end);
+	run->control = pair[0];
+	run->own_end = pair[1];
+}
+
+/* Whether the first process has told of a failure before it ended. */
+static int has_failed(struct run *run)
+{
+	struct message message;
+	while (run->own_end >= 0 && recv(run->own_end, &message, sizeof message, MSG_DONTWAIT) >= (ssize_t)sizeof message)
+		if (message.type == MSG_FAILED) {
+			run->failure = message;
+			run->failed = 1;
+		}
+	return run->failed;
+}
+
 enum { WATCH_INIT, WATCH_CONTROL, WATCH_SYNC, WATCH_WINDOW, WATCH_CLIENTS, WATCH_PUMPS = WATCH_CLIENTS + CLIENT_WATCHES };
 
 /* Until the first process has ended: streams, signals, the lifeline. */
@@ -150,7 +177,7 @@ static void watch(struct run *run, struct life *life, uint64_t restarts)
 {
 	struct pollfd watched[WATCH_PUMPS + PUMP_WATCHES] = {
 		[WATCH_INIT] = {.fd = run->init_pidfd, .events = POLLIN},
-		[WATCH_CONTROL] = {.fd = run->control, .events = POLLIN},
+		[WATCH_CONTROL] = {.fd = run->own_end >= 0 ? -1 : run->control, .events = POLLIN},
 		[WATCH_SYNC] = {.fd = run->sync, .events = POLLIN},
 		[WATCH_WINDOW] = {.fd = pump_window(), .events = POLLIN},
 	};
@@ -161,7 +188,8 @@ static void watch(struct run *run, struct life *life, uint64_t restarts)
 			continue; /* EINTR: stopped and continued */
 		if (watched[WATCH_SYNC].revents) {
 			/* Its end closes with the exec. */
-			note_start(run, life, restarts);
+			if (!has_failed(run))
+				note_start(run, life, restarts);
 			watched[WATCH_SYNC].fd = -1;
 		}
 		if (watched[WATCH_CONTROL].revents && !on_control(run)) {
@@ -284,6 +312,7 @@ int supervise(struct run *run)
 			return tear_down(run, 1) < 0 ? 1 : 0;
 		}
 		reset(run);
+		hear_yourself(run);
 		run->failed = run_column(run, COLUMN_PARENT) < 0;
 	}
 }

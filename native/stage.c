@@ -195,8 +195,10 @@ int run_column(struct run *run, enum column column)
 		if (result < 0) {
 			if (!run->failed)
 				tell_failure(run, (uint32_t)-result);
-			if (column != COLUMN_TEARDOWN)
+			if (column != COLUMN_TEARDOWN) {
+				run->failure = (struct message){.column = column, .step = run->step, .error = (uint32_t)-result};
 				return result;
+			}
 			worst = result;
 		}
 		at = args + step.size;
@@ -277,7 +279,7 @@ static int leave(struct run *run, int failed)
 int main(void)
 {
 	static struct run run = {.control = CONTROL_FD, .sync = -1, .init = -1, .init_pidfd = -1, .listener = -1,
-				  .run_dir = -1, .directory = -1, .log = {.directory = -1, .fd = -1}};
+				  .own_end = -1, .run_dir = -1, .directory = -1, .log = {.directory = -1, .fd = -1}};
 	settle_signals();
 	prctl(PR_SET_NAME, "tscrun-monitor");
 	int failed = read_plan(&run);

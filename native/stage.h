@@ -32,6 +32,7 @@ struct run {
 	int init_pidfd;
 	char **env; /* set by set_env, used by exec */
 	int failed; /* a failure has been told on the control socket */
+	struct message failure; /* the last one of the parent's column, for the record */
 	pid_t *told_pid; /* of the first process as the host sees it, shared with it; NULL before clone */
 	uint64_t program_status; /* wait status of a hook that failed */
 	char program_said[NOTE_BYTES]; /* the end of its output */
@@ -45,6 +46,7 @@ struct run {
 	uint32_t policy;	   /* RESTART_* */
 	uint64_t most_restarts;	   /* 0: no limit */
 	int stopped;		   /* by a person: not to be started again */
+	int own_end;		   /* where the monitor reads what its child says, when Node has gone; -1 */
 	int final;		   /* in the teardown: it will not be started again */
 };
 

@@ -197,17 +197,22 @@ describe('--restart', () => {
     const { name } = await detach('exec sleep 1000', ['--restart', 'unless-stopped'])
     const monitor = pidOf(`tscrun: ${name}`) ?? 0
     const fds = (): number => readdirSync(`/proc/${monitor}/fd`).length
-    const [before, first] = [fds(), await pidIn(name)]
+    const nextLife = (last: number): Promise<number> =>
+      until(() => {
+        const file = join(machine.runRoot, readdirSync(machine.runRoot)[0] ?? '', 'state.json')
+        const pid = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as { pid: number }).pid : last
+        return pid !== last && pid
+      })
+    const first = await pidIn(name)
     process.kill(first, 'SIGKILL')
-    const second = await until(() => {
-      const state = join(machine.runRoot, readdirSync(machine.runRoot)[0] ?? '', 'state.json')
-      const pid = existsSync(state) ? Number((JSON.parse(readFileSync(state, 'utf8')) as { pid: number }).pid) : first
-      return pid !== first && pid
-    })
-    expect(isAlive(second)).toBe(true)
+    const second = await nextLife(first)
+    const before = fds()
+    process.kill(second, 'SIGKILL')
+    const third = await nextLife(second)
+    expect(isAlive(third)).toBe(true)
     expect(fds()).toBe(before)
     await out('rm', '-f', name)
-    expect(isAlive(second)).toBe(false)
+    expect(isAlive(third)).toBe(false)
   })
 })
 

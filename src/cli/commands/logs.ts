@@ -29,12 +29,13 @@ export const logsCommand: Command = {
         ...(sinceMs === undefined ? {} : { sinceMs }),
         ...(untilMs === undefined ? {} : { untilMs }),
       })
-      let begins = true
+      // A long line comes in pieces, with what the other stream wrote meanwhile between them.
+      const begins = { stdout: true, stderr: true }
       for await (const { stream, time, bytes } of lines) {
         const fd = stream === 'stderr' ? 2 : 1
-        if (timestamps && begins) printBytes(fd, Buffer.from(`${time} `))
+        if (timestamps && begins[stream]) printBytes(fd, Buffer.from(`${time} `))
         printBytes(fd, bytes)
-        begins = bytes.at(-1) === 0x0a
+        begins[stream] = bytes.at(-1) === 0x0a
       }
       if (aborted.aborted) throw new TscrunError('ABORTED', 'logs: ended by a signal')
       return 0
