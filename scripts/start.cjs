@@ -13,14 +13,18 @@ if (version[0] < 20 || (version[0] == 20 && version[1] < 19)) {
 }
 
 // A third of a start is compiling. What the first `run` compiled is kept beside the program, named by Node's version and
-// by the size and time of the file it was made from; V8 refuses one that is not its own (docs/decisions/0012).
+// by what the build wrote as the program's last line, a digest of it; V8 refuses one that is not its own
+// (docs/decisions/0012).
 var fs = require('fs')
 var Script = require('vm').Script
 // The same program twice: for `run` all it needs is in one file, else in many small ones.
 var folder = /runtime\.cjs$/.test(__filename) ? runtimeFolder() : process.argv.indexOf('run') > 0 ? 'run' : 'cli'
-var program = __dirname + '/' + folder + '/main.cjs'
-var made = fs.statSync(program)
-var cache = __dirname + '/cache/' + [folder.replace('/', '-'), process.version, made.size, Math.floor(made.mtimeMs)].join('-')
+var directory = __dirname + '/' + folder
+var program = directory + '/main.cjs'
+// The build writes ASCII alone, which is read four times as fast under this name.
+var text = fs.readFileSync(program, 'latin1')
+var signature = text.slice(text.lastIndexOf('//') + 2).trim()
+var cache = __dirname + '/cache/' + [folder.replace('/', '-'), process.version, signature].join('-')
 
 /** The OCI runtime's verbs that callers wait for are programs of their own: the verb is the first word that is no flag. */
 function runtimeFolder() {
@@ -45,6 +49,7 @@ function readCache() {
 /** Keeps what has been compiled until now. Where it may not be written, every start compiles. */
 function writeCache(script) {
   var own = cache + '.' + process.pid
+  var made = fs.statSync(program)
   try {
     // A start by root leaves nothing in the checkout that its owner cannot remove.
     if (fs.mkdirSync(__dirname + '/cache', { recursive: true })) fs.lchownSync(__dirname + '/cache', made.uid, made.gid)
@@ -60,27 +65,45 @@ var main = new module.constructor(program, module)
 main.filename = program
 main.paths = module.paths
 module.constructor._cache[program] = main
-var cached = readCache()
-var script = new Script(
-  '(function (exports, require, module, __filename, __dirname) {' + fs.readFileSync(program, 'utf8') + '\n})',
-  {
-    filename: program,
-    cachedData: cached,
+// Other files of the program want something of this one; to give its hundred names costs as much as a container's mounts.
+var exported = {}
+Object.defineProperty(main, 'exports', {
+  get: function () {
+    var fill = main.fill
+    main.fill = undefined
+    if (fill !== undefined) fill()
+    return exported
   },
-)
+})
+var cached = readCache()
+// The bundler's own few functions stand in a file that the others ask for: to look for it as Node does would take longer
+// than all of it is worth.
+var shared = './rolldown-runtime.cjs'
+var helpers = text.indexOf(shared) < 0 ? '' : fs.readFileSync(directory + '/' + shared, 'latin1')
+var head = '[function (exports, require, module, __filename, __dirname) {'
+var script = new Script(head + text + '\n},function (exports) {' + helpers + '\n}]', {
+  filename: program,
+  // Places in the program's first line, which is nearly all of it, are as in its own file.
+  columnOffset: -head.length,
+  cachedData: cached,
+})
 if (cached === undefined || script.cachedDataRejected) {
   process.on('exit', function (code) {
     if (code !== 125) writeCache(script)
   })
 }
-script.runInThisContext().call(
-  main.exports,
-  main.exports,
+var functions = script.runInThisContext()
+var loaded
+functions[0].call(
+  exported,
+  exported,
   function (id) {
-    return main.require(id)
+    if (id !== shared) return main.require(id)
+    if (loaded === undefined) functions[1]((loaded = {}))
+    return loaded
   },
   main,
   program,
-  __dirname + '/' + folder,
+  directory,
 )
 main.loaded = true

@@ -162,13 +162,13 @@ function returns(allowed: boolean): Instruction[] {
   return [constant(MOV32_K, RESULT, allowed ? 1 : 0), constant(EXIT, 0, 0)]
 }
 
+/** struct bpf_insn: 8 bits code, 4 destination, 4 source, 16 offset; 32 bits immediate. */
 function encode(code: readonly Instruction[]): Buffer {
-  const buffer = Buffer.alloc(code.length * 8)
-  code.forEach(({ code: opcode, dst, src, offset, immediate }, index) => {
-    buffer.writeUInt8(opcode, index * 8)
-    buffer.writeUInt8(dst | (src << 4), index * 8 + 1)
-    buffer.writeInt16LE(offset, index * 8 + 2)
-    buffer.writeUInt32LE(immediate >>> 0, index * 8 + 4)
-  })
-  return buffer
+  const words = new Uint32Array(code.length * 2)
+  let at = 0
+  for (const { code: opcode, dst, src, offset, immediate } of code) {
+    words[at++] = opcode | (dst << 8) | (src << 12) | (offset << 16)
+    words[at++] = immediate
+  }
+  return Buffer.from(words.buffer)
 }

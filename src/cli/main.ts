@@ -1,4 +1,5 @@
 import { dispatch } from './dispatch.ts'
+import { endProcess } from './end.ts'
 import { reportError } from './errors.ts'
 import { printError } from './output/print.ts'
 
@@ -11,4 +12,4 @@ process.on('uncaughtException', (error) => {
   printError(text)
   process.exit(exitCode)
 })
-void dispatch(process.argv.slice(2)).then((exitCode) => process.exit(exitCode))
+void dispatch(process.argv.slice(2)).then(endProcess)

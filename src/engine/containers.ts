@@ -7,15 +7,13 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
-  rmdirSync,
   rmSync,
   statSync,
-  unlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
-import { trySyscall } from '../syscall/call.ts'
+import { AT_FDCWD, cString, trySyscall } from '../syscall/call.ts'
 import { errnoName, SyscallError } from '../syscall/errno.ts'
 import { releaseRange } from './id-range.ts'
 import { claimLink, linkOwner, releaseLink } from './owner-link.ts'
@@ -210,24 +208,22 @@ const unlocked = new WeakSet<HeldContainer>()
 
 /** Takes what a container usually leaves by its names, which is ten times as fast as looking for it. */
 function removeTree(directory: string, usual: readonly string[]): void {
-  try {
-    for (const name of usual) removeOne(join(directory, name))
-    rmdirSync(directory)
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return
-    if (errnoOf(error) !== 'ENOTEMPTY') throw error
-    rmSync(directory, { recursive: true, force: true })
-  }
+  if (removeOne(directory, 'directory')) return
+  for (const name of usual) removeOne(join(directory, name), name.endsWith('.json') ? 'file' : 'directory')
+  if (!removeOne(directory, 'directory')) rmSync(directory, { recursive: true, force: true })
 }
 
-function removeOne(path: string): void {
-  try {
-    if (path.endsWith('.json')) unlinkSync(path)
-    else rmdirSync(path)
-  } catch (error) {
-    const errno = errnoOf(error)
-    if (errno !== 'ENOENT' && errno !== 'ENOTEMPTY' && errno !== 'ENOTDIR') throw error
-  }
+const AT_REMOVEDIR = 0x200
+const STILL_THERE = ['ENOTEMPTY', 'ENOTDIR', 'EISDIR']
+
+/** Whether it is gone. Asked of the kernel directly: each "not empty" or "not there" of node:fs is an exception, 15 us. */
+function removeOne(path: string, kind: 'file' | 'directory'): boolean {
+  const result = trySyscall('unlinkat', [AT_FDCWD, cString(path), kind === 'directory' ? AT_REMOVEDIR : 0])
+  if (result === 0) return true
+  const errno = errnoName(-result)
+  if (errno === 'ENOENT') return true
+  if (STILL_THERE.includes(errno)) return false
+  throw new SyscallError(kind === 'directory' ? 'rmdir' : 'unlink', -result, path)
 }
 
 /**

@@ -1,6 +1,6 @@
-import { constants } from 'node:os'
 import { openImageStore } from '../images/store.ts'
 import { TscrunError } from '../model/errors.ts'
+import { signalNumber } from '../model/kernel-names.ts'
 import type { Stdio } from '../model/launch.ts'
 import type { RunOptions } from '../model/run-options.ts'
 import type { BackgroundOptions, Engine, EngineOptions, ForegroundOptions, Listener } from './api.ts'
@@ -103,7 +103,7 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
   ): Promise<number> {
     const handle = await begin(image, args, { ...run, stdio: callerStreams(run), fds: [0, 1, 2] })
     const kill = (signal: string): void => {
-      const number = constants.signals[signal as keyof typeof constants.signals] as number | undefined
+      const number = signalNumber(signal)
       if (number !== undefined) handle.launched.signal(number)
     }
     run.onStarted?.({ id: handle.id, kill })

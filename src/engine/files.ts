@@ -1,4 +1,3 @@
-import { hostname as hostHostname } from 'node:os'
 import { TscrunError } from '../model/errors.ts'
 import type { OciConfig } from '../model/config.ts'
 import type { LaunchSpec } from '../model/launch.ts'
@@ -34,7 +33,11 @@ export function networkFiles(
       name: 'hosts',
       content: hostsFile(names, extra, ownNetwork, readIfThere('/etc/hosts') ?? ''),
     },
-    { target: '/etc/hostname', name: 'hostname', content: `${ownUts ? hostname : hostHostname()}\n` },
+    {
+      target: '/etc/hostname',
+      name: 'hostname',
+      content: `${ownUts ? hostname : readIfThere('/proc/sys/kernel/hostname')?.trim()}\n`,
+    },
     { target: '/etc/resolv.conf', name: 'resolv.conf', content: resolvConf(resolv, resolver, ownNetwork) },
   ]
   const taken = new Set(config.mounts?.map((mount) => mount.destination))

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
-import { constants } from 'node:os'
 import { removeCgroup } from '../cgroups/remove.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
+import { SIGKILL } from '../model/kernel-names.ts'
 import type { Plan } from '../model/step.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import type { RunOptions } from '../model/run-options.ts'
@@ -136,7 +136,7 @@ async function seeToTheEnd(
     await launched.released
     return exit
   } catch (error) {
-    launched.signal(constants.signals.SIGKILL)
+    launched.signal(SIGKILL)
     await launched.released
     // A monitor that was killed could not do it; after any other it is gone already.
     if (record.cgroup !== undefined) await removeCgroup(record.cgroup)

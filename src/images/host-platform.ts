@@ -1,8 +1,7 @@
-import { arch } from 'node:process'
 import type { Platform } from '../model/image.ts'
 import { platformOfArch } from '../model/platform.ts'
 
 /** The platform whose images this machine runs. */
 export function hostPlatform(): Platform {
-  return platformOfArch(arch)
+  return platformOfArch(process.arch)
 }

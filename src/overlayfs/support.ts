@@ -1,6 +1,6 @@
-import { closeSync, existsSync, openSync, readFileSync, statfsSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { O } from '../model/linux.ts'
+import { mountOf } from '../syscall/mount-of.ts'
 
 /** Numbers of linux/magic.h. */
 const MAGIC = {
@@ -38,24 +38,20 @@ export function filesystemOf(path: string): string {
 
 /** The type in the mount table, of the one mount that a path lies on; each device is looked up once. */
 function mountedAs(path: string): string | undefined {
-  const { dev } = statSync(path)
-  const known = mountTypes.get(dev)
-  if (known !== undefined) return known
-  const fd = openSync(path, O.PATH)
-  try {
-    const id = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1]
-    const lines = readFileSync('/proc/self/mountinfo', 'latin1').split('\n')
-    const line = lines.find((text) => text.slice(0, text.indexOf(' ')) === id)
-    // `36 35 98:0 /root /mountpoint options tags - type source options` (proc_pid_mountinfo(5)).
-    const type = line === undefined ? undefined : / - (\S+) /.exec(line)?.[1]
-    if (type !== undefined) mountTypes.set(dev, type)
-    return type
-  } finally {
-    closeSync(fd)
-  }
+  const { device, id } = mountOf(path)
+  const known = mountTypes.get(device)
+  if (known !== undefined || id === undefined) return known
+  // `36 35 98:0 /root /mountpoint options tags - type source options` (proc_pid_mountinfo(5)).
+  const table = `\n${readFileSync('/proc/self/mountinfo', 'utf8')}`
+  const begin = table.indexOf(`\n${id} `)
+  if (begin < 0) return undefined
+  const type = table.indexOf(' - ', begin) + 3
+  const name = table.slice(type, table.indexOf(' ', type))
+  mountTypes.set(device, name)
+  return name
 }
 
-const mountTypes = new Map<number, string>()
+const mountTypes = new Map<string, string>()
 
 interface Kernel {
   readonly major: number

@@ -1,5 +1,4 @@
 import { fstatSync, readSync, type Stats } from 'node:fs'
-import { constants } from 'node:os'
 import { TscrunError } from '../model/errors.ts'
 import { RESOLVE } from '../model/linux.ts'
 import { AT_FDCWD, cString, syscall, trySyscall } from '../syscall/call.ts'
@@ -21,6 +20,8 @@ const WHITEOUT_TYPE = 0o020000
  * @returns undefined where there is no such regular file
  */
 export function readInLayers(layers: readonly string[], path: string, maxBytes: number): Buffer | undefined {
+  const [only = '', ...further] = layers
+  if (further.length === 0) return readInOne(only, path, maxBytes)
   const roots: number[] = []
   try {
     for (const layer of layers.toReversed())
@@ -32,19 +33,39 @@ export function readInLayers(layers: readonly string[], path: string, maxBytes: 
   }
 }
 
+/** A layer with nothing below it hides nothing: the kernel itself walks it as if it were the root. */
+function readInOne(layer: string, path: string, maxBytes: number): Buffer | undefined {
+  const root = openAt(AT_FDCWD, layer, openFlags.path | openFlags.directory, 0)
+  try {
+    const fd = tryOpenAt(root, path, openFlags.nonblock, RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS)
+    return fd === undefined ? undefined : readOpened(fd, path, maxBytes)
+  } finally {
+    closeFd(root)
+  }
+}
+
 interface Found {
   readonly parent: number
   readonly name: string
 }
 
 function readRegular(found: Found, path: string, maxBytes: number): Buffer | undefined {
-  // A fifo or device must not be waited for.
-  const fd = openAt(
-    found.parent,
-    found.name,
-    openFlags.nofollow | openFlags.nonblock,
-    RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS,
-  )
+  try {
+    // A fifo or device must not be waited for.
+    const fd = openAt(
+      found.parent,
+      found.name,
+      openFlags.nofollow | openFlags.nonblock,
+      RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS,
+    )
+    return readOpened(fd, path, maxBytes)
+  } finally {
+    closeFd(found.parent)
+  }
+}
+
+/** Closes the descriptor. */
+function readOpened(fd: number, path: string, maxBytes: number): Buffer | undefined {
   try {
     const info = fstatSync(fd)
     if (!info.isFile()) return undefined
@@ -65,7 +86,6 @@ function readRegular(found: Found, path: string, maxBytes: number): Buffer | und
     return bytes.subarray(0, done)
   } finally {
     closeFd(fd)
-    closeFd(found.parent)
   }
 }
 
@@ -170,15 +190,14 @@ function duplicate(fd: number): number {
   return syscall('fcntl', [fd, 1030 /* F_DUPFD_CLOEXEC */, 3])
 }
 
+/** Of a device node without a driver (a whiteout is one) the last. */
+const NO_FILE = ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO']
+
 function tryOpenAt(dir: number, name: string, flags: number, resolveFlags: number): number | undefined {
   try {
     return openAt(dir, name, flags, resolveFlags)
   } catch (error) {
-    if (
-      error instanceof SyscallError &&
-      [constants.errno.ENOENT, constants.errno.ENOTDIR, constants.errno.ELOOP].includes(error.errno)
-    )
-      return undefined
+    if (error instanceof SyscallError && NO_FILE.includes(error.code)) return undefined
     throw error
   }
 }

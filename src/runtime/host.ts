@@ -1,5 +1,4 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { release } from 'node:os'
 import { readCgroupFacts } from '../cgroups/facts.ts'
 import { errnoOf } from '../model/errors.ts'
 import type { HostFacts } from '../model/facts.ts'
@@ -15,7 +14,7 @@ export function hostFacts(): HostFacts {
 }
 
 function readHostFacts(): HostFacts {
-  const text = release()
+  const text = readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim()
   const [major, minor] = text.split('.').map((part) => Number.parseInt(part, 10))
   return {
     kernel: { major: major ?? 0, minor: minor ?? 0, release: text },

@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs'
-import { constants } from 'node:os'
 import { TscrunError } from '../model/errors.ts'
+import { signalName } from '../model/kernel-names.ts'
 import type { ColumnName, Plan } from '../model/step.ts'
 import { encodePlan } from '../plan/encode.ts'
 import { explainFailure } from '../plan/explain.ts'
@@ -213,13 +213,11 @@ function monitorDied(): TscrunError {
   })
 }
 
-const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]))
-
 /** wait(2)'s status word. */
 export function decodeExit(status: number, oomKilled: boolean): ContainerExit {
   const signal = status & 0x7f
   if (signal === 0) return { exitCode: (status >> 8) & 0xff, signal: undefined, oomKilled }
-  return { exitCode: 128 + signal, signal: SIGNAL_NAMES.get(signal) ?? `SIG${signal}`, oomKilled }
+  return { exitCode: 128 + signal, signal: signalName(signal), oomKilled }
 }
 
 export interface Deferred<T> {

@@ -1,23 +1,6 @@
-import { constants } from 'node:os'
+import { errnoName } from '../model/kernel-names.ts'
 
-const NAMES = new Map<number, string>(Object.entries(constants.errno).map(([name, value]) => [value, name]))
-// Two names, one number: the one that man pages use wins.
-NAMES.set(constants.errno.EAGAIN, 'EAGAIN')
-NAMES.set(constants.errno.EOPNOTSUPP, 'EOPNOTSUPP')
-for (const [name, value] of [
-  ['EUCLEAN', 117],
-  ['ENOTBLK', 15],
-  ['ENOKEY', 126],
-  ['EKEYEXPIRED', 127],
-  ['ESHUTDOWN', 108],
-  ['EHWPOISON', 133],
-] as const)
-  NAMES.set(value, name)
-
-/** `EPERM` for 1. */
-export function errnoName(errno: number): string {
-  return NAMES.get(errno) ?? `errno ${errno}`
-}
+export { errnoName }
 
 /** A system call that failed. Layers above add what it was about. */
 export class SyscallError extends Error {

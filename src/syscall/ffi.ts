@@ -1,5 +1,4 @@
 import { existsSync, realpathSync } from 'node:fs'
-import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import type * as koffiModule from 'koffi'
 import { TscrunError } from '../model/errors.ts'
@@ -64,6 +63,7 @@ function* addonCandidates(): Generator<string> {
 
 /** dlopen(3): never unmapped. */
 const RTLD_NODELETE = 0x1000
+const RTLD_LAZY = 1
 
 /**
  * As require() loads a `.node` file, but for good: at the end of a Worker that alone had loaded it, its code would be
@@ -71,7 +71,7 @@ const RTLD_NODELETE = 0x1000
  */
 function loadAddon(path: string): Koffi {
   const module: { exports: unknown } = { exports: {} }
-  process.dlopen(module, path, constants.dlopen.RTLD_LAZY | RTLD_NODELETE)
+  process.dlopen(module, path, RTLD_LAZY | RTLD_NODELETE)
   return module.exports as Koffi
 }
 
@@ -100,6 +100,11 @@ export function loadLibrary(): Library {
 /** Path of one of the files built from native/ for this processor. */
 export function nativeFile(name: string): string {
   return join(packageRoot(), 'native', process.arch, name)
+}
+
+/** `rawSyscall` if somebody has needed it before; loads nothing. */
+export function loadedSyscall(): RawSyscall | undefined {
+  return raw
 }
 
 /** `ts_syscall` of libtscrun.so: number and up to six register values in, result or -errno out. */

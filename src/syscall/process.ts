@@ -1,5 +1,5 @@
-import { constants } from 'node:os'
 import { openSync, readFileSync } from 'node:fs'
+import { SIGKILL } from '../model/kernel-names.ts'
 import { cString, syscall, trySyscall } from './call.ts'
 import { SyscallError } from './errno.ts'
 import { loadKoffi, loadLibrary, nativeFile, type PollHandle } from './ffi.ts'
@@ -15,6 +15,7 @@ const SOCK_CLOEXEC = 0o2000000
 const SOCK_NONBLOCK = 0o4000
 const WALL = 0x40000000
 const WNOHANG = 1
+const [EAGAIN, EINTR, ECONNRESET, ESRCH] = [11, 4, 104, 3]
 
 /** Bytes in a file without a name. `sealed`: nobody can change them again, also not through /proc (CVE-2019-5736). */
 export function memoryFile(name: string, bytes: Uint8Array, sealed: boolean): number {
@@ -78,8 +79,8 @@ export function socketPair(): [ours: number, theirs: number] {
 /** One message, `undefined` if none is there, an empty one at the end of the connection. */
 export function receiveMessage(fd: number, into: Buffer): Buffer | undefined {
   const got = trySyscall('read', [fd, into, into.length])
-  if (got === -constants.errno.EAGAIN || got === -constants.errno.EINTR) return undefined
-  if (got === -constants.errno.ECONNRESET) return into.subarray(0, 0)
+  if (got === -EAGAIN || got === -EINTR) return undefined
+  if (got === -ECONNRESET) return into.subarray(0, 0)
   if (got < 0) throw new SyscallError('read', -got, 'the control socket')
   return into.subarray(0, got)
 }
@@ -106,7 +107,7 @@ export function closeFd(fd: number): void {
 /** Signals a process that a pidfd names; false if it has ended. */
 export function signalPidfd(pidfd: number, signal: number): boolean {
   const result = trySyscall('pidfd_send_signal', [pidfd, signal, 0, 0])
-  if (result === -constants.errno.ESRCH) return false
+  if (result === -ESRCH) return false
   if (result < 0) throw new SyscallError('pidfd_send_signal', -result)
   return true
 }
@@ -132,7 +133,7 @@ export function startTimeOf(pid: number): number | undefined {
 
 /** SIGKILL to the process that has this pid *and* start time; nothing happens where it has ended. */
 export function killProcess(pid: number, startTime: number): void {
-  signalProcess(pid, startTime, constants.signals.SIGKILL)
+  signalProcess(pid, startTime, SIGKILL)
 }
 
 /** A signal to the process that has this pid *and* start time; false where it has ended. */
@@ -152,7 +153,7 @@ export function openProcess(pid: number, startTime: number, subject: string): nu
   const pidfd = syscall('pidfd_open', [pid, 0], subject)
   if (startTimeOf(pid) === startTime) return pidfd
   closeFd(pidfd)
-  throw new SyscallError('pidfd_open', constants.errno.ESRCH, subject)
+  throw new SyscallError('pidfd_open', ESRCH, subject)
 }
 
 const WCLONE = 0x80000000

@@ -1,5 +1,6 @@
 import type { PullPolicy } from '../../model/run-options.ts'
 import { formatPlatform, parsePlatform } from '../../model/platform.ts'
+import { SIGNALS } from '../../model/kernel-names.ts'
 import { badFlag, notYet } from '../errors.ts'
 import { parseOctal } from './numbers.ts'
 
@@ -132,11 +133,6 @@ export function parseSysctls(values: readonly string[]): Record<string, string> 
   })
   return Object.fromEntries(pairs)
 }
-
-const SIGNALS = (
-  'HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG ' +
-  'XCPU XFSZ VTALRM PROF WINCH IO PWR SYS'
-).split(' ')
 
 /** A name with or without `SIG`, or a number 1 to 64; real-time ones as `RTMIN+3`. Gives `SIGTERM`. Throws USAGE. */
 export function parseSignal(flag: string, text: string): string {
