@@ -61,6 +61,7 @@
 	X(31, open_pty, "oof")      /* master, slave, devpts */                              \
 	X(33, fsconfig_fd, "fsf")   /* key, a descriptor as its value */                     \
 	X(34, fsopen_pid, "os")     /* as fsopen, by a child born in the pid namespace that was entered */ \
+	X(78, detach_mount, "f")    /* what is mounted as this, from its place */            \
 	X(21, umount, "s")          /* detached */                                           \
 	X(32, move_root, "f")       /* the mount onto /, then chroot(2) */                   \
 	X(69, chroot, "f")          /* in mounts that are not the container's own */         \

@@ -36,6 +36,7 @@ export const OPS = {
   mask_path: { code: 29, fields: { root: 'f', path: 's', null: 'f', empty: 'f' } },
   readonly_path: { code: 30, fields: { root: 'f', path: 's' } },
   open_pty: { code: 31, fields: { master: 'o', slave: 'o', devpts: 'f' } },
+  detach_mount: { code: 78, fields: { mount: 'f' } },
   umount: { code: 21, fields: { target: 's' } },
   move_root: { code: 32, fields: { root: 'f' } },
   chroot: { code: 69, fields: { root: 'f' } },

@@ -1,9 +1,10 @@
-import type { IdMapping, NamespaceType, OciProcess } from '../model/config.ts'
+import type { IdMapping, NamespaceType, OciConfig, OciProcess } from '../model/config.ts'
 import type { LaunchSpec, Stdio } from '../model/launch.ts'
 import { CLONE, O, PR, RESOLVE } from '../model/linux.ts'
 import { MEETING, type FdSlot, type Plan, type Pump, type Step } from '../model/step.ts'
 import { hostId, NAMESPACE_FLAGS } from '../namespaces/select.ts'
-import { preservedSlots, processSteps } from './process.ts'
+import { bitMask, labelSteps } from './attributes.ts'
+import { LISTENER_SOCKET, preservedSlots, processSteps } from './process.ts'
 import { stdioSteps, type StdioSteps, takeTerminal } from './stdio.ts'
 
 /** One more process in a container that is there: who it is, and what of the container it joins. */
@@ -18,6 +19,12 @@ export interface ExecSpec {
   readonly cgroup?: string
   readonly stdio: Stdio
   readonly seccomp?: LaunchSpec['seccomp']
+  /** Told with the filter's listener to the agent whose socket fills `fd:seccomp-socket`. */
+  readonly listenerText?: string
+  /** What of config.json confines each process although it is not under `process`. */
+  readonly linux?: Pick<NonNullable<OciConfig['linux']>, 'personality' | 'memoryPolicy'>
+  /** `fd:root` is the root of the container's first process, which shares our mount namespace. */
+  readonly chroot: boolean
   /** Without a monitor: it becomes the caller's child, and lives on when the caller has gone. */
   readonly detached: boolean
   /** Descriptors 3, 4, ... of the caller that the command keeps. */
@@ -28,6 +35,8 @@ export interface ExecSpec {
   readonly pidfdSocket: boolean
 }
 
+/** Filled by the caller: the root directory of that process. */
+const ROOT: FdSlot = 'fd:root'
 /** Filled by the caller: a pidfd of the container's first process, which names its namespaces. */
 const TARGET: FdSlot = 'fd:target'
 
@@ -46,7 +55,10 @@ export function compileExec(spec: ExecSpec): Plan {
   }
   const stdio = execStdio(spec, owner)
   const preserved = preservedSlots(spec.preserveFds)
+  const labels = labelSteps(process)
+  const { initial, final } = process.execCPUAffinity ?? {}
   const parent: Step[] = [
+    ...affinitySteps(initial, 'before it joins the container'),
     ...stdio.make,
     ...cgroupSteps(spec),
     ...(spec.namespaces.has('pid') ? [enterPids()] : []),
@@ -68,7 +80,12 @@ export function compileExec(spec: ExecSpec): Plan {
     { op: 'wait', point: MEETING.mapped },
     // Before it is where the container's own processes could trace it and open its descriptors (CVE-2016-9962).
     { op: 'prctl', option: PR.SET_DUMPABLE, arg2: 0, arg3: 0, arg4: 0, arg5: 0, about: 'become non-dumpable' },
+    ...labels.open,
+    ...affinitySteps(final, 'of the command'),
     { op: 'join', process: TARGET, flags: joinedFlags(spec.namespaces), about: 'join the namespaces of the container' },
+    ...(spec.chroot
+      ? [{ op: 'chroot', root: ROOT, about: 'enter the root filesystem of the container' } as const satisfies Step]
+      : []),
     ...(ownUser
       ? [{ op: 'set_ids', uid: 0, gid: 0, about: 'become root of the user namespace' } as const satisfies Step]
       : []),
@@ -82,7 +99,9 @@ export function compileExec(spec: ExecSpec): Plan {
         init: false,
         detached: spec.detached,
         oci: { gate: false, preserveFds: spec.preserveFds, keyring: spec.keyring },
+        ...(spec.linux === undefined ? {} : { config: { linux: spec.linux } }),
         ...(spec.seccomp === undefined ? {} : { seccomp: spec.seccomp }),
+        ...(spec.listenerText === undefined ? {} : { listenerText: spec.listenerText }),
       },
       process,
     ),
@@ -92,7 +111,14 @@ export function compileExec(spec: ExecSpec): Plan {
     child,
     teardown: [],
     pumps: stdio.pumps,
-    inherited: [TARGET, ...stdio.inherited, ...preserved, ...(spec.pidfdSocket ? (['fd:pidfd-socket'] as const) : [])],
+    inherited: [
+      TARGET,
+      ...stdio.inherited,
+      ...preserved,
+      ...(spec.pidfdSocket ? (['fd:pidfd-socket'] as const) : []),
+      ...(spec.chroot ? [ROOT] : []),
+      ...(spec.listenerText === undefined ? [] : [LISTENER_SOCKET]),
+    ],
   }
 }
 
@@ -111,6 +137,11 @@ function cgroupSteps({ cgroup }: ExecSpec): Step[] {
       about: `open the cgroup ${cgroup}`,
     },
   ]
+}
+
+function affinitySteps(cpus: string | undefined, when: string): Step[] {
+  if (cpus === undefined || cpus === '') return []
+  return [{ op: 'cpu_affinity', cpus: bitMask(cpus), about: `run on the processors ${cpus} ${when}` }]
 }
 
 function enterPids(): Step {

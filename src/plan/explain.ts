@@ -44,7 +44,7 @@ export function explainFailure(plan: Plan, failure: StepFailure, workdir?: strin
     return new TscrunError('KERNEL_REFUSED', `start: ${failure.errno} before the first step`, { errno: failure.errno })
   if (step.op === 'run_hook') return explainHook(step, failure)
   if (step.op === 'exec' || step.op === 'find_program') return explainExec(step, failure.errno, workdir)
-  const reason = REASONS[failure.errno] ?? 'failed'
+  const reason = reasonOf(step, failure.errno)
   const subject = subjectOf(step)
   const code: ErrorCode = failure.errno === 'ENOSPC' || failure.errno === 'EDQUOT' ? 'NO_SPACE' : 'KERNEL_REFUSED'
   const hint = step.hint ?? (code === 'NO_SPACE' ? noSpaceHint(step) : undefined)
@@ -56,6 +56,11 @@ export function explainFailure(plan: Plan, failure: StepFailure, workdir?: strin
     subject,
     ...(hint === undefined ? {} : { hint }),
   })
+}
+
+function reasonOf(step: Step, errno: string): string {
+  if (step.op === 'move_link' && errno === 'ENODEV') return 'no such interface'
+  return REASONS[errno] ?? 'failed'
 }
 
 /** The kernel says ENOSPC of a limit on namespaces too (clone(2), unshare(2)). */

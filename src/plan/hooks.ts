@@ -7,8 +7,11 @@ import { NAMESPACE_FLAGS, type NamespaceSelection } from '../namespaces/select.t
 /** Where native/ops_hook.c puts the pid of the first process. */
 const PID = '\u0001'
 
+/** What others are told of a container. */
+type Told = Pick<LaunchSpec, 'id' | 'config'> & { readonly oci?: Pick<NonNullable<LaunchSpec['oci']>, 'bundle'> }
+
 /** The container's state as hooks and others are told it (runtime.md, State), with a place for the pid. */
-export function stateText(spec: LaunchSpec, status: 'creating' | 'created'): string {
+export function stateText(spec: Told, status: 'creating' | 'created'): string {
   const { id, config, oci } = spec
   const fields = {
     ociVersion: config.ociVersion,
@@ -26,7 +29,7 @@ export function stateText(spec: LaunchSpec, status: 'creating' | 'created'): str
 }
 
 /** What the seccomp agent is told with the listener (config-linux.md, The Container Process State). */
-export function listenerText(spec: LaunchSpec): string | undefined {
+export function listenerText(spec: Told & Pick<LaunchSpec, 'seccomp'>): string | undefined {
   const { listenerPath, listenerMetadata } = spec.config.linux?.seccomp ?? {}
   if (listenerPath === undefined || ((spec.seccomp?.flags ?? 0) & NEW_LISTENER) === 0) return undefined
   const metadata = listenerMetadata === undefined ? '' : `,"metadata":${JSON.stringify(listenerMetadata)}`

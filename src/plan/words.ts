@@ -42,6 +42,7 @@ const CALLS: Partial<Record<Step['op'], string>> = {
   copy_mode: 'fchmod',
   write_pid: 'write',
   umount: 'umount2',
+  detach_mount: 'umount2',
   move_root: 'chroot',
   chroot: 'chroot',
   id_view: 'clone',

@@ -81,7 +81,7 @@ export function mountSteps(config: OciConfig, context: MountContext): MountSteps
     }
     if (context.literal !== undefined && type === 'tmpfs' && made === undefined)
       steps.child.push(...contentSteps(mount, options, slot))
-    steps.child.push(...placeSteps(mount, type, slot, index))
+    steps.child.push(...placeSteps(mount, type, slot, index, isFromStage(mount, type, options, context)))
     if (context.literal !== undefined && type !== 'bind') {
       steps.child.push(...propagationSteps(mount, options, slot))
       if (isLate(type, options)) steps.late.push(...readonlySteps(mount, slot))
@@ -213,6 +213,13 @@ function childBinds({ uidMappings = [] }: OciMount, options: ParsedOptions, cont
   return literal !== undefined && !ownUser && mounts === 'own' && simple
 }
 
+/** Made by the stage of the host's own mounts, before the list has come to it. */
+function isFromStage(mount: OciMount, type: string, options: ParsedOptions, context: MountContext): boolean {
+  const { literal, ownUser, mounts } = context
+  if (type !== 'bind' || literal === undefined || ownUser || mounts !== 'own') return false
+  return !childBinds(mount, options, context) && options.propagation !== MS.UNBINDABLE
+}
+
 /**
  * Since Linux 6.8 mountinfo lists mounts in the order in which they were made, and config.md wants that of the list: what
  * was made beforehand is made again as a clone of itself, which is cheap.
@@ -237,10 +244,18 @@ function contentSteps(mount: OciMount, options: ParsedOptions, slot: FdSlot): St
   return steps
 }
 
-/** /proc, /sys and /dev must be what they seem: a link there would move the mount (CVE-2023-27561, CVE-2025-31133). */
-function placeSteps(mount: OciMount, type: string, slot: FdSlot, index: number): Step[] {
+/**
+ * /proc, /sys and /dev must be what they seem: a link there would move the mount (CVE-2023-27561, CVE-2025-31133).
+ *
+ * @param again a mount of another namespace can be cloned only where it has a place: then that is what stays
+ */
+function placeSteps(mount: OciMount, type: string, slot: FdSlot, index: number, again: boolean): Step[] {
   const target: FdSlot = `fd:target${index}`
   const strict = type === 'proc' || type === 'sysfs' || mount.destination === '/dev'
+  const about = `place ${mount.destination}`
+  const place: Step = { op: 'move_mount', mount: slot, dir: target, path: '', about }
+  const clone: FdSlot = `fd:clone${index}`
+  const flags = OPEN_TREE_CLONE | AT.EMPTY_PATH | AT.RECURSIVE
   return [
     {
       op: 'target',
@@ -255,7 +270,14 @@ function placeSteps(mount: OciMount, type: string, slot: FdSlot, index: number):
         ? `${mount.destination} of this image is not a plain directory`
         : 'a directory is mounted on a directory, a file on a file',
     },
-    { op: 'move_mount', mount: slot, dir: target, path: '', about: `place ${mount.destination}` },
+    place,
+    ...(again
+      ? ([
+          { op: 'open_tree', fd: clone, dir: slot, path: '', flags, about: `mount ${mount.destination} in its turn` },
+          { op: 'detach_mount', mount: slot, about },
+          { ...place, mount: clone },
+        ] as const)
+      : []),
     { op: 'close', fd: target },
   ]
 }
