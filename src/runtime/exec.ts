@@ -1,10 +1,12 @@
-import { readFileSync, statSync } from 'node:fs'
+import { constants, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { NamespaceType, OciConfig, OciProcess } from '../model/config.ts'
+import type { OciConfig, OciProcess } from '../model/config.ts'
 import { TscrunError } from '../model/errors.ts'
 import type { Stdio } from '../model/launch.ts'
 import type { FdSlot, Plan } from '../model/step.ts'
 import { compileExec, type ExecSpec } from '../plan/compile-exec.ts'
+import { listenerText } from '../plan/hooks.ts'
+import { LISTENER_SOCKET } from '../plan/process.ts'
 import { compileSeccomp } from '../security/seccomp/compile.ts'
 import { readConfig } from '../spec/read-config.ts'
 import { closeFd, openProcess, reapStrays } from '../syscall/process.ts'
@@ -14,6 +16,7 @@ import { containerPaths, type ContainerState, readState, statusOf, writeWhole } 
 import { checkConsoleSocket } from './console.ts'
 import { followStage } from './follow.ts'
 import { hostFacts } from './host.ts'
+import { currentCgroup, isFullOfCgroups, namespacesToJoin } from './join.ts'
 import { type ContainerExit, launch, type Launched, type StepEvent } from './launch.ts'
 
 export interface ExecOptions {
@@ -50,6 +53,7 @@ export async function execInContainer(options: ExecOptions): Promise<ContainerEx
     fds.set('fd:target', openProcess(pid.pid, pid.startTime, `container ${options.id}: its first process has ended`))
     openCallersFds(options, fds)
     const spec = execSpec(options, state, { config, process, pid: pid.pid })
+    openContainersFds(spec, { config, process, pid: pid.pid }, fds)
     try {
       return await runPlan(compileExec(spec), options, { fds, workdir: process.cwd })
     } catch (error) {
@@ -64,7 +68,13 @@ export async function execInContainer(options: ExecOptions): Promise<ContainerEx
 }
 
 /** The others are the caller's own. */
-const OPENED: ReadonlySet<FdSlot> = new Set(['fd:target', 'fd:console-socket', 'fd:pidfd-socket'])
+const OPENED: ReadonlySet<FdSlot> = new Set([
+  'fd:target',
+  'fd:root',
+  'fd:console-socket',
+  'fd:pidfd-socket',
+  LISTENER_SOCKET,
+])
 
 function requireRunning(options: ExecOptions, state: ContainerState): { pid: number; startTime: number } {
   const status = statusOf(options.root, state)
@@ -98,12 +108,29 @@ interface Target {
   readonly pid: number
 }
 
+/** The pidfd is open: as long as it is not told to have ended, this pid is the container's. */
+function openContainersFds(spec: ExecSpec, { config, pid }: Target, fds: Map<FdSlot, number>): void {
+  if (spec.chroot) fds.set('fd:root', openSync(`/proc/${pid}/root`, constants.O_DIRECTORY | O_PATH))
+  const { listenerPath } = config.linux?.seccomp ?? {}
+  if (spec.listenerText !== undefined && listenerPath !== undefined) {
+    fds.set(LISTENER_SOCKET, connectUnix(listenerPath, 'stream'))
+  }
+}
+
+const O_PATH = 0o10000000
+
 function execSpec(options: ExecOptions, state: ContainerState, { config, process, pid }: Target): ExecSpec {
-  const seccomp = config.linux?.seccomp
+  const profile = config.linux?.seccomp
+  const seccomp =
+    profile === undefined ? undefined : compileSeccomp(profile, hostFacts().arch === 'arm64' ? 'arm64' : 'x64')
+  const namespaces = namespacesToJoin(pid)
+  const told = { id: options.id, config, oci: { bundle: state.bundle } }
+  const text = listenerText(seccomp === undefined ? told : { ...told, seccomp })
   const cgroup = options.cgroup === undefined ? state.cgroup : chosenCgroup(state, options.cgroup)
   return {
     process,
-    namespaces: namespacesToJoin(pid),
+    namespaces,
+    chroot: !namespaces.has('mount'),
     uidMappings: config.linux?.uidMappings ?? [],
     gidMappings: config.linux?.gidMappings ?? [],
     stdio: stdioOf(options, process),
@@ -112,9 +139,9 @@ function execSpec(options: ExecOptions, state: ContainerState, { config, process
     keyring: state.keyring !== false,
     pidfdSocket: options.pidfdSocket !== undefined,
     ...(cgroup === undefined ? {} : { cgroup }),
-    ...(seccomp === undefined
-      ? {}
-      : { seccomp: compileSeccomp(seccomp, hostFacts().arch === 'arm64' ? 'arm64' : 'x64') }),
+    ...(seccomp === undefined ? {} : { seccomp }),
+    ...(text === undefined ? {} : { listenerText: text }),
+    ...(config.linux === undefined ? {} : { linux: config.linux }),
   }
 }
 
@@ -126,25 +153,6 @@ function stdioOf(options: ExecOptions, process: OciProcess): Stdio {
   return { kind: 'terminal', interactive: true, ...size }
 }
 
-const NAMESPACE_FILES = {
-  mnt: 'mount',
-  cgroup: 'cgroup',
-  uts: 'uts',
-  ipc: 'ipc',
-  user: 'user',
-  pid: 'pid',
-  net: 'network',
-  time: 'time',
-} as const satisfies Record<string, NamespaceType>
-
-/** Those in which a process is not with us: to join one's own user namespace is an error (setns(2)). */
-function namespacesToJoin(pid: number): Set<NamespaceType> {
-  const inode = (owner: string, name: string): number | undefined =>
-    statSync(`/proc/${owner}/ns/${name}`, { throwIfNoEntry: false })?.ino
-  const others = Object.entries(NAMESPACE_FILES).filter(([name]) => inode(String(pid), name) !== inode('self', name))
-  return new Set(others.map(([, type]) => type))
-}
-
 /** `--cgroup PATH`: below the container's own; the kernel is given no way out of it. */
 function chosenCgroup(state: ContainerState, path: string): string {
   if (state.cgroup === undefined) {
@@ -154,18 +162,6 @@ function chosenCgroup(state: ContainerState, path: string): string {
   }
   // join() takes `..` as text.
   return join(state.cgroup, join('/', path))
-}
-
-/** clone3(2): EBUSY for one that hands controllers down, EOPNOTSUPP for one in a threaded subtree. */
-function isFullOfCgroups(error: unknown): boolean {
-  if (!(error instanceof TscrunError) || error.syscall !== 'clone3') return false
-  return error.errno === 'EBUSY' || error.errno === 'EOPNOTSUPP'
-}
-
-/** Where the container's first process is now. Below our cgroup namespace's root, which is that of the mount. */
-function currentCgroup(pid: number): string {
-  const path = /^0::(.*)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, 'utf8'))?.[1] ?? '/'
-  return join(hostFacts().cgroup.mountpoint ?? '/sys/fs/cgroup', path)
 }
 
 interface Running {

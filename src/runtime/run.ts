@@ -3,6 +3,7 @@ import { TscrunError } from '../model/errors.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import { MEETING, type FdSlot, type Plan } from '../model/step.ts'
 import { compile } from '../plan/compile.ts'
+import { LISTENER_SOCKET } from '../plan/process.ts'
 import { closeFd } from '../syscall/process.ts'
 import { connectUnix } from '../syscall/socket.ts'
 import { withActivation } from './activation.ts'
@@ -10,7 +11,7 @@ import { type Bundle, readBundle } from './bundle.ts'
 import { enterScope } from './cgroup.ts'
 import { checkConsoleSocket } from './console.ts'
 import { claimContainer, type ContainerPaths, writeWhole } from './container.ts'
-import { completeSpec, createContainer, type CreateOptions, newState } from './create.ts'
+import { completeSpec, createContainer, type CreateOptions, newState, openListener } from './create.ts'
 import { deleteContainer } from './delete.ts'
 import { type ContainerExit, launch, type Launched, type StepEvent } from './launch.ts'
 import { startContainer } from './start.ts'
@@ -18,17 +19,19 @@ import { startContainer } from './start.ts'
 export interface RunOptions extends CreateOptions {
   /** Leave the container to `delete` when it has ended. */
   readonly keep: boolean
+  /** Told of each hook that failed when the container could not be stopped any more. */
+  readonly warn: (line: string) => void
   /** Called as soon as it can be signalled. */
   readonly onLaunched?: (launched: Launched) => void
 }
 
 /** `run --detach`: `create` and `start` in one. Throws what either throws; then nothing is left. */
-export async function runDetached(options: CreateOptions): Promise<void> {
+export async function runDetached(options: CreateOptions, warn: (line: string) => void): Promise<void> {
   await createContainer(options)
   try {
-    await startContainer(options.root, options.id)
+    await startContainer(options.root, options.id, warn)
   } catch (error) {
-    await deleteContainer(options.root, options.id, true)
+    await deleteContainer(options.root, options.id, true, warn)
     throw error
   }
 }
@@ -54,16 +57,21 @@ export async function runForeground(options: RunOptions): Promise<ContainerExit>
     try {
       const started = await launched.started
       ran = true
-      writeWhole(paths.state, JSON.stringify({ ...newState(options, bundle, spec), ...started }))
+      const state = { ...newState(options, bundle, spec), ...started }
+      writeWhole(paths.state, JSON.stringify(state))
       if (options.pidFile !== undefined) writeWhole(options.pidFile, String(started.pid))
       release()
+      if (bundle.config.hooks?.poststart !== undefined) {
+        const { runHooks } = await import('./hooks.ts')
+        for (const line of await runHooks('poststart', bundle.text, { ...state, status: 'running' })) options.warn(line)
+      }
       return await launched.exited
     } finally {
       await launched.released
     }
   } finally {
     release()
-    if (!(ran && options.keep)) await deleteContainer(options.root, options.id, true)
+    if (!(ran && options.keep)) await deleteContainer(options.root, options.id, true, options.warn)
   }
 }
 
@@ -76,11 +84,16 @@ function begin(options: RunOptions, bundle: Bundle, { spec, paths }: Made): Laun
   const plan = compile(spec)
   writeWhole(paths.config, bundle.text)
   writeWhole(paths.state, JSON.stringify(newState(options, bundle, spec)))
-  const pidfdSocket = options.pidfdSocket === undefined ? undefined : connectUnix(options.pidfdSocket, 'stream')
+  const fds = callersFds(options)
   try {
+    openListener(plan, bundle, fds)
     return launch(plan, {
       title: `tscrun-runtime: ${options.id}`,
-      fds: plan.inherited.map((slot) => inheritedFd(slot, pidfdSocket)),
+      fds: plan.inherited.map((slot) => {
+        const fd = fds.get(slot)
+        if (fd === undefined) throw new RangeError(`no descriptor for ${slot}`)
+        return fd
+      }),
       workdir: bundle.config.process?.cwd ?? '/',
       ...stepListener(options, plan),
       onMeeting: async (point, started) => {
@@ -96,7 +109,7 @@ function begin(options: RunOptions, bundle: Bundle, { spec, paths }: Made): Laun
       },
     })
   } finally {
-    if (pidfdSocket !== undefined) closeFd(pidfdSocket)
+    for (const [slot, fd] of fds) if (OPENED.has(slot)) closeFd(fd)
   }
 }
 
@@ -104,18 +117,14 @@ function stepListener({ onStep }: RunOptions, plan: Plan): { onStep?: (event: St
   return onStep === undefined ? {} : { onStep: (event) => onStep(plan, event) }
 }
 
-const STANDARD: Readonly<Record<string, number>> = {
-  'fd:stdin': 0,
-  'fd:stdout': 1,
-  'fd:stderr': 2,
-  'fd:in': 0,
-  'fd:out': 1,
-  'fd:err': 2,
-}
+/** The others are the caller's own. */
+const OPENED: ReadonlySet<FdSlot> = new Set(['fd:pidfd-socket', LISTENER_SOCKET])
 
-function inheritedFd(slot: FdSlot, pidfdSocket: number | undefined): number {
-  const index = /^fd:preserved([0-9]+)$/.exec(slot)?.[1]
-  const fd = index === undefined ? (slot === 'fd:pidfd-socket' ? pidfdSocket : STANDARD[slot]) : 3 + Number(index)
-  if (fd === undefined) throw new RangeError(`no descriptor for ${slot}`)
-  return fd
+function callersFds(options: RunOptions): Map<FdSlot, number> {
+  const fds = new Map<FdSlot, number>()
+  fds.set('fd:stdin', 0).set('fd:stdout', 1).set('fd:stderr', 2)
+  fds.set('fd:in', 0).set('fd:out', 1).set('fd:err', 2)
+  for (let index = 0; index < options.preserveFds; index++) fds.set(`fd:preserved${index}`, 3 + index)
+  if (options.pidfdSocket !== undefined) fds.set('fd:pidfd-socket', connectUnix(options.pidfdSocket, 'stream'))
+  return fds
 }

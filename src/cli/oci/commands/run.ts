@@ -3,6 +3,7 @@ import type { RuntimeCommand } from '../command.ts'
 import { createOptions } from '../create-options.ts'
 import { CREATE_FLAGS } from '../flags.ts'
 import { forwardTo } from '../forward.ts'
+import { logWarning } from '../log.ts'
 
 export const run: RuntimeCommand = {
   name: 'run',
@@ -19,12 +20,13 @@ export const run: RuntimeCommand = {
     const { flags } = invocation
     const { runDetached, runForeground } = await import('../../../runtime/run.ts')
     const options = createOptions(invocation)
+    const warn = (line: string): void => logWarning(invocation.globals, line)
     if (flags.bool('detach')) {
-      await runDetached(options)
+      await runDetached(options, warn)
       return 0
     }
     const exit = await withSignals((signals) =>
-      runForeground({ ...options, keep: flags.bool('keep'), onLaunched: forwardTo(signals) }),
+      runForeground({ ...options, keep: flags.bool('keep'), warn, onLaunched: forwardTo(signals) }),
     )
     return exit.exitCode
   },
