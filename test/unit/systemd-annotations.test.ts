@@ -72,7 +72,7 @@ describe('values in the text format of GVariant', () => {
   ])('%j is none', (text) => {
     expect(attempt(() => parseGVariant(text, 'annotations["x"]'))).toMatchObject({
       code: 'INVALID_CONFIG',
-      message: expect.stringMatching(/^annotations\["x"\]: .*$/) as string,
+      message: expect.stringMatching(/^config\.json: annotations\["x"\]: .*$/) as string,
     })
   })
 

@@ -38,5 +38,5 @@ function microseconds(what: string, { value }: DbusVariant): DbusVariant {
 }
 
 function invalid(what: string, reason: string): TscrunError {
-  return new TscrunError('INVALID_CONFIG', `${what}: ${reason}`, { subject: what })
+  return new TscrunError('INVALID_CONFIG', `config.json: ${what}: ${reason}`, { subject: what })
 }

@@ -41,7 +41,7 @@ type Node =
 
 /**
  * A value in GVariant's text format: `true`, `42` (an int32), `uint64 7`, `'text'`, `['a', 'b']`, `('x', byte 1)`,
- * `<'a variant'>`, `@as []`. Dictionaries and byte strings are not read. Throws INVALID_CONFIG naming `what`.
+ * `<'a variant'>`, `@as []`. Dictionaries and byte strings are not read. Throws INVALID_CONFIG naming `what` of config.json.
  */
 export function parseGVariant(text: string, what: string): DbusVariant {
   const source: Source = { text, at: 0, what }
@@ -59,7 +59,7 @@ interface Source {
 }
 
 function wrong({ text, what }: Source, reason: string): TscrunError {
-  return new TscrunError('INVALID_CONFIG', `${what}: ${JSON.stringify(text)}: ${reason}`, {
+  return new TscrunError('INVALID_CONFIG', `config.json: ${what}: ${JSON.stringify(text)}: ${reason}`, {
     subject: what,
     hint: "GVariant's text format: 'text', true, uint64 5, ['a', 'b']",
   })

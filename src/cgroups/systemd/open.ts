@@ -2,7 +2,7 @@ import { lstatSync } from 'node:fs'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { SYSTEM_BUS, unixSockets } from './address.ts'
 import { type Connection, openConnection } from './connection.ts'
-import { malformed } from './error.ts'
+import { inContext, malformed } from './error.ts'
 import type { DbusValue } from './signature.ts'
 
 export const BUS = 'org.freedesktop.DBus'
@@ -48,24 +48,20 @@ export async function openSystemd({
   const clock = setTimeout(() => {
     late.abort(new TscrunError('SYSTEMD', `no answer in ${timeoutMs / 1000} s`, { hint: HINT }))
   }, timeoutMs)
-  const connection = await connectAnywhere(signal ? AbortSignal.any([signal, late.signal]) : late.signal).catch(
-    (error: unknown) => {
-      clearTimeout(clock)
-      throw error
-    },
-  )
+  let connection: Connection | undefined
   const close = (): void => {
     clearTimeout(clock)
-    connection.close()
+    connection?.close()
   }
   try {
+    connection = await connectAnywhere(signal ? AbortSignal.any([signal, late.signal]) : late.signal)
     const text = await property(connection, SYSTEMD_PATH, MANAGER, 'Version')
     const version = typeof text === 'string' ? Number(/^v?([0-9]{1,5})/.exec(text)?.[1]) : Number.NaN
     if (!(version > 0)) throw malformed(`systemd of version ${JSON.stringify(text)}`)
     return { version, connection, close, [Symbol.dispose]: close }
   } catch (error) {
     close()
-    throw error
+    throw inContext('systemd', error)
   }
 }
 

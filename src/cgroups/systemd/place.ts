@@ -88,7 +88,7 @@ function checkSlice(path: string, slice: string): void {
 }
 
 function invalid(path: string, reason: string): TscrunError {
-  return new TscrunError('INVALID_CONFIG', `linux.cgroupsPath ${JSON.stringify(path)}: ${reason}`, {
+  return new TscrunError('INVALID_CONFIG', `config.json: linux.cgroupsPath: ${JSON.stringify(path)} ${reason}`, {
     subject: 'linux.cgroupsPath',
     hint: 'with --systemd-cgroup it is slice:prefix:name, such as system.slice:tscrun:web',
   })

@@ -1,6 +1,6 @@
 import { TscrunError } from '../../model/errors.ts'
 import type { Connection, Reply } from './connection.ts'
-import { malformed } from './error.ts'
+import { inContext, malformed } from './error.ts'
 import { bodyOf, type Received } from './message.ts'
 import { BUS, HINT, MANAGER, property, SYSTEMD, SYSTEMD_PATH, type Systemd } from './open.ts'
 import { unitObjectPath } from './place.ts'
@@ -40,11 +40,11 @@ export async function startScope(systemd: Systemd, scope: Scope): Promise<{ read
   const start = (): Promise<string> =>
     runJob(systemd, unit, 'StartTransientUnit', 'ssa(sv)a(sa(sv))', [unit, 'replace', scopeProperties(scope), []])
   const result = await start().catch(async (error: unknown) => {
-    if (!isAnswer(error, [UNIT_EXISTS])) throw refused('StartTransientUnit', unit, error)
+    if (!isAnswer(error, [UNIT_EXISTS])) throw inContext(`StartTransientUnit ${unit}`, error)
     // One that failed stays until somebody has noticed.
     await resetFailed(systemd, unit)
     return start().catch((again: unknown) => {
-      throw isAnswer(again, [UNIT_EXISTS]) ? inUse(unit, again) : refused('StartTransientUnit', unit, again)
+      throw isAnswer(again, [UNIT_EXISTS]) ? inUse(unit, again) : inContext(`StartTransientUnit ${unit}`, again)
     })
   })
   if (result !== 'done') {
@@ -97,9 +97,11 @@ export async function setUnitProperties(
   unit: string,
   properties: readonly Property[],
 ): Promise<void> {
-  const values = [unit, true, properties.map(({ name, value }) => [name, value])]
+  // Settled when the scope begins; systemd refuses it from then on.
+  const changeable = properties.filter(({ name }) => name !== 'OOMPolicy')
+  const values = [unit, true, changeable.map(({ name, value }) => [name, value])]
   await call(systemd.connection, 'SetUnitProperties', 'sba(sv)', values).catch((error: unknown) => {
-    if (!isAnswer(error, [NO_SUCH_UNIT])) throw refused('SetUnitProperties', unit, error)
+    if (!isAnswer(error, [NO_SUCH_UNIT])) throw inContext(`SetUnitProperties ${unit}`, error)
     throw new TscrunError('NO_SUCH_CONTAINER', `SetUnitProperties ${unit}: there is no such unit`, {
       subject: unit,
       cause: error,
@@ -113,7 +115,7 @@ export async function setUnitProperties(
  */
 export async function stopUnit(systemd: Systemd, unit: string): Promise<void> {
   const result = await runJob(systemd, unit, 'StopUnit', 'ss', [unit, 'replace']).catch((error: unknown) => {
-    if (!isAnswer(error, [NO_SUCH_UNIT])) throw refused('StopUnit', unit, error)
+    if (!isAnswer(error, [NO_SUCH_UNIT])) throw inContext(`StopUnit ${unit}`, error)
     return 'done'
   })
   await resetFailed(systemd, unit)
@@ -127,7 +129,7 @@ export async function stopUnit(systemd: Systemd, unit: string): Promise<void> {
 /** Lets systemd forget a unit that failed; one that did not, or is not there, is left alone. */
 async function resetFailed({ connection }: Systemd, unit: string): Promise<void> {
   await call(connection, 'ResetFailedUnit', 's', [unit]).catch((error: unknown) => {
-    if (!isAnswer(error, [NO_SUCH_UNIT])) throw refused('ResetFailedUnit', unit, error)
+    if (!isAnswer(error, [NO_SUCH_UNIT])) throw inContext(`ResetFailedUnit ${unit}`, error)
   })
 }
 
@@ -201,12 +203,4 @@ function inUse(unit: string, cause: unknown): TscrunError {
     hint: `systemctl status ${unit}; another container id or linux.cgroupsPath gives another name`,
     cause,
   })
-}
-
-/** What systemd or the connection says, with what was asked. */
-function refused(member: string, unit: string, error: unknown): unknown {
-  if (!(error instanceof TscrunError) || error.code !== 'SYSTEMD') return error
-  const { hint, subject = unit } = error
-  const details = hint === undefined ? { subject, cause: error } : { subject, hint, cause: error }
-  return new TscrunError('SYSTEMD', `${member} ${unit}: ${error.message}`, details)
 }

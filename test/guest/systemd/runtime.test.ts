@@ -147,7 +147,7 @@ describe('tscrun-runtime --systemd-cgroup', () => {
     [
       'a path of the other driver',
       { cgroupsPath: '/a/b' },
-      /linux\.cgroupsPath "\/a\/b": is not of the form slice:prefix:name/,
+      /config\.json: linux\.cgroupsPath: "\/a\/b" is not of the form slice:prefix:name/,
     ],
     [
       'a unit that systemd refuses',
