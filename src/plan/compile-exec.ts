@@ -24,7 +24,7 @@ export interface ExecSpec {
   /** What of config.json confines each process although it is not under `process`. */
   readonly linux?: Pick<NonNullable<OciConfig['linux']>, 'personality' | 'memoryPolicy'>
   /** `fd:root` is the root of the container's first process, which shares our mount namespace. */
-  readonly chroot: boolean
+  readonly chroot?: boolean
   /** Without a monitor: it becomes the caller's child, and lives on when the caller has gone. */
   readonly detached: boolean
   /** Descriptors 3, 4, ... of the caller that the command keeps. */
@@ -83,7 +83,7 @@ export function compileExec(spec: ExecSpec): Plan {
     ...labels.open,
     ...affinitySteps(final, 'of the command'),
     { op: 'join', process: TARGET, flags: joinedFlags(spec.namespaces), about: 'join the namespaces of the container' },
-    ...(spec.chroot
+    ...(spec.chroot === true
       ? [{ op: 'chroot', root: ROOT, about: 'enter the root filesystem of the container' } as const satisfies Step]
       : []),
     ...(ownUser
@@ -116,7 +116,7 @@ export function compileExec(spec: ExecSpec): Plan {
       ...stdio.inherited,
       ...preserved,
       ...(spec.pidfdSocket ? (['fd:pidfd-socket'] as const) : []),
-      ...(spec.chroot ? [ROOT] : []),
+      ...(spec.chroot === true ? [ROOT] : []),
       ...(spec.listenerText === undefined ? [] : [LISTENER_SOCKET]),
     ],
   }

@@ -1,4 +1,5 @@
 import { cgroupSteps } from '../cgroups/steps.ts'
+import type { OciConfig } from '../model/config.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import { AT, MOUNT_ATTR, MS, O, PR } from '../model/linux.ts'
 import { MEETING, type FdSlot, type Plan, type Step } from '../model/step.ts'
@@ -194,15 +195,35 @@ function leaveToCaller({ oci }: LaunchSpec): Step[] {
 
 /** Checked here for every caller: a setting that no namespace of the container keeps would be the host's. */
 function sysctlSteps(spec: LaunchSpec, { fresh, joined }: NamespaceSelection): Step[] {
-  const index = spec.config.mounts?.findIndex((mount) => mount.type === 'proc') ?? -1
   const own = [...fresh, ...joined.map((namespace) => namespace.type)]
-  return checkSysctls(spec.config.linux?.sysctl ?? {}, own).map(({ key, path, value }): Step => {
+  const writes = checkSysctls(spec.config.linux?.sysctl ?? {}, own)
+  const mounted = procMount(spec.config)
+  // Any procfs shows the settings of who looks; the host's is in sight until pivot_root(2).
+  const proc: FdSlot = mounted ?? 'fd:proc'
+  const flags = O.PATH | O.DIRECTORY
+  const open: Step[] =
+    mounted === undefined && writes.length > 0
+      ? [{ op: 'open', fd: proc, dir: 'cwd', path: '/proc', flags, mode: 0, resolve: 0, about: 'find the settings' }]
+      : []
+  const steps = writes.map(({ key, path, value }): Step => {
     const words = { about: `set sysctl ${key}`, hint: `the kernel refuses ${JSON.stringify(value)} for ${key}` }
     // Root of a user namespace may not write these two files, but may make the calls.
     if (path === 'kernel/hostname') return { op: 'sethostname', name: value, ...words }
     if (path === 'kernel/domainname') return { op: 'setdomainname', name: value, ...words }
-    return { op: 'sysctl', proc: `fd:mount${index}`, path: `sys/${path}`, value, ...words }
+    return { op: 'sysctl', proc, path: `sys/${path}`, value, ...words }
   })
+  return [...open, ...steps]
+}
+
+/** The container's own /proc, if it has all that a procfs has. */
+function procMount({ mounts = [] }: OciConfig): FdSlot | undefined {
+  const index = mounts.findIndex(
+    ({ type, destination, options = [] }) =>
+      type === 'proc' &&
+      destination === '/proc' &&
+      !options.some((option) => /^(r?bind|remount|subset=.*)$/.test(option)),
+  )
+  return index < 0 ? undefined : `fd:mount${index}`
 }
 
 /** A caller's mounts are as config.json has them: with the host's ones in them, unless it says private. */

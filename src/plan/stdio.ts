@@ -37,11 +37,11 @@ export function stdioSteps(
   const place = STREAMS.map((fd, onto): Step => ({ op: 'dup', fd, onto }))
   switch (spec.stdio.kind) {
     case 'terminal':
-      return terminal(spec.stdio.interactive, owner, devptsSlot, spec.init)
+      return sized(terminal(spec.stdio.interactive, owner, devptsSlot, spec.init), spec.stdio)
     case 'logged':
       return logged(spec.stdio, owner, devptsSlot, spec.init)
     case 'console':
-      return consoleSocket(terminal(false, owner, devptsSlot, spec.init))
+      return consoleSocket(sized(terminal(false, owner, devptsSlot, spec.init), spec.stdio))
     case 'inherited': {
       const { give } = spec.stdio
       return {
@@ -101,7 +101,7 @@ function copied(interactive: boolean, owner: StdioOwner): Omit<StdioSteps, 'rece
 }
 
 function terminal(interactive: boolean, owner: StdioOwner, devpts: FdSlot | undefined, init: boolean): StdioSteps {
-  if (devpts === undefined) throw new RangeError('plan: a terminal needs a devpts mount')
+  const { find, slot } = devpts === undefined ? ownDevpts() : { find: [], slot: devpts }
   const pumps: Pump[] = [{ from: 'fd:master', to: 'fd:out', kind: 'output' }]
   if (interactive) pumps.unshift({ from: 'fd:in', to: 'fd:master', kind: 'terminal-in' })
   const place: Step[] = [0, 1, 2].map((onto) => ({ op: 'dup', fd: 'fd:slave', onto }))
@@ -112,7 +112,8 @@ function terminal(interactive: boolean, owner: StdioOwner, devpts: FdSlot | unde
     make: [],
     release: [],
     open: [
-      { op: 'open_pty', master: 'fd:master', slave: 'fd:slave', devpts },
+      ...find,
+      { op: 'open_pty', master: 'fd:master', slave: 'fd:slave', devpts: slot },
       {
         op: 'chown',
         dir: 'fd:slave',
@@ -128,9 +129,11 @@ function terminal(interactive: boolean, owner: StdioOwner, devpts: FdSlot | unde
         fd: 'fd:console-target',
         root: 'fd:dev',
         path: 'console',
-        kind: TARGET.file,
+        kind: TARGET.plainFile,
         mode: 0o600,
         like: 'none',
+        about: 'prepare /dev/console',
+        hint: 'a link has this name in the root filesystem',
       },
       { op: 'move_mount', mount: 'fd:console', dir: 'fd:console-target', path: '', about: 'place /dev/console' },
       { op: 'send_fd', fd: 'fd:master' },
@@ -155,6 +158,26 @@ function logged(
     return pump.kind === 'output' || pump.kind === 'error' ? { ...pump, to: 'none' } : { ...pump, from: 'none' }
   })
   return { ...steps, inherited: [], pumps }
+}
+
+/** A devpts that is not a mount of the list but comes with a bind of /dev. */
+function ownDevpts(): { find: Step[]; slot: FdSlot } {
+  const flags = O.PATH | O.DIRECTORY | O.NOFOLLOW
+  const about = 'find /dev/pts of the container'
+  const hint = 'a terminal needs a devpts mount in the container'
+  const slot: FdSlot = 'fd:devpts'
+  return { find: [{ op: 'open', fd: slot, dir: 'fd:dev', path: 'pts', flags, mode: 0, resolve: 0, about, hint }], slot }
+}
+
+/** process.consoleSize: what the terminal says before anybody sets it. */
+function sized(
+  steps: StdioSteps,
+  { rows, columns }: { readonly rows?: number; readonly columns?: number },
+): StdioSteps {
+  if (rows === undefined || columns === undefined) return steps
+  const at = steps.open.findIndex((step) => step.op === 'open_pty') + 1
+  const size: Step = { op: 'window_size', fd: 'fd:master', rows, columns }
+  return { ...steps, open: [...steps.open.slice(0, at), size, ...steps.open.slice(at)] }
 }
 
 /** As a terminal of ours, but whoever listens on the socket copies (runc's docs/terminals.md). */
