@@ -16,6 +16,12 @@ export const ENTRIES: readonly Entry[] = [
     load: async () => (await import('./commands/run.ts')).runCommand,
   },
   {
+    name: 'exec',
+    summary: 'Run a command in a container that runs',
+    group: 'Common Commands',
+    load: async () => (await import('./commands/exec.ts')).execCommand,
+  },
+  {
     name: 'ps',
     summary: 'List containers',
     group: 'Common Commands',
@@ -146,6 +152,7 @@ export const GROUPS: readonly Group[] = [
       remove: ['rm'],
       run: ['run'],
       attach: ['attach'],
+      exec: ['exec'],
       kill: ['kill'],
       logs: ['logs'],
       pause: ['pause'],

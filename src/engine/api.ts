@@ -1,5 +1,6 @@
 import type { DetachedOptions, RunOptions } from '../model/run-options.ts'
 import type { AttachOptions } from './detached.ts'
+import type { ExecOptions } from './exec.ts'
 import type { Attachment, StopOptions } from './live.ts'
 import type { LogLine, LogsOptions } from './logs.ts'
 
@@ -28,6 +29,10 @@ export interface Engine {
   kill(idOrName: string, signal: string | number): Promise<string>
   /** Resolves when the container has ended. */
   wait(idOrName: string): Promise<{ readonly exitCode: number }>
+  /** Runs a command in a running container on the caller's own descriptors; resolves to its exit code. */
+  exec(idOrName: string, args: readonly string[], options: ExecRequest): Promise<number>
+  /** The same without streams and without waiting for its end. */
+  execDetached(idOrName: string, args: readonly string[], options: ExecOptions): Promise<void>
   pause(idOrName: string): Promise<string>
   unpause(idOrName: string): Promise<string>
   /** What a detached container wrote, oldest first. */
@@ -74,6 +79,11 @@ export interface ForegroundOptions extends RunOptions, Listener {
   readonly cidfile?: string
   /** Called once, when signals have somebody to go to. */
   readonly onStarted?: (running: RunningContainer) => void
+}
+
+export interface ExecRequest extends ExecOptions {
+  /** Called once, when signals have somebody to go to. */
+  readonly onStarted?: (running: Pick<RunningContainer, 'kill'>) => void
 }
 
 export interface BackgroundOptions extends RunOptions, DetachedOptions, Listener {

@@ -134,6 +134,8 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     stop: async (idOrName, stop) => (await verbs()).stop(idOrName, stop),
     kill: async (idOrName, signal) => (await verbs()).kill(idOrName, signal),
     wait: async (idOrName) => (await verbs()).wait(idOrName),
+    exec: async (idOrName, args, exec) => (await verbs()).exec(idOrName, args, exec),
+    execDetached: async (idOrName, args, exec) => (await verbs()).execDetached(idOrName, args, exec),
     pause: async (idOrName) => (await verbs()).pause(idOrName),
     unpause: async (idOrName) => (await verbs()).unpause(idOrName),
     logs: async function* (idOrName, logs) {

@@ -23,7 +23,7 @@ export interface ContainerRecord {
   /** Host ids of its user namespace. */
   readonly idRange?: { readonly hostId: number; readonly size: number }
   readonly exit?: ExitRecord
-  /** What `start` needs beside the config; absent for a container that is removed at its end. */
+  /** What `start` and `exec` need beside the config; absent in a record of an older tscrun. */
   readonly launch?: StoredLaunch
 }
 

@@ -53,7 +53,7 @@ export function startContainer(paths: EnginePaths, prepared: PreparedContainer, 
     const complete: LaunchSpec = cgroup === undefined ? spec : { ...spec, cgroup }
     record = {
       ...recordOf(prepared, options.run, complete, idRange),
-      ...(options.run.remove === true ? {} : { launch: storedLaunch(spec, options.run) }),
+      launch: storedLaunch(spec, options.run),
     }
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
     const plan = withLock(compile(complete))

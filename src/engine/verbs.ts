@@ -4,11 +4,13 @@ import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { Engine } from './api.ts'
 import { findContainer, matchesFilter, summarize, tryFindContainer, viewContainers } from './containers-view.ts'
 import { hostFacts } from '../runtime/host.ts'
+import type { Launched } from '../runtime/launch.ts'
 import { imageSummaries, pullVerb, removeImageVerb } from './image-verbs.ts'
 import { engineInfo } from './info.ts'
 import { inspectContainer, inspectImage } from './inspect.ts'
 import { startAgain } from './detached.ts'
-import { attachContainer, freezeContainer, killContainer, stopContainer, waitContainer } from './live.ts'
+import { execContainer, execDetached } from './exec.ts'
+import { attachContainer, freezeContainer, killContainer, signalNumber, stopContainer, waitContainer } from './live.ts'
 import { containerLogs } from './logs.ts'
 import type { EnginePaths } from './paths.ts'
 import { removeContainer } from './remove.ts'
@@ -33,6 +35,8 @@ export interface StoreVerbs
     | 'logs'
     | 'attach'
     | 'startAttached'
+    | 'exec'
+    | 'execDetached'
   > {
   /** Starts a stopped container again; `onDebug` is told each step. */
   start(idOrName: string, onDebug?: (line: string) => void): Promise<string>
@@ -92,6 +96,14 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore): StoreVerbs {
     stop: (idOrName, options) => stopContainer(paths, idOrName, options),
     kill: async (idOrName, signal) => killContainer(paths, idOrName, signal),
     wait: (idOrName) => waitContainer(paths, idOrName),
+    exec: async (idOrName, args, { onStarted, ...options }) => {
+      requireReadable(paths)
+      const onLaunched = (launched: Launched): void =>
+        onStarted?.({ kill: (signal) => void launched.signal(signalNumber(signal)) })
+      const streams = { fds: [0, 1, 2], onLaunched } as const
+      return (await execContainer(paths, idOrName, args, { options, streams })).exitCode
+    },
+    execDetached: (idOrName, args, options) => execDetached(paths, idOrName, args, options),
     pause: (idOrName) => freezeContainer(paths, idOrName, true),
     unpause: (idOrName) => freezeContainer(paths, idOrName, false),
     logs: (idOrName, options) => containerLogs(paths, idOrName, options),

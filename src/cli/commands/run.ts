@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs'
 import type { RunningContainer } from '../../engine/api.ts'
-import { errnoOf, TscrunError } from '../../model/errors.ts'
+import { errnoOf } from '../../model/errors.ts'
 import type { Command } from '../command.ts'
 import { RUN_FLAGS } from '../flags/run.ts'
 import { print } from '../output/print.ts'
 import { parseRun } from '../parse/run.ts'
+import { readUserFile, requireTerminal } from '../caller.ts'
 import { createReporter } from '../reporter.ts'
 import { type Signals, withSignals } from '../signals.ts'
 
@@ -58,32 +58,11 @@ function forwardSignals(signals: Signals, running: RunningContainer): void {
   signals.takeOver((signal) => running.kill(signal))
 }
 
-/** docker's rule for `-it`; and a terminal that neither end of is one would only garble what is piped. */
-async function requireTerminal(interactive: boolean): Promise<void> {
-  const { isTerminalFd } = await import('../output/terminal.ts')
-  if (await isTerminalFd(0)) return
-  if (!interactive && (await isTerminalFd(1))) return
-  throw new TscrunError('USAGE', `--tty: standard ${interactive ? 'input' : 'output'} is not a terminal`, {
-    subject: '--tty',
-    hint: interactive ? 'leave -t out to pipe input, or run it in a terminal' : 'leave -t out to pipe output',
-  })
-}
-
 function currentDirectory(): string {
   try {
     return process.cwd()
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return ''
     throw error
-  }
-}
-
-function readUserFile(path: string): Uint8Array {
-  try {
-    return readFileSync(path)
-  } catch (error) {
-    const errno = errnoOf(error)
-    if (errno === undefined || !(error instanceof Error)) throw error
-    throw new TscrunError('USAGE', `open ${path}: ${errno}`, { syscall: 'open', errno, subject: path, cause: error })
   }
 }

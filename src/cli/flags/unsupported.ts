@@ -88,7 +88,7 @@ const OTHERS: Readonly<Record<string, readonly Unsupported[]>> = {
 
 const COMMANDS =
   'auto-update build builder buildx checkpoint cleanup clone commit compose config context cp create diff ' +
-  'events exec export farm generate healthcheck history import init kube load login logout machine ' +
+  'events export farm generate healthcheck history import init kube load login logout machine ' +
   'manifest mount network node play plugin pod port prune push quadlet rename restore save scp ' +
   'search secret service sign stack stats swarm system tag top tree trust umount unmount ' +
   'unshare untag update volume volumes exists'
