@@ -41,7 +41,7 @@ struct inlet {
 	int from; /* -1: none */
 	size_t begin, end;
 	unsigned matched; /* characters of the detach keys seen */
-	char buffer[4096];
+	char *buffer;
 };
 
 struct person {
@@ -55,6 +55,9 @@ struct person {
 static struct source sources[MAX_SOURCES];
 static int source_count;
 static struct person people[MAX_PEOPLE];
+/* Apart: a page that nobody types into is never touched, and an idle monitor stays small. */
+#define TYPED 4096
+static char typed[MAX_PEOPLE][TYPED];
 static struct log *log_file;
 /* Where input goes: the container's stdin or its terminal's master; -1 where it takes none. */
 static int input = -1, input_is_terminal;
@@ -96,7 +99,9 @@ static void copy_window_size(void)
 
 static void forget(struct person *person)
 {
-	*person = (struct person){.in.from = -1, .terminal = -1, .connection = {.in = -1, .out = -1, .err = -1}};
+	*person = (struct person){.in = {.from = -1, .buffer = typed[person - people]},
+				  .terminal = -1,
+				  .connection = {.in = -1, .out = -1, .err = -1}};
 }
 
 static void forget_all(void)
@@ -175,7 +180,9 @@ void pump_start(struct run *run, struct log *log)
 void pump_connect(int who, const struct connection *connection)
 {
 	struct person *person = &people[who];
-	*person = (struct person){.in.from = input >= 0 ? connection->in : -1, .terminal = -1, .connection = *connection};
+	forget(person);
+	person->connection = *connection;
+	person->in.from = input >= 0 ? connection->in : -1;
 	for (int i = 0; i < source_count; i++)
 		open_outlet(&sources[i], who, sources[i].stream == 2 ? connection->err : connection->out);
 	if (connection->terminal && connection->in >= 0 && isatty(connection->in))
@@ -312,7 +319,7 @@ static void watch_keys(struct person *person)
 static void take_input(struct person *person)
 {
 	struct inlet *in = &person->in;
-	ssize_t got = read(in->from, in->buffer, sizeof in->buffer);
+	ssize_t got = read(in->from, in->buffer, TYPED);
 	if (got > 0) {
 		in->begin = 0;
 		in->end = (size_t)got;
