@@ -206,7 +206,8 @@ static void watch(struct run *run, struct life *life, uint64_t restarts)
 		if (watched[WATCH_INIT].revents)
 			break;
 	}
-	pump_drain();
+	if (run->control >= 0 || run->detached)
+		pump_drain(run->control);
 }
 
 static int reap(struct run *run)
@@ -307,7 +308,8 @@ int supervise(struct run *run)
 			run->stopped = 1;
 		}
 		if (run->stopped) {
-			tell(run, MSG_EXITED, 0, exited.a, exited.b);
+			int stream, refused = pump_refused(&stream);
+			tell(run, MSG_EXITED, (uint32_t)refused, exited.a, exited.b | (stream == 2 ? 2 : 0));
 			release_mounts(run);
 			return tear_down(run, 1) < 0 ? 1 : 0;
 		}

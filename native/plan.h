@@ -182,7 +182,8 @@ enum {
 	MSG_FAILED = 1,  /* column, step, error; a: wait status of a program that failed, what it said follows */
 	MSG_TRACE = 2,   /* column, step, error, a: nanoseconds of CLOCK_MONOTONIC */
 	MSG_STARTED = 3, /* a: pid, b: start time in clock ticks (field 22 of /proc/PID/stat) */
-	MSG_EXITED = 4,  /* a: wait status, b: 1 if the kernel's OOM killer took part */
+	MSG_EXITED = 4,  /* a: wait status, b: 1 if the kernel's OOM killer took part; error: why the caller's
+			    standard output, with b & 2 its standard error, took no more */
 	MSG_MEETING = 5, /* error: which point, a: pid, b: start time; answered by MSG_GO */
 	MSG_DETACHED = 6,
 	MSG_SIGNAL = 16, /* a: signal for the container's first process */

@@ -52,6 +52,7 @@ struct person {
 	int leaves;
 };
 
+static int refused, refused_stream;
 static struct source sources[MAX_SOURCES];
 static int source_count;
 static struct person people[MAX_PEOPLE];
@@ -284,8 +285,20 @@ static void flush(struct source *source, struct outlet *outlet)
 					: write(outlet->fd, bytes, size);
 	if (put >= 0)
 		outlet->begin += (size_t)put;
-	else if (errno != EAGAIN && errno != EINTR)
+	else if (errno != EAGAIN && errno != EINTR) {
+		/* A full disk, say. Of a reader or a terminal that has gone away there is nothing to tell. */
+		if (outlet == &source->outlets[CALLER] && errno != EPIPE && errno != EIO && !refused) {
+			refused = errno;
+			refused_stream = source->stream;
+		}
 		end_of_outlet(source, outlet);
+	}
+}
+
+int pump_refused(int *stream)
+{
+	*stream = refused_stream;
+	return refused;
 }
 
 /* The input has ended: the container's stdin is closed behind the last byte. */
@@ -370,13 +383,16 @@ void pump_run(const struct pollfd *watched)
 	}
 }
 
-/* All writers are dead, so what read(2) does not find now will never come. */
-void pump_drain(void)
+/*
+ * All writers are dead, so what read(2) does not find now will never come. A reader may take for ever: who waits for it
+ * is the caller, and when that one is gone nobody does.
+ */
+void pump_drain(int control)
 {
 	for (int i = 0; i < source_count; i++) {
 		struct source *source = &sources[i];
 		for (;;) {
-			struct pollfd room[MAX_PEOPLE];
+			struct pollfd room[MAX_PEOPLE + 1];
 			if (is_taken(source)) {
 				source->end = 0;
 				if (source->from >= 0)
@@ -388,8 +404,11 @@ void pump_drain(void)
 				struct outlet *outlet = &source->outlets[who];
 				room[who] = (struct pollfd){.fd = is_waiting(source, outlet) ? outlet->fd : -1, .events = POLLOUT};
 			}
-			if (is_taken(source) || poll(room, MAX_PEOPLE, -1) < 0)
+			room[MAX_PEOPLE] = (struct pollfd){.fd = control, .events = 0};
+			if (is_taken(source) || poll(room, MAX_PEOPLE + 1, -1) < 0)
 				continue;
+			if (room[MAX_PEOPLE].revents)
+				return;
 			for (int who = 0; who < MAX_PEOPLE; who++)
 				if (room[who].revents)
 					flush(source, &source->outlets[who]);

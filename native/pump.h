@@ -36,10 +36,12 @@ int pump_window(void);
 int pump_poll(struct pollfd *watched);
 /* Copies what can be copied without waiting. */
 void pump_run(const struct pollfd *watched);
-/* After the container's end: hands on what it left in its pipes. */
-void pump_drain(void);
+/* After the container's end: hands on what it left in its pipes, as long as the other end of `control` is there. */
+void pump_drain(int control);
 void pump_window_changed(void);
 void pump_resize(unsigned short rows, unsigned short columns);
+/* The errno with which the caller's output was refused, EPIPE apart, and which stream it was (1 or 2); or 0. */
+int pump_refused(int *stream);
 /* Puts the terminals back as they were, and forgets the container's streams. */
 void pump_end(void);
 

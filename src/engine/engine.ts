@@ -10,6 +10,7 @@ import { hostFacts } from '../runtime/host.ts'
 import { isInFirst } from './nesting.ts'
 import { enginePaths, type EnginePaths } from './paths.ts'
 import { prepareContainer, type PreparedContainer, rootfsSource, type Source } from './prepare.ts'
+import type { ContainerExit } from '../runtime/launch.ts'
 import { type RunningHandle, startContainer } from './start.ts'
 import type { StoreVerbs } from './verbs.ts'
 
@@ -111,7 +112,9 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     // While the container runs: what an earlier command left behind when it was killed.
     const swept = liveIds(paths).some((id) => id !== handle.id) ? verbs().then((loaded) => loaded.sweep()) : undefined
     try {
-      return (await handle.ended).exitCode
+      const exit = await handle.ended
+      if (exit.refused !== undefined) throw outputRefused(exit.refused)
+      return exit.exitCode
     } finally {
       clearTimeout(timer)
       await swept
@@ -156,6 +159,17 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     info: async () => (await verbs()).info(),
     doctor: async () => (await import('./doctor.ts')).runDoctor(hostFacts(), paths),
   }
+}
+
+/** What the container wrote is lost: its own exit code would hide that. */
+function outputRefused({ stream, errno }: NonNullable<ContainerExit['refused']>): TscrunError {
+  const full = errno === 'ENOSPC' || errno === 'EDQUOT'
+  return new TscrunError(full ? 'NO_SPACE' : 'KERNEL_REFUSED', `write ${stream}: ${errno}`, {
+    syscall: 'write',
+    errno,
+    subject: stream,
+    hint: full ? 'free some space where it is written to' : 'what the container wrote is lost',
+  })
 }
 
 /** The streams of a run on the caller's own descriptors. */

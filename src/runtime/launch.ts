@@ -43,6 +43,8 @@ export interface ContainerExit {
   /** `SIGKILL`; undefined where it exited by itself. */
   readonly signal: string | undefined
   readonly oomKilled: boolean
+  /** The caller's stream that took no more of what the container wrote: a full disk, for one. */
+  readonly refused?: { readonly stream: 'standard output' | 'standard error'; readonly errno: string }
 }
 
 export interface StartedProcess {
@@ -134,7 +136,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
         void meet(error, { pid: Number(a), startTime: Number(b) })
         return
       case MESSAGE.exited:
-        exit = decodeExit(Number(a), b !== 0n)
+        exit = { ...decodeExit(Number(a), (b & 1n) !== 0n), ...refusalOf(error, (b & 2n) !== 0n) }
         if (failure === undefined) exited.resolve(exit)
     }
   }
@@ -218,6 +220,11 @@ export function decodeExit(status: number, oomKilled: boolean): ContainerExit {
   const signal = status & 0x7f
   if (signal === 0) return { exitCode: (status >> 8) & 0xff, signal: undefined, oomKilled }
   return { exitCode: 128 + signal, signal: signalName(signal), oomKilled }
+}
+
+function refusalOf(error: number, ofStandardError: boolean): Pick<ContainerExit, 'refused'> {
+  if (error === 0) return {}
+  return { refused: { stream: ofStandardError ? 'standard error' : 'standard output', errno: errnoName(error) } }
 }
 
 export interface Deferred<T> {

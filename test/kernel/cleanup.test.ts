@@ -1,4 +1,4 @@
-import { readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -11,6 +11,7 @@ import {
   pidOf,
   processesWith,
   PROJECT,
+  TSCRUN,
   until,
   within,
   type Machine,
@@ -182,6 +183,30 @@ describe('the next command', () => {
     expectAllGone(victim)
   })
 })
+
+describe('a reader that does not read', () => {
+  // What is not read fills the pipes: the first before the end of the container, the second only after it.
+  it.each([1_000_000, 150_000])('keeps no monitor of %i bytes when the command line was killed', async (bytes) => {
+    const name = `writer${bytes}`
+    const cidfile = join(machine.directory, name)
+    const flags = `--name ${name} --cidfile ${cidfile} --rm --rootfs ${machine.rootfs}:O`
+    const run = `${TSCRUN} --root ${machine.store} --runroot ${machine.runRoot} run ${flags}`
+    const pipeline = execa('sh', ['-c', `${run} sh -c 'yes | head -c ${bytes}' | exec sleep 1006`], { reject: false })
+    const monitor = await until(() => pidOf(`tscrun: ${name}`))
+    const id = await until(() => existsSync(cidfile) && readFileSync(cidfile, 'utf8'))
+    const isOver = (): boolean => cgroupsOf(id).every((path) => readFileSync(join(path, 'cgroup.procs'), 'utf8') === '')
+    if (bytes < 200_000) await until(isOver)
+    for (const pid of processesWith(`--cidfile ${cidfile}`)) if (!isShell(pid)) process.kill(pid, 'SIGKILL')
+    await until(() => !isAlive(monitor))
+    const reader = pidOf('sleep 1006') ?? expect.fail('the reader has ended')
+    process.kill(reader, 'SIGKILL')
+    await pipeline
+    expect((await machine.tscrun(['ps', '-aq'])).stdout).toBe('')
+    expectNothingLeft(machine)
+  })
+})
+
+const isShell = (pid: number): boolean => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'sh\n'
 
 /** Holds a process in its exit, as a device that does not answer would (ptrace(2), PTRACE_O_TRACEEXIT), until it ends. */
 const HOLD_IN_EXIT = `

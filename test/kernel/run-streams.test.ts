@@ -121,6 +121,21 @@ describe('the standard streams', () => {
     expect(stderr).toMatch(/ended 1$/)
   })
 
+  it.each(['stdout', 'stderr'])('are told of where the %s of the caller takes no more, and why', async (stream) => {
+    const [said, closed] = stream === 'stdout' ? ['echo lost', '>/dev/full'] : ['echo lost >&2', '2>/dev/full']
+    const run = `${TSCRUN} --root ${machine.store} --runroot ${machine.runRoot} run --rm --rootfs ${machine.rootfs}:O`
+    const { exitCode, stdout, stderr } = await execa('sh', ['-c', `${run} sh -c '${said}' ${closed}`], {
+      reject: false,
+    })
+    const message = 'tscrun: write standard output: ENOSPC (free some space where it is written to)'
+    // A full standard error cannot tell; the exit code does.
+    expect({ exitCode, stdout, stderr }).toEqual({
+      exitCode: 125,
+      stdout: '',
+      stderr: stream === 'stdout' ? message : '',
+    })
+  })
+
   it('deliver what the command wrote before it was killed', async () => {
     const { stdout, exitCode } = await machine.run(['--init'], ['sh', '-c', 'echo last words; kill -9 $$'])
     expect({ stdout, exitCode }).toEqual({ stdout: 'last words\n', exitCode: 137 })
