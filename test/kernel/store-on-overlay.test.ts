@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { filesystemOf } from '../../src/overlayfs/support.ts'
 import { BUSYBOX_CONFIG, busyboxMembers, type ImageSpec, makeImage, pushImages } from '../clients/fixtures/images.ts'
 import { startRegistry, type TestRegistry } from '../clients/fixtures/registry.ts'
 import { type Ended, expectOneLine, TSCRUN, until } from './fixtures/machine.ts'
@@ -153,6 +154,19 @@ describe('an image with whiteouts, in a store on an overlay', () => {
     expectOneLine(await pull(store, large), COPY_WARNING)
     expect(forms(store)).toMatchObject({ 'ID.whole': 1 })
   })
+
+  // Three overlays one above the other are one too many for the kernel.
+  it.skipIf(filesystemOf('/') === 'overlay')(
+    "runs in a privileged container without a volume, on that container's own overlay",
+    async () => {
+      const inner = [TSCRUN, '--root', '/var/lib/tscrun-nested', '--runroot', '/run/tscrun-nested', 'run', '--rm']
+      const words = [...inner, '--tls-verify=false', '-q', large, 'cat', '/data/again/new']
+      const outer = ['run', '--rm', '--privileged', '--network', 'host', '--rootfs', '/:O', ...words]
+      const { exitCode, stdout, stderr } = await tscrun(onDisk, outer)
+      expect({ exitCode, stdout }, stderr).toEqual({ exitCode: 0, stdout: 'second' })
+      expect(stderr.split('\n')[0]).toMatch(COPY_WARNING)
+    },
+  )
 
   it('is shown by inspect as the directories its containers get', async () => {
     await pull(store, large)

@@ -1,7 +1,13 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { BUSYBOX_CONFIG, busyboxMembers, type ImageSpec, makeImage, pushImages } from '../../clients/fixtures/images.ts'
+import {
+  BUSYBOX_CONFIG,
+  busyboxMembers,
+  type LayerMember,
+  makeImage,
+  pushImages,
+} from '../../clients/fixtures/images.ts'
 import { startRegistry, type TestRegistry } from '../../clients/fixtures/registry.ts'
 import { CHANGES, layerOfEverything, showTree } from '../../kernel/fixtures/marked-image.ts'
 import { DATA, SHARE, tscrun } from './fixtures/containers.ts'
@@ -9,6 +15,7 @@ import { DATA, SHARE, tscrun } from './fixtures/containers.ts'
 let registry: TestRegistry
 let scratch: string
 let count = 0
+
 beforeAll(async () => {
   registry = await startRegistry()
   scratch = mkdtempSync(join(DATA, 'scratch-'))
@@ -17,11 +24,6 @@ afterAll(async () => {
   await registry.stop()
   rmSync(scratch, { recursive: true })
 })
-
-async function push(layers: ImageSpec['layers']): Promise<string> {
-  const image = await makeImage({ layers: [busyboxMembers(), ...layers], config: BUSYBOX_CONFIG })
-  return pushImages(registry.host, `on-9p:${++count}`, [image])
-}
 
 /** A store on 9p, and one on the ext4 disk. */
 let store: string
@@ -39,7 +41,10 @@ const pull = (root: string, name: string) => tscrun(['--root', root, 'pull', '--
 
 describe('a store on 9p', () => {
   it('shows an image with whiteouts as the disk does: whole, copied once, said once', async () => {
-    const name = await push([await layerOfEverything(scratch, ['capable', 'null', 'loop', 'fifo']), ...CHANGES])
+    // What it cannot hold, and a time before 1970.
+    const everything = await layerOfEverything(scratch, ['capable', 'null', 'loop', 'fifo', 'empty'])
+    const image = await makeImage({ layers: [busyboxMembers(), everything, ...CHANGES], config: BUSYBOX_CONFIG })
+    const name = await pushImages(registry.host, `on-9p:${++count}`, [image])
     expect(await pull(onDisk, name)).toMatchObject({ exitCode: 0, stderr: '' })
     const pulled = await pull(store, name)
     expect(pulled).toMatchObject({
@@ -59,11 +64,14 @@ describe('a store on 9p', () => {
     }
   })
 
-  it.each([
-    ['a file capability', ['null', 'loop', 'fifo'], /data\/plain\/capable: EOPNOTSUPP/],
-    ['a device', ['capable', 'fifo'], /mknodat data\/plain\/\w+: ENXIO/],
-  ])('says in one line that it cannot hold %s, and keeps nothing of the image', async (_, except, words) => {
-    const { exitCode, stderr } = await pull(store, await push([await layerOfEverything(scratch, except)]))
+  const capability = { 'SCHILY.xattr.security.capability': `\u0001\0\0\u0002\0 ${'\0'.repeat(14)}` }
+  it.each<[string, LayerMember, RegExp]>([
+    ['a file capability', { name: 'ping', content: '', pax: capability }, /lsetxattr ping: EOPNOTSUPP/],
+    ['a device', { name: 'null', type: 'character-device', devmajor: 1, devminor: 3 }, /mknodat null: ENXIO/],
+  ])('says in one line that it cannot hold %s, and keeps nothing of the image', async (_, member, words) => {
+    const image = await makeImage({ layers: [[member]] })
+    const name = await pushImages(registry.host, `on-9p:${++count}`, [image])
+    const { exitCode, stderr } = await pull(store, name)
     expect(exitCode).toBe(125)
     expect(stderr).toMatch(/^tscrun: unpack layer [^\n]*: the filesystem of the store cannot hold it \(put [^\n]*\)$/)
     expect(stderr).toMatch(words)
