@@ -129,6 +129,20 @@ int op_new_keyring(struct run *run, const struct arg *args)
 	return syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 ? -errno : 0;
 }
 
+static int attach_program(int cgroup, int program)
+{
+	union bpf_attr attach = {.attach_type = BPF_CGROUP_DEVICE, .attach_flags = BPF_F_ALLOW_MULTI};
+	attach.target_fd = (uint32_t)cgroup;
+	attach.attach_bpf_fd = (uint32_t)program;
+	return syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof attach) < 0 ? -errno : 0;
+}
+
+int op_device_program(struct run *run, const struct arg *args)
+{
+	(void)run;
+	return attach_program(args[0].fd, args[1].fd);
+}
+
 int op_device_filter(struct run *run, const struct arg *args)
 {
 	(void)run;
@@ -143,10 +157,5 @@ int op_device_filter(struct run *run, const struct arg *args)
 	for (int tries = 0; tries < 5 && loaded < 0 && (tries == 0 || errno == EAGAIN); tries++)
 		loaded = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load);
 	cleanup_close program = loaded;
-	if (program < 0)
-		return -errno;
-	union bpf_attr attach = {.attach_type = BPF_CGROUP_DEVICE, .attach_flags = BPF_F_ALLOW_MULTI};
-	attach.target_fd = (uint32_t)args[0].fd;
-	attach.attach_bpf_fd = (uint32_t)program;
-	return syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof attach) < 0 ? -errno : 0;
+	return program < 0 ? -errno : attach_program(args[0].fd, program);
 }

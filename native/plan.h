@@ -111,6 +111,7 @@
 	X(76, seccomp_notify, "ubfs") /* as seccomp; the listener goes to this socket beside text */ \
 	/* cgroup */                                                                         \
 	X(80, device_filter, "fb")  /* cgroup, struct bpf_insn[] */                          \
+	X(82, device_program, "ff") /* cgroup, a loaded program */                           \
 	X(81, cgroup_remove, "fs")  /* parent, name: kill, wait until empty, rmdir */        \
 	/* between the two processes */                                                      \
 	X(90, notify, "u")                                                                   \

@@ -42,7 +42,8 @@ function attachedPrograms(cgroup: number): number[] {
   return Array.from({ length: query.readUInt32LE(24) }, (_, index) => ids.readUInt32LE(4 * index))
 }
 
-function loadProgram(program: Uint8Array): number {
+/** A descriptor of a filter that the kernel has verified, to be attached as often as one likes. Throws SyscallError. */
+export function loadProgram(program: Uint8Array): number {
   const license = cString('Apache-2.0')
   const load = Buffer.alloc(128)
   load.writeUInt32LE(CGROUP_DEVICE_PROGRAM, 0)

@@ -40,12 +40,13 @@ export function cgroupSteps(
   ]
   const steps = [...open, ...placement.writes.map((write) => writeStep(path, write))]
   if (placement.deviceFilter !== undefined) {
-    guard.push({
-      op: 'device_filter',
-      cgroup: 'fd:cgroup',
-      program: placement.deviceFilter,
-      about: 'attach the device filter',
-    })
+    const words = { cgroup: 'fd:cgroup', about: 'attach the device filter' } as const
+    const program = placement.deviceFilter
+    guard.push(
+      typeof program === 'string'
+        ? { op: 'device_program', program, ...words }
+        : { op: 'device_filter', program, ...words },
+    )
   }
   if (owner.delegate && owner.rootUid !== 0) {
     for (const file of DELEGATED) {

@@ -2,13 +2,13 @@ import { writeFileSync } from 'node:fs'
 import { removeCgroup } from '../cgroups/remove.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import { SIGKILL } from '../model/kernel-names.ts'
-import type { Plan } from '../model/step.ts'
+import type { FdSlot, Plan } from '../model/step.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import type { RunOptions } from '../model/run-options.ts'
 import { compile } from '../plan/compile.ts'
 import { describeStep } from '../plan/words.ts'
 import { type ContainerExit, launch, type Launched } from '../runtime/launch.ts'
-import { placeCgroup } from './cgroup.ts'
+import { placeCgroup, withLoadedFilter } from './cgroup.ts'
 import {
   createContainerDirectory,
   deleteContainer,
@@ -49,17 +49,18 @@ export function startContainer(paths: EnginePaths, prepared: PreparedContainer, 
   try {
     idRange = prepared.ownUser ? takeRange(paths.ranges, held.id, readPool()) : undefined
     const spec = prepared.spec({ stdio: options.stdio, ...(idRange === undefined ? {} : { idRange }) })
-    const cgroup = placeCgroup(held.id, spec.config)
+    const placed = placeCgroup(held.id, spec.config)
+    const { placement: cgroup, program } = placed === undefined ? {} : withLoadedFilter(placed)
     const complete: LaunchSpec = cgroup === undefined ? spec : { ...spec, cgroup }
     record = {
       ...recordOf(prepared, options.run, complete, idRange),
       launch: storedLaunch(spec, options.run),
     }
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
-    const plan = withLock(compile(complete))
+    const plan = inheriting(compile(complete), program === undefined ? ['fd:lock'] : ['fd:lock', 'fd:devices'])
     const launched = launch(plan, {
       title: `tscrun: ${prepared.name}`,
-      fds: [...options.fds, held.lockFd],
+      fds: [...options.fds, held.lockFd, ...(program === undefined ? [] : [program])],
       workdir: spec.config.process?.cwd ?? '/',
       ...(options.onDebug === undefined ? {} : { onStep: stepPrinter(plan, options.onDebug) }),
     })
@@ -87,7 +88,11 @@ export function writeCidfile(path: string, id: string): void {
 
 /** The monitor keeps the container's lock as long as it lives. */
 export function withLock(plan: Plan): Plan {
-  return { ...plan, inherited: [...plan.inherited, 'fd:lock'] }
+  return inheriting(plan, ['fd:lock'])
+}
+
+function inheriting(plan: Plan, slots: readonly FdSlot[]): Plan {
+  return { ...plan, inherited: [...plan.inherited, ...slots] }
 }
 
 export function recordOf(

@@ -1,4 +1,5 @@
 import type { OciConfig } from './config.ts'
+import type { FdSlot } from './step.ts'
 
 /** How the root filesystem comes to be. */
 export type RootfsSource =
@@ -51,8 +52,8 @@ export interface CgroupPlacement {
   readonly parent: string
   readonly name: string
   readonly writes: readonly CgroupWrite[]
-  /** A BPF_PROG_TYPE_CGROUP_DEVICE program. */
-  readonly deviceFilter?: Uint8Array
+  /** A BPF_PROG_TYPE_CGROUP_DEVICE program, or the slot of one that the kernel has taken already. */
+  readonly deviceFilter?: Uint8Array | FdSlot
   /** The systemd unit that it is of: the caller has systemd make it around the first process, which waits for that. */
   readonly scope?: string
 }

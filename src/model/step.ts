@@ -86,6 +86,7 @@ export const OPS = {
   sysctl: { code: 75, fields: { proc: 'f', path: 's', value: 'b' } },
   seccomp_notify: { code: 76, fields: { flags: 'u', program: 'b', socket: 'f', text: 's' } },
   device_filter: { code: 80, fields: { cgroup: 'f', program: 'b' } },
+  device_program: { code: 82, fields: { cgroup: 'f', program: 'f' } },
   cgroup_remove: { code: 81, fields: { parent: 'f', name: 's' } },
   notify: { code: 90, fields: { point: 'u' } },
   wait: { code: 91, fields: { point: 'u' } },

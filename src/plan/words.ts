@@ -36,6 +36,7 @@ const CALLS: Partial<Record<Step['op'], string>> = {
   rlimit: 'setrlimit',
   raise_limit: 'prlimit',
   device_filter: 'bpf',
+  device_program: 'bpf',
   write_fd: 'write',
   device: 'mknodat',
   copy_up: 'openat',

@@ -62,16 +62,22 @@ export function spawnStage(fds: readonly number[], name: string): SpawnedStage {
   return { pid, pidfd: pidfd.readInt32LE() }
 }
 
+/** The same file under a number that Node has given out, to be closed by `closeSync`: so it ends with its Worker. */
+export function nodesOwn(fd: number): number {
+  const own = openSync('/dev/null', 'r')
+  syscall('dup3', [fd, own, SOCK_CLOEXEC])
+  syscall('close', [fd])
+  return own
+}
+
 /**
- * A pair of connected datagram sockets that keep message borders; both ends are close-on-exec, the first non-blocking.
- * Ours has a number that Node has given out and is closed by `closeSync`: so it ends with a Worker that is terminated.
+ * A pair of connected datagram sockets that keep message borders; both ends are close-on-exec, the first non-blocking
+ * and Node's own.
  */
 export function socketPair(): [ours: number, theirs: number] {
   const pair = Buffer.alloc(8)
   syscall('socketpair', [AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair])
-  const ours = openSync('/dev/null', 'r')
-  syscall('dup3', [pair.readInt32LE(0), ours, SOCK_CLOEXEC])
-  syscall('close', [pair.readInt32LE(0)])
+  const ours = nodesOwn(pair.readInt32LE(0))
   syscall('fcntl', [ours, 4 /* F_SETFL */, SOCK_NONBLOCK])
   return [ours, pair.readInt32LE(4)]
 }

@@ -176,7 +176,21 @@ describe('run()', () => {
     expect((await Promise.all(all)).map(({ stdout }) => stdout)).toEqual(all.map((_, index) => `${index}\n`))
   })
 
+  it('holds every container of a process to the device rules, also those that share a loaded filter', async () => {
+    const open = (node: string): Promise<Tscrun.RunResult> =>
+      run(['sh', '-c', `mknod /tmp/node ${node} && head -c 0 /tmp/node`], {
+        namespaces: { user: 'host' },
+        reject: false,
+      })
+    for (let round = 0; round < 3; round++) {
+      expect(await open('c 1 3')).toMatchObject({ exitCode: 0, stderr: '' })
+      expect(await open('c 1 11')).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('not permitted') })
+    }
+  })
+
   it('leaks no descriptors', async () => {
+    // From the second container on a process keeps the device filter.
+    await run(['true'])
     await run(['true'])
     const before = readdirSync('/proc/self/fd').length
     for (let round = 0; round < 10; round++) await run(['true'])
