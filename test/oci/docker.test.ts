@@ -56,9 +56,9 @@ describe('docker run', () => {
     const flags = ['--user', '1000:2000', '--group-add', '3000', '--workdir', '/home', '--env', 'A=b c']
     const more = ['--hostname', 'inside', '--ulimit', 'nofile=100:200']
     const script = 'id -u; id -g; id -G; pwd; echo "$A"; hostname; ulimit -Sn; ulimit -Hn'
-    expect((await sh(script, [...flags, ...more])).split('\n')).toEqual([
-      ...['1000', '2000', '2000 3000', '/home', 'b c', 'inside', '100', '200'],
-    ])
+    expect(await sh(script, [...flags, ...more])).toBe(
+      ['1000', '2000', '2000 3000', '/home', 'b c', 'inside', '100', '200'].join('\n'),
+    )
   })
 
   it('applies capabilities, no_new_privs and a seccomp filter', async () => {
@@ -73,9 +73,9 @@ describe('docker run', () => {
       '--security-opt',
       'no-new-privileges',
     ]
-    expect((await sh(status, flags)).split('\n')).toEqual([
-      ...['CapEff:\t0000000000000021', 'CapBnd:\t0000000000000021', 'NoNewPrivs:\t1', 'Seccomp:\t2'],
-    ])
+    expect(await sh(status, flags)).toBe(
+      ['CapEff:\t0000000000000021', 'CapBnd:\t0000000000000021', 'NoNewPrivs:\t1', 'Seccomp:\t2'].join('\n'),
+    )
   })
 
   it('makes mounts: a volume, a read-only one, tmpfs, a read-only root, masked files', async () => {
@@ -185,7 +185,7 @@ describe('a container in the background of docker', () => {
 
   it('gets signals', async () => {
     await docker.ok(['kill', '--signal', 'USR1', name])
-    await docker.eventually(['logs', name], /usr1/)
+    expect(await docker.eventually(['logs', name], /usr1/)).toBe('up\nusr1\n')
   })
 
   it('stops on TERM with its own exit code, starts again, restarts, and ends on KILL', async () => {
@@ -205,7 +205,11 @@ describe('a container in the background of docker', () => {
     const flags = ['-d', '--name', 'again', '--restart', 'on-failure:2', ...WITH]
     await docker.ok(['run', ...flags, 'busybox', 'sh', '-c', 'echo try; exit 9'])
     await docker.eventually(['logs', 'again'], /(try\n){3}/)
-    await docker.eventually(['inspect', '-f', '{{.State.Status}} {{.State.ExitCode}}', 'again'], /^exited 9$/m)
+    const ended = await docker.eventually(
+      ['inspect', '-f', '{{.State.Status}} {{.State.ExitCode}}', 'again'],
+      /^exited/,
+    )
+    expect(ended).toBe('exited 9\n')
     await docker.ok(['rm', 'again'])
   })
 
