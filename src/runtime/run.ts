@@ -10,7 +10,7 @@ import { withActivation } from './activation.ts'
 import { type Bundle, readBundle } from './bundle.ts'
 import { enterScope } from './cgroup.ts'
 import { checkConsoleSocket } from './console.ts'
-import { claimContainer, type ContainerPaths, writeWhole } from './container.ts'
+import { claimContainer, type ContainerPaths, type ContainerState, writeWhole } from './container.ts'
 import { completeSpec, createContainer, type CreateOptions, newState, openListener } from './create.ts'
 import { deleteContainer } from './delete.ts'
 import { type ContainerExit, launch, type Launched, type StepEvent } from './launch.ts'
@@ -52,12 +52,14 @@ export async function runForeground(options: RunOptions): Promise<ContainerExit>
   let ran = false
   try {
     const spec = await completeSpec(options, bundle, { directory: paths.directory, gate: false })
-    const launched = begin(options, bundle, { spec, paths })
+    // Once: what is mounted where the root will be is asked before anything is.
+    const made = newState(options, bundle, spec)
+    const launched = begin(options, bundle, { spec, paths, state: made })
     options.onLaunched?.(launched)
     try {
       const started = await launched.started
       ran = true
-      const state = { ...newState(options, bundle, spec), ...started }
+      const state = { ...made, ...started }
       writeWhole(paths.state, JSON.stringify(state))
       if (options.pidFile !== undefined) writeWhole(options.pidFile, String(started.pid))
       release()
@@ -78,12 +80,13 @@ export async function runForeground(options: RunOptions): Promise<ContainerExit>
 interface Made {
   readonly spec: LaunchSpec
   readonly paths: ContainerPaths
+  readonly state: ContainerState
 }
 
-function begin(options: RunOptions, bundle: Bundle, { spec, paths }: Made): Launched {
+function begin(options: RunOptions, bundle: Bundle, { spec, paths, state }: Made): Launched {
   const plan = compile(spec)
   writeWhole(paths.config, bundle.text)
-  writeWhole(paths.state, JSON.stringify(newState(options, bundle, spec)))
+  writeWhole(paths.state, JSON.stringify(state))
   const fds = callersFds(options)
   try {
     openListener(plan, bundle, fds)
