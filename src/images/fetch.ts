@@ -123,7 +123,7 @@ function checkSize(bytes: number, maxBytes: number): void {
 }
 
 function copyWarning(root: string): string {
-  return `the layers are copied into one tree, which takes their space twice: ${root} (${filesystemOf(root)}) cannot hold whiteouts`
+  return `the layers are copied into one tree, which can take their space twice: ${root} (${filesystemOf(root)}) cannot hold whiteouts`
 }
 
 function abortedError(signal: AbortSignal | undefined): TscrunError | undefined {

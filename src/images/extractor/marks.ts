@@ -37,7 +37,7 @@ export function marksOf(prefix: OverlayPrefix): Marks {
 
 const PROBE = Buffer.from('.wh..wh.probe')
 
-const REFUSALS: ReadonlySet<string> = new Set(['EPERM', 'EOPNOTSUPP', 'EINVAL', 'ENOSYS', 'ENXIO'])
+const REFUSALS: ReadonlySet<string> = new Set(['EPERM', 'EACCES', 'EOPNOTSUPP', 'EINVAL', 'ENOSYS', 'ENXIO'])
 
 function makeDirectory(): void {
   fs.mkdirSync(PROBE)
