@@ -15,6 +15,7 @@ import {
   spawnStage,
   watchReadable,
 } from '../syscall/process.ts'
+import { keepTerminalMode } from '../syscall/terminal.ts'
 import { decodeMessage, encodeMessage, MESSAGE, MESSAGE_BYTES } from './messages.ts'
 
 export interface LaunchOptions {
@@ -81,6 +82,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
   const bytes = encodePlan(plan, { monitor: true, trace: options.onStep !== undefined })
   const planFd = memoryFile('tscrun-plan', bytes, false)
   const [control, theirs] = socketPair()
+  const restoreTerminal = keepTerminal()
   const monitor = spawn()
   const buffer = Buffer.alloc(MESSAGE_BYTES)
   let failure: TscrunError | undefined
@@ -119,6 +121,13 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
     }
   }
 
+  /** The monitor puts the terminal that it makes raw back, unless it is killed. */
+  function keepTerminal(): () => void {
+    const slot = plan.pumps.find(({ kind }) => kind === 'terminal-in')?.from ?? 'none'
+    const fd = slot === 'none' ? undefined : options.fds[plan.inherited.indexOf(slot)]
+    return fd === undefined ? () => undefined : keepTerminalMode(fd)
+  }
+
   function handle(bytes: Buffer): void {
     const { type, column, step: index, error, a, b } = decodeMessage(bytes)
     switch (type) {
@@ -148,6 +157,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
     leave()
     pidWatch.close()
     closeFd(monitor.pidfd)
+    if (exit === undefined && failure === undefined) restoreTerminal()
     if (exit === undefined || failure !== undefined) {
       const error = failure === undefined || exit === undefined ? monitorDied() : describeWithOom(failure, exit)
       started.reject(error)

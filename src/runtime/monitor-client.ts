@@ -3,6 +3,7 @@ import { TscrunError } from '../model/errors.ts'
 import { SyscallError } from '../syscall/errno.ts'
 import { makeNonBlocking, receiveMessage, sendMessage, watchReadable } from '../syscall/process.ts'
 import { connectUnix, sendWithFds } from '../syscall/socket.ts'
+import { keepTerminalMode } from '../syscall/terminal.ts'
 import { type ContainerExit, decodeExit, deferred } from './launch.ts'
 import { decodeMessage, encodeMessage, MESSAGE, MESSAGE_BYTES } from './messages.ts'
 
@@ -47,6 +48,7 @@ function talk(fd: number): MonitorClient {
   const ended = deferred<ContainerExit | 'detached'>()
   const attached = deferred<void>()
   let open = true
+  let restoreTerminal = (): void => undefined
   const watch = watchReadable(fd, onReadable)
   const close = (): void => {
     if (!open) return
@@ -60,6 +62,7 @@ function talk(fd: number): MonitorClient {
     resize: (rows, columns) => send(MESSAGE.resize, rows, columns),
     attach: ({ stdin, stdout, stderr, terminal, detachKeys }) => {
       const given = { stdin, stdout, stderr }
+      if (terminal && stdin !== undefined) restoreTerminal = keepTerminalMode(stdin)
       const names = (['stdin', 'stdout', 'stderr'] as const).filter((name) => given[name] !== undefined)
       const bits = names.reduce((sum, name) => sum | ATTACH[name], terminal ? ATTACH.terminal : 0)
       const message = Buffer.concat([encodeMessage(MESSAGE.attach, bits), Buffer.from(detachKeys, 'latin1')])
@@ -86,6 +89,7 @@ function talk(fd: number): MonitorClient {
         const gone = new TscrunError('MONITOR_DIED', 'the monitor of the container was killed from outside', {
           hint: 'the container is gone with it; `tscrun ps` puts its record right',
         })
+        restoreTerminal()
         ended.reject(gone)
         attached.reject(gone)
         return close()

@@ -177,6 +177,20 @@ describe("the caller's terminal", () => {
     expect(await within(1000, () => pty.settings() === before)).toBe(true)
   })
 
+  it('is as before after SIGKILL of the monitor', async () => {
+    const pty = start(['-it'], ['sh', '-c', 'echo ready; exec sleep 1092'])
+    await sees(pty, 'ready')
+    const raw = pty.settings()
+    const monitor = await until(() => pidOf(`tscrun: terminal${count - 1}`))
+    process.kill(monitor, 'SIGKILL')
+    expect(await pty.ended).toBe(125)
+    const after = pty.settings()
+    expect(after).not.toBe(raw)
+    const fresh = openPty(['true'], { rows: 31, columns: 97 })
+    open.push(fresh)
+    expect(after).toBe(fresh.settings())
+  })
+
   it('is as before after SIGTERM', async () => {
     const pty = start(['-it'], ['sh', '-c', 'trap "exit 4" TERM; echo ready; while :; do sleep 0.05; done'])
     const before = pty.settings()
