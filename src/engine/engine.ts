@@ -27,6 +27,8 @@ export interface BeginOptions extends RunOptions, Listener {
   readonly fds: readonly number[]
   /** Write the id here, refusing a file that exists. */
   readonly cidfile?: string
+  /** See StartOptions. */
+  readonly shareLoop?: boolean
 }
 
 /** An engine over one store. Nothing is read or made until a verb needs it; two engines share nothing but the disk. */
@@ -76,6 +78,7 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
         run,
         stdio: run.stdio,
         fds: run.fds,
+        shareLoop: run.shareLoop === true,
         ...(run.cidfile === undefined ? {} : { cidfile: run.cidfile }),
         ...(options.onDebug === undefined ? {} : { onDebug: options.onDebug }),
       }),

@@ -102,6 +102,7 @@ export function runContainer(
         interactive: wantsInput,
         stdio: { kind: 'direct', interactive: wantsInput },
         fds: theirs,
+        shareLoop: true,
       })
     } catch (error) {
       for (const stream of [streams.stdin, streams.stdout, streams.stderr]) stream?.destroy()

@@ -19,6 +19,7 @@ import {
 } from './containers.ts'
 import { type IdRange, readPool, takeRange } from './id-range.ts'
 import type { EnginePaths } from './paths.ts'
+import { nextTurn } from '../syscall/pause.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord, ExitRecord } from './record.ts'
 import { storedLaunch } from './stored-launch.ts'
@@ -31,6 +32,8 @@ export interface StartOptions {
   /** Write the id here, refusing a file that exists. */
   readonly cidfile?: string
   readonly onDebug?: (line: string) => void
+  /** The event loop turns once between planning and starting: for a process that has other things to do. */
+  readonly shareLoop?: boolean
 }
 
 /** A container that is being started or runs. */
@@ -41,8 +44,12 @@ export interface RunningHandle {
   readonly ended: Promise<ContainerExit>
 }
 
-/** Makes the container on the disk, starts it, and sees to its end. Throws before anything runs, leaving nothing. */
-export function startContainer(paths: EnginePaths, prepared: PreparedContainer, options: StartOptions): RunningHandle {
+/** Makes the container on the disk, starts it, and sees to its end. Rejects before anything runs, leaving nothing. */
+export async function startContainer(
+  paths: EnginePaths,
+  prepared: PreparedContainer,
+  options: StartOptions,
+): Promise<RunningHandle> {
   const held = createContainerDirectory(paths, prepared.id, prepared.name)
   let record: ContainerRecord | undefined
   let idRange: IdRange | undefined
@@ -58,6 +65,8 @@ export function startContainer(paths: EnginePaths, prepared: PreparedContainer, 
     }
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
     const plan = inheriting(compile(complete), program === undefined ? ['fd:lock'] : ['fd:lock', 'fd:devices'])
+    // What comes next waits for an exec: together with the planning it would be the longest block of the event loop.
+    if (options.shareLoop === true) await nextTurn()
     const launched = launch(plan, {
       title: `tscrun: ${prepared.name}`,
       fds: [...options.fds, held.lockFd, ...(program === undefined ? [] : [program])],
