@@ -1,4 +1,5 @@
-import type { Engine as EngineVerbs, EngineOptions, PulledImage, PullOptions } from './engine/api.ts'
+import type { BackgroundOptions, Engine as EngineVerbs, EngineOptions, PulledImage, PullOptions } from './engine/api.ts'
+import { type Container, containerOf } from './engine/container.ts'
 import { createEngine as createCore, type EngineCore } from './engine/engine.ts'
 import { runContainer, type RunCallOptions, type RunHandle } from './engine/run.ts'
 
@@ -15,24 +16,69 @@ export type {
   PullOptions,
   RemovedImage,
 } from './engine/api.ts'
+export { type Container, waitForLog, type WaitOptions } from './engine/container.ts'
+export type { ExecOptions } from './engine/exec.ts'
+export type { StopOptions } from './engine/live.ts'
+export type { LogLine, LogsOptions } from './engine/logs.ts'
 export { ExitError, type RunCallOptions, type RunHandle, type RunResult } from './engine/run.ts'
 export { type ErrorCode, TscrunError } from './model/errors.ts'
-export type { RunOptions } from './model/run-options.ts'
+export type { DetachedOptions, RunOptions } from './model/run-options.ts'
 
 /** An engine over one store, for programs: the verbs of the command line, and `run` with streams and a result. */
-export interface Engine extends Omit<EngineVerbs, 'runForeground'> {
+export interface Engine
+  extends Omit<
+    EngineVerbs,
+    | 'runForeground'
+    | 'runDetached'
+    | 'start'
+    | 'startAttached'
+    | 'attach'
+    | 'exec'
+    | 'execDetached'
+    | 'stop'
+    | 'kill'
+    | 'wait'
+    | 'pause'
+    | 'unpause'
+    | 'logs'
+  > {
   /**
    * Runs a container to its end. The image may be a name, an id, or `undefined` with `options.rootfs`.
    * Rejects with `ExitError` where the exit code is not 0 (unless `reject: false`), with `TscrunError` where it could
    * not be started, was aborted, or wrote too much.
    */
   run(image: string | undefined, args?: readonly string[], options?: RunCallOptions): RunHandle
+  /**
+   * Starts a container that goes on by itself, with a log of what it writes. Resolves when its command runs; rejects
+   * with `TscrunError` where it could not be started.
+   */
+  start(image: string | undefined, args?: readonly string[], options?: StartCallOptions): Promise<Container>
+  /** The container of this id, unique beginning of an id, or name. Rejects with NO_SUCH_CONTAINER. */
+  get(idOrName: string): Promise<Container>
 }
+
+export type StartCallOptions = Omit<BackgroundOptions, 'cidfile'>
 
 /** Opens an engine. Reads and makes nothing until a verb needs it. */
 export function createEngine(options: EngineOptions = {}): Engine {
   const core: EngineCore = createCore(options)
-  return { ...core, run: (image, args = [], run = {}) => runContainer(core, image, args, run) }
+  return {
+    pull: core.pull,
+    images: core.images,
+    removeImage: core.removeImage,
+    ps: core.ps,
+    remove: core.remove,
+    inspect: core.inspect,
+    info: core.info,
+    doctor: core.doctor,
+    dryRun: core.dryRun,
+    run: (image, args = [], run = {}) => runContainer(core, image, args, run),
+    start: async (image, args = [], start = {}) => containerOf(core, await core.runDetached(image, args, start)),
+    get: async (idOrName) => {
+      const { Id } = await core.inspect(idOrName, 'container')
+      return containerOf(core, String(Id))
+    },
+  }
 }
 
 let shared: Engine | undefined
@@ -45,6 +91,15 @@ function defaultEngine(): Engine {
 /** `run` of a default engine (store in /var/lib/tscrun). */
 export function run(image: string | undefined, args: readonly string[] = [], options: RunCallOptions = {}): RunHandle {
   return defaultEngine().run(image, args, options)
+}
+
+/** `start` of a default engine. */
+export function start(
+  image: string | undefined,
+  args: readonly string[] = [],
+  options: StartCallOptions = {},
+): Promise<Container> {
+  return defaultEngine().start(image, args, options)
 }
 
 /** `pull` of a default engine. */

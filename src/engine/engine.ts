@@ -5,12 +5,14 @@ import type { Stdio } from '../model/launch.ts'
 import type { RunOptions } from '../model/run-options.ts'
 import type { BackgroundOptions, Engine, EngineOptions, ForegroundOptions, Listener } from './api.ts'
 import { liveIds } from './containers.ts'
+import type { ExecOptions } from './exec.ts'
 import { getImage } from './get-image.ts'
 import { hostFacts } from '../runtime/host.ts'
 import { isInFirst } from './nesting.ts'
 import { enginePaths, type EnginePaths } from './paths.ts'
 import { prepareContainer, type PreparedContainer, rootfsSource, type Source } from './prepare.ts'
 import type { ContainerExit } from '../runtime/launch.ts'
+import type { StreamEnds } from './run.ts'
 import { type RunningHandle, startContainer } from './start.ts'
 import type { StoreVerbs } from './verbs.ts'
 
@@ -19,6 +21,12 @@ export interface EngineCore extends Engine {
   readonly paths: EnginePaths
   /** Decides, makes and starts a container on the given descriptors. */
   begin(image: string | undefined, args: readonly string[], options: BeginOptions): Promise<RunningHandle>
+  /** One more command in a container, on descriptors of this process. */
+  beginExec(
+    idOrName: string,
+    args: readonly string[],
+    request: { readonly options: ExecOptions; readonly ends: StreamEnds },
+  ): Promise<Pick<RunningHandle, 'launched' | 'ended'>>
 }
 
 export interface BeginOptions extends RunOptions, Listener {
@@ -141,6 +149,8 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     kill: async (idOrName, signal) => (await verbs()).kill(idOrName, signal),
     wait: async (idOrName) => (await verbs()).wait(idOrName),
     exec: async (idOrName, args, exec) => (await verbs()).exec(idOrName, args, exec),
+    beginExec: async (idOrName, args, request) =>
+      (await import('./exec.ts')).execWithStreams(paths, idOrName, args, request),
     execDetached: async (idOrName, args, exec) => (await verbs()).execDetached(idOrName, args, exec),
     pause: async (idOrName) => (await verbs()).pause(idOrName),
     unpause: async (idOrName) => (await verbs()).unpause(idOrName),

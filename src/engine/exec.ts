@@ -15,6 +15,7 @@ import { closeFd, openProcess, reapStrays } from '../syscall/process.ts'
 import { type ContainerView, findContainer } from './containers-view.ts'
 import type { EnginePaths } from './paths.ts'
 import type { LiveState } from './record.ts'
+import type { StreamEnds } from './run.ts'
 
 /** One more command in a container that runs. */
 export interface ExecOptions {
@@ -74,6 +75,36 @@ export async function execContainer(
       }
     },
   )
+}
+
+/** The same with descriptors of the caller's as its streams, which nobody copies: a running command, for a program. */
+export function execWithStreams(
+  paths: EnginePaths,
+  idOrName: string,
+  args: readonly string[],
+  { options, ends }: { readonly options: ExecOptions; readonly ends: StreamEnds },
+): Promise<{ readonly launched: Launched; readonly ended: Promise<ContainerExit> }> {
+  using nothing = ends.interactive ? undefined : openNothing()
+  const fds = [...(nothing === undefined ? [] : [nothing.fd]), ...ends.fds]
+  const slots = ['fd:stdin', 'fd:stdout', 'fd:stderr'] as const
+  const given = slots.map((slot, index): [FdSlot, number] => [slot, fds[index] ?? -1])
+  const stdio: Stdio = { kind: 'inherited', give: [false, true, true] }
+  return inContainer(paths, idOrName, { args, options, stdio, detached: false }, async (plan, target, workdir) => {
+    const launched = launch(plan, {
+      title: `tscrun: exec ${idOrName}`,
+      fds: inherited(plan, [...given, ['fd:target', target]]),
+      workdir,
+    })
+    const ended = async (): Promise<ContainerExit> => {
+      try {
+        return await launched.exited
+      } finally {
+        await launched.released
+      }
+    }
+    await launched.started
+    return { launched, ended: ended() }
+  })
 }
 
 /** The same without waiting for its end: it has no streams, and goes on when this process ends. */

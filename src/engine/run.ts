@@ -76,6 +76,36 @@ export function runContainer(
   args: readonly string[],
   options: RunCallOptions,
 ): RunHandle {
+  return runWithStreams(`run ${image ?? options.rootfs?.path}`, options, ({ interactive, fds }) =>
+    engine.begin(image, args, {
+      ...options,
+      remove: true,
+      interactive,
+      stdio: { kind: 'direct', interactive },
+      fds,
+      shareLoop: true,
+    }),
+  )
+}
+
+/** What a caller reads and writes, and how it wants the end. */
+export type StreamOptions = Pick<
+  RunCallOptions,
+  'input' | 'stdin' | 'buffer' | 'maxBuffer' | 'reject' | 'timeoutMs' | 'signal'
+>
+
+/** What such a run is begun with: pipes for its streams; without `interactive` only output and error. */
+export interface StreamEnds {
+  readonly interactive: boolean
+  readonly fds: readonly number[]
+}
+
+/** Runs something with pipes of this process as its streams; `what` begins the words of its errors. */
+export function runWithStreams(
+  what: string,
+  options: StreamOptions,
+  begin: (ends: StreamEnds) => Promise<Pick<RunningHandle, 'launched' | 'ended'>>,
+): RunHandle {
   const wantsInput = options.input !== undefined || options.stdin === true
   const [out, err] = [makePipe(), makePipe()]
   const input = wantsInput ? makePipe() : undefined
@@ -85,7 +115,7 @@ export function runContainer(
     stderr: new Socket({ fd: err.read, readable: true, writable: false }),
   }
   const theirs = [...(input === undefined ? [] : [input.read]), out.write, err.write]
-  let running: RunningHandle | undefined
+  let running: Pick<RunningHandle, 'launched' | 'ended'> | undefined
   let killed: NodeJS.Signals | undefined
   const kill = (signal: NodeJS.Signals = 'SIGTERM'): void => {
     killed = signal
@@ -96,14 +126,7 @@ export function runContainer(
 
   async function go(): Promise<RunResult> {
     try {
-      running = await engine.begin(image, args, {
-        ...options,
-        remove: true,
-        interactive: wantsInput,
-        stdio: { kind: 'direct', interactive: wantsInput },
-        fds: theirs,
-        shareLoop: true,
-      })
+      running = await begin({ interactive: wantsInput, fds: theirs })
     } catch (error) {
       for (const stream of [streams.stdin, streams.stdout, streams.stderr]) stream?.destroy()
       throw error
@@ -114,7 +137,7 @@ export function runContainer(
     return supervise(running)
   }
 
-  async function supervise(handle: RunningHandle): Promise<RunResult> {
+  async function supervise(handle: Pick<RunningHandle, 'launched' | 'ended'>): Promise<RunResult> {
     let timedOut = false
     const killNow = (): void => void handle.launched.signal(constants.signals.SIGKILL)
     const timer =
@@ -135,19 +158,14 @@ export function runContainer(
     try {
       const exit = await handle.ended
       const [outText, errText] = await Promise.all([stdout?.text, stderr?.text])
-      if (options.signal?.aborted === true) throw abortError(options.signal)
+      if (options.signal?.aborted === true) throw abortError(what, options.signal)
       if (stdout?.overflowed() === true || stderr?.overflowed() === true) {
-        throw new TscrunError(
-          'OUTPUT_LIMIT',
-          `run ${image ?? options.rootfs?.path}: it wrote more than ${limit} bytes`,
-          {
-            hint: 'raise maxBuffer, or use buffer: false and read the streams',
-          },
-        )
+        throw new TscrunError('OUTPUT_LIMIT', `${what}: it wrote more than ${limit} bytes`, {
+          hint: 'raise maxBuffer, or use buffer: false and read the streams',
+        })
       }
       const result: RunResult = { ...exit, timedOut, stdout: outText ?? '', stderr: errText ?? '' }
-      if (options.reject !== false && result.exitCode !== 0)
-        throw new ExitError(`run ${image ?? options.rootfs?.path}`, result)
+      if (options.reject !== false && result.exitCode !== 0) throw new ExitError(what, result)
       return result
     } finally {
       clearTimeout(timer)
@@ -157,8 +175,8 @@ export function runContainer(
   }
 }
 
-function abortError(signal: AbortSignal): unknown {
-  return new TscrunError('ABORTED', 'run: aborted', { cause: signal.reason })
+function abortError(what: string, signal: AbortSignal): unknown {
+  return new TscrunError('ABORTED', `${what}: aborted`, { cause: signal.reason })
 }
 
 /** A container that closes its input early is no error of ours. */

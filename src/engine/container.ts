@@ -1,0 +1,89 @@
+import { TscrunError } from '../model/errors.ts'
+import type { StopOptions } from './live.ts'
+import type { LogLine, LogsOptions } from './logs.ts'
+import type { EngineCore } from './engine.ts'
+import type { ExecOptions } from './exec.ts'
+import { type RunHandle, runWithStreams, type StreamOptions } from './run.ts'
+
+/** A container that lives on its own, for a program. It outlives the program unless it is disposed of. */
+export interface Container extends AsyncDisposable {
+  readonly id: string
+  /**
+   * Runs one more command in it; the handle is that of `run`. Rejects with `ExitError` where the exit code is not 0 (unless
+   * `reject: false`).
+   */
+  exec(args: readonly string[], options?: Omit<ExecOptions, 'tty' | 'interactive'> & StreamOptions): RunHandle
+  /** Starts it again after its end, with what it has written. */
+  start(): Promise<void>
+  /** Its stop signal, and after `timeoutMs` (10 s by default) SIGKILL. One that has ended is no error. */
+  stop(options?: StopOptions): Promise<void>
+  kill(signal?: NodeJS.Signals): Promise<void>
+  pause(): Promise<void>
+  unpause(): Promise<void>
+  /** Resolves when it has ended. */
+  wait(): Promise<{ readonly exitCode: number }>
+  /** What it wrote, oldest first; with `follow` until its end. */
+  logs(options?: LogsOptions): AsyncIterable<LogLine>
+  /** What is known about it, under docker's key names. */
+  inspect(): Promise<Readonly<Record<string, unknown>>>
+  /** Kills it if it runs, and takes it off the disk. One that is gone is no error. */
+  remove(): Promise<void>
+}
+
+export function containerOf(engine: EngineCore, id: string): Container {
+  const remove = async (): Promise<void> => {
+    try {
+      await engine.remove(id, { force: true })
+    } catch (error) {
+      if (!(error instanceof TscrunError && error.code === 'NO_SUCH_CONTAINER')) throw error
+    }
+  }
+  return {
+    id,
+    exec: (args, options = {}) =>
+      runWithStreams(`exec ${id.slice(0, 12)}`, options, (ends) => engine.beginExec(id, args, { options, ends })),
+    start: async () => void (await engine.start(id)),
+    stop: async (options = {}) => void (await engine.stop(id, options)),
+    kill: async (signal = 'SIGKILL') => void (await engine.kill(id, signal)),
+    pause: async () => void (await engine.pause(id)),
+    unpause: async () => void (await engine.unpause(id)),
+    wait: () => engine.wait(id),
+    logs: (options = {}) => engine.logs(id, options),
+    inspect: () => engine.inspect(id, 'container'),
+    remove,
+    [Symbol.asyncDispose]: remove,
+  }
+}
+
+export interface WaitOptions {
+  /** Rejects with ABORTED after this time; 60 s by default. */
+  readonly timeoutMs?: number
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Resolves to the first line of a container's log that matches, without its newline. Rejects with CONTAINER_STATE where it
+ * ends without one, with ABORTED after the time.
+ */
+export async function waitForLog(
+  container: Pick<Container, 'id' | 'logs'>,
+  pattern: RegExp | string,
+  { timeoutMs = 60_000, signal }: WaitOptions = {},
+): Promise<string> {
+  const timeout = AbortSignal.timeout(timeoutMs)
+  const either = signal === undefined ? timeout : AbortSignal.any([timeout, signal])
+  const pieces = { stdout: '', stderr: '' }
+  for await (const { stream, bytes } of container.logs({ follow: true, signal: either })) {
+    pieces[stream] += bytes.toString('utf8')
+    if (!pieces[stream].endsWith('\n')) continue
+    const line = pieces[stream].slice(0, -1)
+    pieces[stream] = ''
+    if (typeof pattern === 'string' ? line.includes(pattern) : pattern.test(line)) return line
+  }
+  if (signal?.aborted === true) throw new TscrunError('ABORTED', `wait for ${String(pattern)}: aborted`)
+  const why = timeout.aborted ? `not written within ${timeoutMs} ms` : 'the container ended without writing it'
+  throw new TscrunError(timeout.aborted ? 'ABORTED' : 'CONTAINER_STATE', `wait for ${String(pattern)}: ${why}`, {
+    subject: container.id,
+    hint: 'its logs tell what it wrote instead',
+  })
+}

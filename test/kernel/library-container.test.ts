@@ -1,0 +1,106 @@
+import { readFileSync } from 'node:fs'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { type Container, createEngine, type Engine, ExitError, TscrunError, waitForLog } from '../../src/index.ts'
+import { expectNothingLeft, isAlive, makeMachine, type Machine, pidOf, until } from './fixtures/machine.ts'
+
+let machine: Machine
+let engine: Engine
+beforeAll(() => {
+  machine = makeMachine()
+  engine = createEngine({ root: machine.store, runRoot: machine.runRoot })
+})
+afterEach(async () => {
+  for (const id of machine.containers()) await engine.remove(id, { force: true })
+  expectNothingLeft(machine)
+})
+afterAll(() => machine.dispose())
+
+const SERVER = 'echo starting; sleep 0.2; echo "listening on 80"; exec sleep 1000'
+const start = (script: string, name?: string): Promise<Container> =>
+  engine.start(undefined, ['sh', '-c', script], {
+    rootfs: { path: machine.rootfs, overlay: true },
+    ...(name === undefined ? {} : { name }),
+  })
+const pidIn = async (container: Container): Promise<number> =>
+  ((await container.inspect())['State'] as { Pid: number }).Pid
+
+describe('a container that a program starts', () => {
+  it('is waited for by its log, used, and gone with its disposal', async () => {
+    let pid = 0
+    {
+      await using container = await start(SERVER)
+      expect(await waitForLog(container, /listening on (\d+)/)).toBe('listening on 80')
+      pid = await pidIn(container)
+      expect(isAlive(pid)).toBe(true)
+      const { stdout } = await container.exec(['sh', '-c', 'tr a-z A-Z'], { input: 'shout' })
+      expect(stdout).toBe('SHOUT')
+    }
+    expect(isAlive(pid)).toBe(false)
+    expectNothingLeft(machine)
+  })
+
+  it('leaves no zombie of its monitor behind in the program', async () => {
+    const container = await start('exec sleep 1000', 'collected')
+    const monitor = pidOf('tscrun: collected') ?? 0
+    await container.stop({ timeoutMs: 50 })
+    await until(() => !existsInProc(monitor))
+    await container.remove()
+    await container.remove()
+  })
+
+  it('gives every line it wrote, and ends with it', async () => {
+    await using container = await start('echo one; echo two >&2; exit 6')
+    expect(await container.wait()).toMatchObject({ exitCode: 6 })
+    const lines: string[] = []
+    for await (const { stream, bytes } of container.logs({ follow: true })) lines.push(`${stream}:${bytes.toString()}`)
+    expect(lines.toSorted()).toEqual(['stderr:two\n', 'stdout:one\n'])
+  })
+
+  it('starts again, is found by its name, and is frozen and thawed', async () => {
+    await using container = await start('exec sleep 1000', 'found')
+    await container.stop({ timeoutMs: 50 })
+    await container.start()
+    const again = await engine.get('found')
+    expect(again.id).toBe(container.id)
+    await again.pause()
+    expect((await engine.ps({ all: false }))[0]?.status).toBe('paused')
+    await again.unpause()
+    await again.kill('SIGKILL')
+    expect(await container.wait()).toMatchObject({ exitCode: 137 })
+  })
+
+  it('tells a command that fails from one that cannot be run', async () => {
+    await using container = await start('exec sleep 1000')
+    await expect(container.exec(['sh', '-c', 'exit 4'])).rejects.toBeInstanceOf(ExitError)
+    expect((await container.exec(['sh', '-c', 'exit 4'], { reject: false })).exitCode).toBe(4)
+    await expect(container.exec(['nosuch'])).rejects.toMatchObject({ code: 'COMMAND_NOT_FOUND' })
+    const controller = new AbortController()
+    const endless = container.exec(['sleep', '1000'], { signal: controller.signal })
+    setTimeout(() => controller.abort(), 100)
+    await expect(endless).rejects.toMatchObject({ code: 'ABORTED' })
+  })
+
+  it('that never writes what is waited for is told', async () => {
+    await using container = await start('echo other; exec sleep 1000')
+    await expect(waitForLog(container, 'ready', { timeoutMs: 200 })).rejects.toMatchObject({ code: 'ABORTED' })
+    await using ended = await start('echo other')
+    await expect(waitForLog(ended, 'ready')).rejects.toMatchObject({ code: 'CONTAINER_STATE' })
+  })
+
+  it('that cannot be started rejects and leaves nothing', async () => {
+    await expect(start('x').then((container) => container.exec(['true']))).rejects.toBeInstanceOf(TscrunError)
+    const failing = engine.start(undefined, ['/nosuch'], { rootfs: { path: machine.rootfs, overlay: true } })
+    await expect(failing).rejects.toMatchObject({ code: 'COMMAND_NOT_FOUND' })
+    await expect(engine.get('nosuch')).rejects.toMatchObject({ code: 'NO_SUCH_CONTAINER' })
+  })
+})
+
+function existsInProc(pid: number): boolean {
+  try {
+    readFileSync(`/proc/${pid}/stat`)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
+  }
+}
