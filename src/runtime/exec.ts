@@ -110,7 +110,7 @@ interface Target {
 
 /** The pidfd is open: as long as it is not told to have ended, this pid is the container's. */
 function openContainersFds(spec: ExecSpec, { config, pid }: Target, fds: Map<FdSlot, number>): void {
-  if (spec.chroot) fds.set('fd:root', openSync(`/proc/${pid}/root`, constants.O_DIRECTORY | O_PATH))
+  if (spec.chroot === true) fds.set('fd:root', openSync(`/proc/${pid}/root`, constants.O_DIRECTORY | O_PATH))
   const { listenerPath } = config.linux?.seccomp ?? {}
   if (spec.listenerText !== undefined && listenerPath !== undefined) {
     fds.set(LISTENER_SOCKET, connectUnix(listenerPath, 'stream'))
