@@ -145,6 +145,23 @@ describe('what README.md and examples/ show', () => {
     expect(stdout).toMatch(/\/dev\/pts\/0\r?\n42\r?$/m)
   })
 
+  it('a container in the background', async () => {
+    const { exitCode, stdout, stderr } = await shell(readmeBlock('background').replaceAll('sudo ', ''))
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
+    const [id = '', hostname, ...rest] = stdout.trim().split('\n')
+    expect(id).toMatch(/^[0-9a-f]{64}$/)
+    expect(hostname).toBe(id.slice(0, 12))
+    expect(rest).toEqual(['up', 'web', 'web', 'web'])
+  })
+
+  it('a container that a program starts', async () => {
+    const file = join(directory, 'container.mjs')
+    fs.writeFileSync(file, readmeBlock('container'))
+    const { exitCode, stdout, stderr } = await shell(`"$NODE" ${file}`, directory)
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
+    expect(stdout).toMatch(/^listening\n[0-9a-f]{12}\n$/)
+  })
+
   it('all of it is run by a test, but what takes minutes', () => {
     expect(unmarkedBlocks()).toEqual(["import { run } from 'tscrun'", 'sudo npm run bench'])
   })
