@@ -9,6 +9,7 @@ import type { ExecOptions } from './exec.ts'
 import { getImage } from './get-image.ts'
 import { hostFacts } from '../runtime/host.ts'
 import { isInFirst } from './nesting.ts'
+import { terminalSize } from '../syscall/terminal.ts'
 import { enginePaths, type EnginePaths } from './paths.ts'
 import { prepareContainer, type PreparedContainer, rootfsSource, type Source } from './prepare.ts'
 import type { ContainerExit } from '../runtime/launch.ts'
@@ -187,7 +188,10 @@ function outputRefused({ stream, errno }: NonNullable<ContainerExit['refused']>)
 
 /** The streams of a run on the caller's own descriptors. */
 function callerStreams(run: RunOptions): Stdio {
-  return { kind: run.tty === true ? 'terminal' : 'copied', interactive: run.interactive === true }
+  const interactive = run.interactive === true
+  if (run.tty !== true) return { kind: 'copied', interactive }
+  // From its first moment the terminal of the container has the size of the caller's.
+  return { kind: 'terminal', interactive, ...terminalSize([0, 1]) }
 }
 
 /** What still needs root says so in one line. */

@@ -12,6 +12,7 @@ import { currentCgroup, isFullOfCgroups, namespacesToJoin } from '../runtime/joi
 import { type ContainerExit, launch, type Launched } from '../runtime/launch.ts'
 import { CAPABILITIES } from '../security/capabilities.ts'
 import { closeFd, openProcess, reapStrays } from '../syscall/process.ts'
+import { terminalSize } from '../syscall/terminal.ts'
 import { type ContainerView, findContainer } from './containers-view.ts'
 import type { EnginePaths } from './paths.ts'
 import type { LiveState } from './record.ts'
@@ -47,7 +48,9 @@ export async function execContainer(
   { options, streams }: { readonly options: ExecOptions; readonly streams: ExecStreams },
 ): Promise<ContainerExit> {
   const { tty = false, interactive = false } = options
-  const stdio: Stdio = tty ? { kind: 'terminal', interactive } : { kind: 'copied', interactive: true }
+  const stdio: Stdio = tty
+    ? { kind: 'terminal', interactive, ...terminalSize([0, 1]) }
+    : { kind: 'copied', interactive: true }
   const [stdin, stdout, stderr] = streams.fds
   // The container's own /dev/null may be something else by now.
   using nothing = interactive ? undefined : openNothing()

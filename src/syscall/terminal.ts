@@ -12,3 +12,16 @@ export function keepTerminalMode(fd: number): () => void {
   // A terminal that has gone away meanwhile needs nothing.
   return () => void trySyscall('ioctl', [fd, TCSETSW, mode])
 }
+
+const TIOCGWINSZ = 0x5413
+
+/** Rows and columns of the first of these descriptors that is a terminal with a size; undefined where none is. */
+export function terminalSize(fds: readonly number[]): { readonly rows: number; readonly columns: number } | undefined {
+  const size = new Uint16Array(4)
+  const bytes = new Uint8Array(size.buffer)
+  for (const fd of fds) {
+    const [rows = 0, columns = 0] = trySyscall('ioctl', [fd, TIOCGWINSZ, bytes]) < 0 ? [] : size
+    if (columns > 0) return { rows, columns }
+  }
+  return undefined
+}

@@ -106,6 +106,14 @@ describe('-it', () => {
     expect(pty.output()).toBe('ready\r\nhello\r\ngot hello\r\n')
   })
 
+  it('has its size before the command runs: it is told of no change', async () => {
+    const script = 'trap "echo changed" WINCH; stty size; sleep 0.2; echo end'
+    const pty = start(['-it'], ['sh', '-c', script])
+    expect(await pty.ended).toBe(0)
+    await sees(pty, 'end')
+    expect(pty.output()).toBe('31 97\r\nend\r\n')
+  })
+
   it('follows the size of the window', async () => {
     const pty = start(['-it'], ['sh', '-c', 'trap "stty size" WINCH; echo ready; while :; do sleep 0.05; done'])
     await sees(pty, 'ready')
@@ -124,7 +132,7 @@ describe('-it', () => {
     await sees(pty, 'ready')
     pty.type('\x03')
     expect(await pty.ended).toBe(9)
-    expect(pty.output()).toContain('interrupted')
+    await sees(pty, 'interrupted')
   })
 
   it('ends by Ctrl-D at the prompt of a shell', async () => {
