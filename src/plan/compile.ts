@@ -117,7 +117,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...leaveToCaller(spec),
   ]
   const child: Step[] = [
-    ...birthSteps(config, selection, mounts.first),
+    ...birthSteps(config, selection, [...(literal === undefined ? [] : [dropGroups()]), ...mounts.first]),
     // The container's own processes may not trace us, nor read our descriptors (CVE-2016-9962).
     { op: 'prctl', option: PR.SET_DUMPABLE, arg2: 0, arg3: 0, arg4: 0, arg5: 0, about: 'become non-dumpable' },
     { op: 'umask', mask: 0 },
@@ -146,7 +146,12 @@ export function compile(spec: LaunchSpec): Plan {
     ...stdio.place,
     ...preserved.map((fd, index): Step => ({ op: 'dup', fd, onto: 3 + index })),
     ...processSteps(
-      { ...spec, atStart: startHooks(spec), ...(listener === undefined ? {} : { listenerText: listener }) },
+      {
+        ...spec,
+        atStart: startHooks(spec),
+        ...(listener === undefined ? {} : { listenerText: listener }),
+        groupsMayBeFixed: literal !== undefined && selection.joinsUser,
+      },
       process,
     ),
   ]
@@ -237,6 +242,11 @@ function literalMounts({
   const label = config.linux?.mountLabel
   const clonesDetached = kernel.major > 6 || (kernel.major === 6 && kernel.minor >= 15)
   return { propagation, clonesDetached, ...(label === undefined ? {} : { label }) }
+}
+
+/** Of root of the host, before a user namespace is joined in which that may not be possible. */
+function dropGroups(): Step {
+  return { op: 'setgroups', gids: '', about: 'leave the groups of the host' }
 }
 
 function enterRoot({ oci }: LaunchSpec, { mounts }: NamespaceSelection): Step {

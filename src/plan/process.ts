@@ -33,6 +33,8 @@ export interface ProcessSurroundings extends Pick<LaunchSpec, 'seccomp' | 'init'
   readonly detached?: boolean
   /** What of config.json is the process's own although it is not under `process`. */
   readonly config?: Pick<OciConfig, 'linux'>
+  /** A user namespace of somebody else's may not let its processes change their groups (user_namespaces(7)). */
+  readonly groupsMayBeFixed?: boolean
   /** Right before the command, with the rights of root: hooks. */
   readonly atStart?: readonly Step[]
   /** What goes with the seccomp listener to its socket. */
@@ -63,7 +65,8 @@ export function processSteps(spec: ProcessSurroundings, process: OciProcess): St
   // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go; with it, the filter is loaded last.
   const late = process.noNewPrivileges === true
   if (!late) steps.push(...seccompSteps(spec))
-  steps.push(...identitySteps(process, spec.oci?.gate !== true && spec.detached !== true))
+  const monitored = spec.oci?.gate !== true && spec.detached !== true
+  steps.push(...identitySteps(process, monitored, spec.groupsMayBeFixed === true))
   if (late)
     steps.push({
       op: 'prctl',
@@ -108,7 +111,7 @@ function gateSteps(spec: ProcessSurroundings, process: OciProcess): Step[] {
 }
 
 /** Groups before gid before uid (each needs the rights the next one drops); capabilities around them. */
-function identitySteps(process: OciProcess, monitored: boolean): Step[] {
+function identitySteps(process: OciProcess, monitored: boolean, groupsMayBeFixed: boolean): Step[] {
   const { uid, gid, additionalGids = [], umask = 0o022 } = process.user
   const caps = process.capabilities ?? {}
   const mask = (names: readonly string[] | undefined): bigint => capabilityMask(names ?? [])
@@ -117,7 +120,16 @@ function identitySteps(process: OciProcess, monitored: boolean): Step[] {
   const steps: Step[] = [
     { op: 'umask', mask: umask },
     { op: 'bounding', keep: mask(caps.bounding) },
-    { op: 'setgroups', gids: groupBytes(gids) },
+    {
+      op: 'setgroups',
+      gids: groupBytes(gids),
+      ...(groupsMayBeFixed && additionalGids.length === 0
+        ? ({
+            tolerate: ['EPERM'],
+            because: 'the joined user namespace forbids it, and no groups were taken into it',
+          } as const)
+        : {}),
+    },
     {
       op: 'prctl',
       option: PR.SET_KEEPCAPS,

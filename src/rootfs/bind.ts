@@ -1,6 +1,6 @@
 import type { IdMapping, OciMount } from '../model/config.ts'
 import { TscrunError } from '../model/errors.ts'
-import { AT, MOUNT_ATTR, MS, OPEN_TREE_CLONE } from '../model/linux.ts'
+import { AT, MOUNT_ATTR, MS, O, OPEN_TREE_CLONE } from '../model/linux.ts'
 import type { FdSlot, Step } from '../model/step.ts'
 import { OF_THE_FILESYSTEM, type ParsedOptions } from './mount-options.ts'
 
@@ -10,6 +10,19 @@ interface Bind {
   readonly index: number
   /** MS_* where the options name none; undefined where config.json is our own. */
   readonly propagation: number | undefined
+  /** `slot` is its source already (sourceSteps). */
+  readonly opened?: boolean
+}
+
+/** Who opens a source where it is not to be found later: the root is attached over a directory of the host. */
+export function sourceSteps(mount: OciMount, slot: FdSlot): Step[] {
+  const { dir, path } = sourceOf(mount)
+  const about = `open ${path} for ${mount.destination}`
+  return [{ op: 'open', fd: slot, dir, path, flags: O.PATH, mode: 0, resolve: 0, about }]
+}
+
+function sourceOf({ source = '' }: OciMount): { dir: FdSlot | 'cwd'; path: string } {
+  return { dir: source.startsWith('/') ? 'cwd' : 'fd:directory', path: source }
 }
 
 /** A file or directory of the host as the mount `slot`, with its options. Throws INVALID_CONFIG for unknown ones. */
@@ -17,17 +30,16 @@ export function bindSteps(mount: OciMount, options: ParsedOptions, bind: Bind): 
   const { slot, index } = bind
   // Others send `mode=755` and the like with bind mounts: mount(2) does not look at what is for a filesystem.
   if (bind.propagation === undefined) checkOptions(options, index)
-  const source = mount.source ?? ''
+  const source = sourceOf(mount)
   const recursive = options.recursive ? AT.RECURSIVE : 0
   const about = `set the options of ${mount.destination}`
   return [
     {
       op: 'open_tree',
       fd: slot,
-      dir: source.startsWith('/') ? 'cwd' : 'fd:directory',
-      path: source,
-      flags: OPEN_TREE_CLONE | recursive,
-      about: `open ${source} for ${mount.destination}`,
+      ...(bind.opened === true ? { dir: slot, path: '' } : source),
+      flags: OPEN_TREE_CLONE | recursive | (bind.opened === true ? AT.EMPTY_PATH : 0),
+      about: `open ${source.path} for ${mount.destination}`,
     },
     ...(bind.propagation === undefined
       ? [

@@ -233,8 +233,11 @@ function nodeIn(dir: FdSlot, device: OciDevice, path: string, owner: { uid: numb
 }
 
 /** Ids as the one sees them who makes the device: the stage those of the host. */
-function ownerOf(device: OciDevice, { hostUid, hostGid }: DevContext): { uid: number; gid: number } {
-  return { uid: hostUid(device.uid ?? 0), gid: hostGid(device.gid ?? 0) }
+function ownerOf({ uid, gid }: OciDevice, context: DevContext): { uid: number; gid: number } {
+  return {
+    uid: uid === undefined ? context.rootUid : context.hostUid(uid),
+    gid: gid === undefined ? context.rootGid : context.hostGid(gid),
+  }
 }
 
 /** Engines send the type along (`8624`). */

@@ -2,7 +2,7 @@ import type { OciConfig, OciMount } from '../model/config.ts'
 import { TscrunError } from '../model/errors.ts'
 import { AT, FSCONFIG, MOUNT_ATTR, MS, O, OPEN_TREE_CLONE, RESOLVE } from '../model/linux.ts'
 import { TARGET, type FdSlot, type Step } from '../model/step.ts'
-import { bindSteps } from './bind.ts'
+import { bindSteps, sourceSteps } from './bind.ts'
 import { parseMountOptions, type ParsedOptions } from './mount-options.ts'
 
 /** The two sides of a container's mounts: what the stage must prepare, in the order the child receives it. */
@@ -60,8 +60,10 @@ export function mountSteps(config: OciConfig, context: MountContext): MountSteps
     if (made !== undefined) {
       // Prepared by the stage and already received.
     } else if (type === 'bind') {
-      const bind = bindSteps(mount, options, { slot, index, propagation: context.literal?.propagation })
-      if (childBinds(mount, options, context)) {
+      const opened = childBinds(mount, options, context)
+      const bind = bindSteps(mount, options, { slot, index, propagation: context.literal?.propagation, opened })
+      if (opened) {
+        steps.early.push(...sourceSteps(mount, slot))
         steps.child.push(...bind)
       } else {
         steps.parent.push(...bind, toChild)
