@@ -22,7 +22,9 @@ beforeAll(() => {
   const tarball = readdirSync(consumer).find((name) => name.endsWith('.tgz')) ?? ''
   execFileSync('tar', ['-xzf', join(consumer, tarball), '-C', installed, '--strip-components=1'])
   for (const name of ['koffi', '@koromix']) symlinkSync(join(MODULES, name), join(consumer, 'node_modules', name))
-  symlinkSync('../tscrun/bin/tscrun', join(consumer, 'node_modules/.bin/tscrun'))
+  for (const name of ['tscrun', 'tscrun-runtime']) {
+    symlinkSync('../tscrun/bin/tscrun', join(consumer, 'node_modules/.bin', name))
+  }
 })
 
 afterAll(() => {
@@ -55,6 +57,11 @@ describe('the package', () => {
       encoding: 'utf8',
     })
     expect(version).toMatch(/\d+\.\d+\.\d+/)
+    const runtime = execFileSync('/usr/bin/env', ['-i', 'node_modules/.bin/tscrun-runtime', '--version'], {
+      cwd: consumer,
+      encoding: 'utf8',
+    })
+    expect(runtime).toMatch(/^tscrun-runtime version \d+\.\d+\.\d+\n/)
   })
 
   it('is loaded by import and by require', () => {
