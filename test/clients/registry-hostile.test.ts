@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { execa } from 'execa'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { startExtraction } from '../../src/images/extraction.ts'
+import { startExtraction, startMerge } from '../../src/images/extraction.ts'
 import type { UnpackedLayer } from '../../src/images/extractor/protocol.ts'
 import { removeTree } from '../../src/images/remove-tree.ts'
 import { type LayerMember, makeTar } from './fixtures/images.ts'
@@ -322,5 +322,33 @@ describe('the extractor process', () => {
     expect(status).toMatch(/^NoNewPrivs:\t1$/m)
     expect(fs.readFileSync(`/proc/${pid}/environ`, 'utf8')).toBe('')
     await extraction.finish()
+  })
+
+  it('sees nothing but the layers, read-only, and the new tree where it copies them into one', async () => {
+    const [lower, upper, target] = ['lower', 'upper', 'target'].map((name) => join(tree, name))
+    for (const path of [lower, upper, target]) fs.mkdirSync(path ?? '')
+    // Enough to be looked at while it is copied.
+    fs.writeFileSync(join(lower ?? '', 'big'), Buffer.alloc(256 << 20, 'x'))
+    const merge = startMerge({ directory: target ?? '', layers: [lower ?? '', upper ?? ''], maxBytes: 2 ** 30 })
+    const { pid = 0 } = merge
+    const file = (name: string): string => fs.readFileSync(`/proc/${pid}/${name}`, 'utf8')
+    await expect.poll(() => fs.existsSync(`/proc/${pid}/root/to/big`), { interval: 2 }).toBe(true)
+    process.kill(pid, 'SIGSTOP')
+    try {
+      expect(fs.readdirSync(`/proc/${pid}/root`).toSorted()).toEqual(['from', 'to'])
+      const mounts = file('mounts')
+        .trim()
+        .split('\n')
+        .map((line) => line.split(' '))
+      const shown = mounts.map(([, place, , options]) => `${place} ${options?.split(',')[0]}`)
+      expect(shown.toSorted()).toEqual(['/ rw', '/from/0 ro', '/from/1 ro', '/to rw'])
+      expect(fs.readlinkSync(`/proc/${pid}/ns/net`)).not.toBe(fs.readlinkSync('/proc/self/ns/net'))
+      expect(file('status')).toMatch(/^CapEff:\t000000008820001b$/m)
+      expect(file('environ')).toBe('')
+    } finally {
+      process.kill(pid, 'SIGCONT')
+    }
+    expect(await merge.finish()).toEqual({ inodes: 1 })
+    expect(fs.statSync(join(target ?? '', 'big')).size).toBe(256 << 20)
   })
 })
