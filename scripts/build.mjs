@@ -42,31 +42,19 @@ const BUNDLES = [
   { from: 'src/index.ts', name: 'index', format: 'esm', extension: 'js', chunks: 'lib/[name].js' },
 ]
 
-/** What of rolldown's output takes long at a start. A line stays a line, so that the source maps hold. */
-const quickStart = {
-  name: 'quick-start',
-  renderChunk: (code, { fileName }) => ({
-    code: fileName.endsWith('/main.cjs') ? lateExports(plainBuiltins(code)) : plainBuiltins(code),
-    map: null,
-  }),
-}
-
 /**
  * `import * as fs`: rolldown makes a copy of Node's module with a getter for each of its hundred names, 0.3 ms, and a call
- * at each use. Where nobody asks for its default export the module itself has the same names.
+ * at each use. Where nobody asks for its default export the module itself has the same names. The line that goes stays as
+ * an empty one, so that the source maps hold.
  */
-function plainBuiltins(code) {
-  return code.replaceAll(/^(node_\w+) = (?:\w+\.)?__toESM\(\1, 1\);$/gm, (line, name) =>
-    code.includes(`${name}.default`) ? line : '',
-  )
-}
-
-/** The hundred names that other files may want of the program: 0.9 ms. scripts/start.cjs calls this when one asks. */
-function lateExports(code) {
-  return code.replace(/^(?:exports\.[\w$]+ = [\w$]+;\n)+/m, (lines) => {
-    const [first, ...rest] = lines.trimEnd().split('\n')
-    return `${[`module.fill = () => { ${first}`, ...rest].join('\n')} };\n`
-  })
+const plainBuiltins = {
+  name: 'plain-builtins',
+  renderChunk: (code) => ({
+    code: code.replaceAll(/^(node_\w+) = (?:\w+\.)?__toESM\(\1, 1\);$/gm, (line, name) =>
+      code.includes(`${name}.default`) ? line : '',
+    ),
+    map: null,
+  }),
 }
 
 async function bundle({ from, name, format, extension, chunks, together }) {
@@ -81,7 +69,7 @@ async function bundle({ from, name, format, extension, chunks, together }) {
       alias: { 'web-streams-polyfill/dist/ponyfill.es2018.js': 'node:stream/web' },
     },
     transform: { target: 'node20.19' },
-    plugins: format === 'cjs' ? [quickStart] : [],
+    plugins: format === 'cjs' ? [plainBuiltins] : [],
     onLog(level, log, handle) {
       // What `run` needs lies in its own file, also where another command imports it lazily.
       if (log.code === 'INEFFECTIVE_DYNAMIC_IMPORT' && together !== undefined) return

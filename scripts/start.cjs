@@ -65,16 +65,6 @@ var main = new module.constructor(program, module)
 main.filename = program
 main.paths = module.paths
 module.constructor._cache[program] = main
-// Other files of the program want something of this one; to give its hundred names costs as much as a container's mounts.
-var exported = {}
-Object.defineProperty(main, 'exports', {
-  get: function () {
-    var fill = main.fill
-    main.fill = undefined
-    if (fill !== undefined) fill()
-    return exported
-  },
-})
 var cached = readCache()
 // The bundler's own few functions stand in a file that the others ask for: to look for it as Node does would take longer
 // than all of it is worth.
@@ -95,8 +85,8 @@ if (cached === undefined || script.cachedDataRejected) {
 var functions = script.runInThisContext()
 var loaded
 functions[0].call(
-  exported,
-  exported,
+  main.exports,
+  main.exports,
   function (id) {
     if (id !== shared) return main.require(id)
     if (loaded === undefined) functions[1]((loaded = {}))
