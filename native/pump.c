@@ -21,6 +21,8 @@
 #include <unistd.h>
 
 #define BUFFER (64 * 1024)
+/* How long a client may take nothing, at the end of a container. */
+#define CLIENT_PATIENCE_MS 1000
 
 struct outlet {
 	int fd;	       /* -1: none */
@@ -385,7 +387,8 @@ void pump_run(const struct pollfd *watched)
 
 /*
  * All writers are dead, so what read(2) does not find now will never come. A reader may take for ever: who waits for it
- * is the caller, and when that one is gone nobody does.
+ * is the caller, and when that one is gone nobody does. Of a container that lives on its own the end matters more than
+ * a client that takes nothing: the log has it all.
  */
 void pump_drain(int control)
 {
@@ -405,10 +408,16 @@ void pump_drain(int control)
 				room[who] = (struct pollfd){.fd = is_waiting(source, outlet) ? outlet->fd : -1, .events = POLLOUT};
 			}
 			room[MAX_PEOPLE] = (struct pollfd){.fd = control, .events = 0};
-			if (is_taken(source) || poll(room, MAX_PEOPLE + 1, -1) < 0)
+			if (is_taken(source))
+				continue;
+			int ready = poll(room, MAX_PEOPLE + 1, CLIENT_PATIENCE_MS);
+			if (ready < 0)
 				continue;
 			if (room[MAX_PEOPLE].revents)
 				return;
+			for (int who = 0; ready == 0 && who < MAX_PEOPLE; who++)
+				if (who != CALLER)
+					source->outlets[who].fd = -1;
 			for (int who = 0; who < MAX_PEOPLE; who++)
 				if (room[who].revents)
 					flush(source, &source->outlets[who]);

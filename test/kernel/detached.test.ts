@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, readdirSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
+import { execa } from 'execa'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import {
   cgroupsOf,
@@ -284,6 +285,22 @@ describe('attach', () => {
     await until(() => fds() === before + 9)
     await machine.tscrun(['attach', name], { stdin: 'pipe', input: 'go\n' })
     for (const { stdout } of await Promise.all(watchers)) expect(stdout).toBe('0\n1\n2\n3\n4\n')
+  })
+
+  it('does not keep the end of the container from being told, where its reader does not read', async () => {
+    const { name } = await detach('read go; head -c 150000 /dev/zero | tr "\\0" x; exit 4', ['-i'])
+    const monitor = pidOf(`tscrun: ${name}`) ?? 0
+    const fds = (): number => readdirSync(`/proc/${monitor}/fd`).length
+    const before = fds()
+    const attach = `${TSCRUN} --root ${machine.store} --runroot ${machine.runRoot} attach --no-stdin ${name}`
+    const stuck = execa('sh', ['-c', `${attach} | exec sleep 1010`], { reject: false })
+    // A connection, and the two descriptors handed over.
+    await until(() => fds() === before + 3)
+    await machine.tscrun(['attach', name], { stdin: 'pipe', input: 'go\n' })
+    expect(await out('wait', name)).toBe('4\n')
+    expect((await out('logs', name)).length).toBe(150_000)
+    process.kill(pidOf('sleep 1010') ?? 0, 'SIGKILL')
+    await stuck
   })
 
   it('leaves the container running when a client is killed', async () => {
