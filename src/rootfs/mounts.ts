@@ -66,7 +66,11 @@ export function mountSteps(config: OciConfig, context: MountContext): MountSteps
         steps.early.push(...sourceSteps(mount, slot))
         steps.child.push(...bind)
       } else {
-        steps.parent.push(...bind, toChild)
+        steps.parent.push(
+          ...bind,
+          toChild,
+          ...(context.literal === undefined ? [] : [{ op: 'close', fd: slot } as const]),
+        )
         steps.child.push({ op: 'recv_fd', fd: slot })
       }
     } else if (mustBeHosts(type, context)) {
@@ -83,11 +87,16 @@ export function mountSteps(config: OciConfig, context: MountContext): MountSteps
     }
     if (context.literal !== undefined && type === 'tmpfs' && made === undefined)
       steps.child.push(...contentSteps(mount, options, slot))
-    steps.child.push(...placeSteps(mount, type, slot, index, isFromStage(mount, type, options, context)))
+    const target: FdSlot = context.literal === undefined ? `fd:target${index}` : 'fd:target'
+    const again = isFromStage(mount, type, options, context)
+    steps.child.push(...placeSteps(mount, type, { slot, target, again }))
     if (context.literal !== undefined && type !== 'bind') {
       steps.child.push(...propagationSteps(mount, options, slot))
       if (isLate(type, options)) steps.late.push(...readonlySteps(mount, slot))
     }
+    // Those of the kernel are used once more, for settings and terminals.
+    const done = type === 'bind' || (type === 'tmpfs' && made === undefined && !isLate(type, options))
+    if (context.literal !== undefined && done) steps.child.push({ op: 'close', fd: slot })
   }
   return steps
 }
@@ -149,7 +158,8 @@ function freshSteps(
   if (type === 'overlay' || long || options.flags !== 0) {
     return byMount(mount, type, { ...options, set: attributes, data }, slot, context.workAt)
   }
-  const fs: FdSlot = `fd:fs${index}`
+  // One after the other: a caller's list may be long.
+  const fs: FdSlot = context.literal === undefined ? `fd:fs${index}` : 'fd:fs'
   const about = `mount ${type} on ${mount.destination}`
   const steps: Step[] = [
     { op: 'fsopen', fs, type, about },
@@ -164,6 +174,7 @@ function freshSteps(
     { op: 'fsconfig', fs, command: FSCONFIG.CMD_CREATE, key: '', value: '', about, ...hintFor(type) },
     { op: 'fsmount', mount: slot, fs, attributes, about, ...hintFor(type) },
   )
+  if (context.literal !== undefined) steps.push({ op: 'close', fd: fs })
   return steps
 }
 
@@ -246,17 +257,21 @@ function contentSteps(mount: OciMount, options: ParsedOptions, slot: FdSlot): St
   return steps
 }
 
+interface Placement {
+  readonly slot: FdSlot
+  readonly target: FdSlot
+  /** A mount of another namespace can be cloned only where it has a place: then the clone is what stays. */
+  readonly again: boolean
+}
+
 /**
  * /proc, /sys and /dev must be what they seem: a link there would move the mount (CVE-2023-27561, CVE-2025-31133).
- *
- * @param again a mount of another namespace can be cloned only where it has a place: then that is what stays
  */
-function placeSteps(mount: OciMount, type: string, slot: FdSlot, index: number, again: boolean): Step[] {
-  const target: FdSlot = `fd:target${index}`
+function placeSteps(mount: OciMount, type: string, { slot, target, again }: Placement): Step[] {
   const strict = type === 'proc' || type === 'sysfs' || mount.destination === '/dev'
   const about = `place ${mount.destination}`
   const place: Step = { op: 'move_mount', mount: slot, dir: target, path: '', about }
-  const clone: FdSlot = `fd:clone${index}`
+  const clone: FdSlot = 'fd:clone'
   const flags = OPEN_TREE_CLONE | AT.EMPTY_PATH | AT.RECURSIVE
   return [
     {
@@ -278,6 +293,7 @@ function placeSteps(mount: OciMount, type: string, slot: FdSlot, index: number, 
           { op: 'open_tree', fd: clone, dir: slot, path: '', flags, about: `mount ${mount.destination} in its turn` },
           { op: 'detach_mount', mount: slot, about },
           { ...place, mount: clone },
+          { op: 'close', fd: clone },
         ] as const)
       : []),
     { op: 'close', fd: target },

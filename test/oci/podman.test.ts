@@ -22,6 +22,13 @@ const sh = (script: string, flags: readonly string[] = []) =>
 const inspect = (name: string, field: string) => podman.ok(['inspect', '-f', `{{${field}}}`, name])
 
 describe('podman run', () => {
+  it('knows the runtime by its path, and its version', async () => {
+    expect(await podman.ok(['info', '-f', '{{.Host.OCIRuntime.Path}}'])).toBe(RUNTIME)
+    expect(await podman.ok(['info', '-f', '{{.Host.OCIRuntime.Version}}'])).toMatch(
+      / version [0-9.]+.*\n(.*\n)*spec: 1\./,
+    )
+  })
+
   it('hands on both streams and the exit code', async () => {
     const ended = await run(['busybox', 'sh', '-c', 'echo out; echo err >&2; exit 7'])
     expect(ended).toEqual({ exitCode: 7, stdout: 'out\n', stderr: 'err\n' })
@@ -93,6 +100,14 @@ describe('podman run', () => {
     const flags = ['--uidmap', '0:100000:1000', '--gidmap', '0:200000:1000']
     const out = await sh('cat /proc/self/uid_map /proc/self/gid_map; id -u; stat -c %u /etc/passwd', flags)
     expect(out.replace(/^ +| +(?= )/gm, '')).toBe(['0 100000 1000', '0 200000 1000', '0', '0'].join('\n'))
+  })
+
+  it('joins the namespaces of the host that are asked for', async () => {
+    const kinds = ['net', 'ipc', 'uts', 'pid', 'cgroup'] as const
+    const flags = ['--pid', 'host', '--ipc', 'host', '--uts', 'host', '--network', 'host', '--cgroupns', 'host']
+    const script = kinds.map((kind) => `readlink /proc/self/ns/${kind}`).join('; ')
+    const inside = await podman.ok(['run', '--rm', ...flags, 'busybox', 'sh', '-c', script])
+    expect(`${inside}\n`).toBe((await podman.place.run(['sh', '-c', script])).stdout)
   })
 
   it('runs a privileged container: every capability that there is, devices, no filter', async () => {
