@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -51,21 +52,24 @@ static char *path_of(const char *dir, size_t dir_length, const char *name)
 
 /*
  * Node would read these at every start: NODE_EXTRA_CA_CERTS parses a whole bundle (31 ms on Node 20), NODE_OPTIONS may
- * load the user's own modules into a program that runs as root. Both are handed on as TSCRUN_<name>.
+ * load the user's own modules into a program that runs as root. Both are handed on as TSCRUN_<name>. TSCRUN_NOFILE is the
+ * soft limit on open files.
  */
 static char **environment(void)
 {
 	static const char *const renamed[] = { "NODE_EXTRA_CA_CERTS=", "NODE_OPTIONS=" };
 	static const char prefix[] = "TSCRUN_";
 	static const char face[] = "TSCRUN_FACE=";
+	static char nofile[sizeof "TSCRUN_NOFILE=" + 20] = "TSCRUN_NOFILE=";
 	size_t count = 0, kept = 0;
+	struct rlimit limit;
 
 	while (environ[count] != NULL)
 		count++;
-	char **result = allocate((count + 1) * sizeof(*result));
+	char **result = allocate((count + 2) * sizeof(*result));
 	for (size_t n = 0; n < count; n++) {
 		size_t i = kept;
-		if (strncmp(environ[n], face, sizeof(face) - 1) == 0)
+		if (strncmp(environ[n], face, sizeof(face) - 1) == 0 || strncmp(environ[n], nofile, 14) == 0)
 			continue;
 		result[kept++] = environ[n];
 		for (size_t k = 0; k < sizeof(renamed) / sizeof(renamed[0]); k++) {
@@ -75,6 +79,16 @@ static char **environment(void)
 			strcpy(result[i], prefix);
 			strcat(result[i], environ[n]);
 		}
+	}
+	/* Node raises its own soft limit; what it starts is to have the one that we have. */
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		char digits[20], *out = nofile + 14;
+		size_t length = 0;
+		for (unsigned long long rest = limit.rlim_cur; rest > 0 || length == 0; rest /= 10)
+			digits[length++] = (char)('0' + rest % 10);
+		while (length > 0)
+			*out++ = digits[--length];
+		result[kept++] = nofile;
 	}
 	result[kept] = NULL;
 	return result;

@@ -1,3 +1,4 @@
+import { TscrunError } from '../model/errors.ts'
 import {
   COLUMN_NAMES,
   ERRNO,
@@ -99,7 +100,11 @@ class Writer {
     const known = this.slots.get(name)
     if (known !== undefined) return known
     if (kind === 'f') throw new RangeError(`plan: ${name} is read before any step fills it`)
-    if (this.slots.size >= MAX_SLOTS) throw new RangeError(`plan: more than ${MAX_SLOTS} slots`)
+    if (this.slots.size >= MAX_SLOTS) {
+      throw new TscrunError('LIMIT_EXCEEDED', `plan: more than ${MAX_SLOTS} slots`, {
+        hint: 'each mount takes one: are there so many?',
+      })
+    }
     this.slots.set(name, this.slots.size)
     return this.slots.size - 1
   }

@@ -64,10 +64,11 @@ const FLAGS: Readonly<Record<string, number>> = { iversion: MS.I_VERSION, acl: M
  * Options that say how the mount is made, what is the default anyway, or what is for fstab(5) and the kernel's log.
  * `newinstance` is what every devpts is since Linux 4.7.
  */
-const ABOUT_MAKING = new Set([
-  ...['bind', 'rbind', 'idmap', 'ridmap', 'tmpcopyup', 'remount', 'newinstance', 'defaults', 'norelatime'],
-  ...['silent', 'loud', 'noiversion', 'noacl', 'auto', 'noauto', 'nofail', '_netdev', 'nouser'],
-])
+const ABOUT_MAKING = new Set(
+  'bind rbind idmap ridmap tmpcopyup remount newinstance defaults norelatime silent loud noiversion noacl'
+    .concat(' auto noauto nofail _netdev nouser')
+    .split(' '),
+)
 
 /** Changes to a mount, collected option by option: the later one counts. */
 class Collected {
@@ -127,9 +128,9 @@ export function parseMountOptions(options: readonly string[]): ParsedOptions {
 }
 
 /** Options of the filesystem's own that VFS takes; for a bind mount they say nothing, as mount(2) has it. */
-export const OF_THE_FILESYSTEM: ReadonlySet<string> = new Set([
-  ...['sync', 'async', 'dirsync', 'mand', 'nomand', 'lazytime', 'nolazytime'],
-])
+export const OF_THE_FILESYSTEM: ReadonlySet<string> = new Set(
+  'sync async dirsync mand nomand lazytime nolazytime'.split(' '),
+)
 
 /** Of devpts alone, and words that fstab(5) has for other readers: taken, and no features. */
 const NO_FEATURES = new Set(['newinstance', 'auto', 'noauto', 'nofail', '_netdev', 'nouser'])

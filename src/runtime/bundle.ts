@@ -1,5 +1,6 @@
-import { existsSync, fstatSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, fstatSync, lstatSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { withHostsCgroups } from '../cgroups/host-mount.ts'
 import type { OciConfig } from '../model/config.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { HostFacts } from '../model/facts.ts'
@@ -7,6 +8,7 @@ import type { LaunchSpec, OciLaunch } from '../model/launch.ts'
 import { readConfig } from '../spec/read-config.ts'
 import { RESCTRL } from '../plan/outside.ts'
 import { compileSeccomp } from '../security/seccomp/compile.ts'
+import { hardLimit } from '../syscall/limits.ts'
 import { hostFacts } from './host.ts'
 
 /** A directory with config.json and a root filesystem (bundle.md). */
@@ -27,7 +29,8 @@ export function readBundle(directory: string, configFile = 'config.json'): Bundl
   const text = readConfigText(file)
   const config = withAbsoluteSources(readConfig(text), path)
   const rootfs = resolve(path, config.root?.path ?? 'rootfs')
-  if (statSync(rootfs, { throwIfNoEntry: false })?.isDirectory() !== true) {
+  // Not through a link: whoever owns the link could lead elsewhere what is asked as root.
+  if (lstatSync(rootfs, { throwIfNoEntry: false })?.isDirectory() !== true) {
     throw new TscrunError('INVALID_CONFIG', `config.json: root.path: ${rootfs} is not a directory`, {
       subject: 'root.path',
       hint: 'it is relative to the bundle',
@@ -73,8 +76,9 @@ export function launchSpec(
   stdio: LaunchSpec['stdio'],
   oci: OciLaunch,
 ): LaunchSpec {
-  const { config, rootfs } = bundle
+  const { rootfs } = bundle
   const facts = hostFacts()
+  const config = withHostsCgroups(withCallersLimit(bundle.config), facts.cgroup)
   checkHost(config, facts)
   const seccomp = config.linux?.seccomp
   return {
@@ -89,6 +93,19 @@ export function launchSpec(
     kernel: facts.kernel,
     oci: { ...oci, bundle: bundle.path },
   }
+}
+
+const NOFILE = 7
+
+/** Node has raised its own soft limit on open files: without a word about it the container has its caller's (launcher.c). */
+function withCallersLimit(config: OciConfig): OciConfig {
+  const { process: command } = config
+  const soft = Number(process.env['TSCRUN_NOFILE'] ?? Number.NaN)
+  const { rlimits = [] } = command ?? {}
+  if (command === undefined || Number.isNaN(soft) || rlimits.some(({ type }) => type === 'RLIMIT_NOFILE')) return config
+  const hard = hardLimit(NOFILE)
+  const limit = { type: 'RLIMIT_NOFILE', soft: Math.min(soft, hard), hard }
+  return { ...config, process: { ...command, rlimits: [...rlimits, limit] } }
 }
 
 /** What config.json asks for and this host has not is refused, never left out. Throws INVALID_CONFIG. */
