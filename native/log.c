@@ -129,10 +129,27 @@ int log_open(struct log *log)
 	return 0;
 }
 
-/* One line, or a piece of one. */
-static void write_piece(struct log *log, int stream, const char *bytes, size_t size, int whole)
+/* Lines on their way to the file: a write for each would slow a container down that writes short ones. */
+#define LONGEST_LINE (PIECE * 6 + 128)
+static char lines[2 * LONGEST_LINE];
+static size_t gathered;
+
+static void flush(struct log *log)
 {
-	static char line[PIECE * 6 + 128];
+	if (log->fd >= 0 && gathered && write(log->fd, lines, gathered) != (ssize_t)gathered) {
+		struct stat info;
+		if (fstat(log->fd, &info) == 0)
+			log->size = (uint64_t)info.st_size;
+	}
+	gathered = 0;
+}
+
+/* One line, or a piece of one. */
+static void add_piece(struct log *log, int stream, const char *bytes, size_t size, int whole)
+{
+	if (sizeof lines - gathered < LONGEST_LINE)
+		flush(log);
+	char *line = lines + gathered;
 	const char *name = stream == 2 ? "stderr" : "stdout";
 	char *at = line;
 	if (log->format == LOG_JSON) {
@@ -146,10 +163,13 @@ static void write_piece(struct log *log, int stream, const char *bytes, size_t s
 		*at++ = '\n';
 	}
 	size_t length = (size_t)(at - line);
-	if (log->max_size && log->size && log->size + length > log->max_size)
+	if (log->max_size && log->size && log->size + length > log->max_size) {
+		flush(log);
 		rotate(log);
-	if (log->fd >= 0 && write(log->fd, line, length) > 0)
-		log->size += length;
+		memmove(lines, line, length);
+	}
+	gathered += length;
+	log->size += length;
 }
 
 void log_write(struct log *log, int stream, const char *bytes, size_t size)
@@ -159,11 +179,12 @@ void log_write(struct log *log, int stream, const char *bytes, size_t size)
 	while (size > 0) {
 		const char *newline = memchr(bytes, '\n', size < PIECE ? size : PIECE);
 		size_t length = newline ? (size_t)(newline - bytes) : size < PIECE ? size : PIECE;
-		write_piece(log, stream, bytes, length, newline != NULL);
+		add_piece(log, stream, bytes, length, newline != NULL);
 		length += newline != NULL;
 		bytes += length;
 		size -= length;
 	}
+	flush(log);
 }
 
 void log_close(struct log *log)
