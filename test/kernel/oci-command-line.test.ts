@@ -156,6 +156,15 @@ describe('flags before the verb', () => {
     ])
   })
 
+  it('a log is made also where there is nothing to tell', () => {
+    expect(oci(['--log', file('empty.json'), '--log-format', 'json', '--root', file('none'), 'list', '-q'])).toEqual({
+      status: 0,
+      stdout: '',
+      stderr: '',
+    })
+    expect(fs.readFileSync(file('empty.json'), 'utf8')).toBe('')
+  })
+
   it('a log that cannot be written does not swallow the error', () => {
     const { status, stderr } = oci(['--log', file('no/such/log'), '--root', file('none'), 'state', 'absent'])
     expect([status, stderr]).toEqual([1, expect.stringContaining('"absent" does not exist')])

@@ -7,7 +7,7 @@ import { print } from '../output/print.ts'
 import { type FlagProblem, normaliseArgv, parseBool } from '../pflag.ts'
 import type { RuntimeCommand, RuntimeGlobals } from './command.ts'
 import { RUNTIME_FLAGS } from './flags.ts'
-import { logDebug, logError, type LogTarget } from './log.ts'
+import { logDebug, logError, type LogTarget, openLog } from './log.ts'
 
 /** Verbs by name. */
 export type RuntimeCommands = Readonly<Record<string, () => Promise<RuntimeCommand>>>
@@ -45,6 +45,7 @@ async function runArgv(argv: readonly string[], call: Call): Promise<number> {
   const flags = flagValues(collect(top.occurrences))
   const globals = globalsOf(flags)
   call.target = globals
+  openLog(globals)
   const [name = '', ...words] = top.operands
   if (flags.bool('version')) return (await import('./version.ts')).printVersion()
   if (name === '' || name === 'help' || flags.bool('help')) return help(call, flags.bool('help'), [name, ...words])

@@ -33,6 +33,11 @@ export function logDebug({ log, logFormat }: LogTarget, message: string): void {
   else append(log, line)
 }
 
+/** Makes the log where it is missing: callers look into it also when all went well. */
+export function openLog({ log }: LogTarget): void {
+  if (log !== undefined) append(log, '')
+}
+
 function logLine(format: LogTarget['logFormat'], level: 'error' | 'warning' | 'debug', msg: string): string {
   const time = new Date().toISOString()
   if (format === 'json') return `${JSON.stringify({ level, msg, time })}\n`
