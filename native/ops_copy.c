@@ -87,7 +87,7 @@ static int copy_entry(int from, int to, const char *name, int depth)
 {
 	struct stat info;
 	if (fstatat(from, name, &info, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : -errno;
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
 	if (S_ISDIR(info.st_mode))
 		return copy_directory(from, to, name, depth);
 	if (S_ISREG(info.st_mode))
@@ -142,7 +142,7 @@ int op_copy_up(struct run *run, const struct arg *args)
 	(void)run;
 	cleanup_close from = open_directory(args[0].fd, args[1].p);
 	if (from < 0)
-		return errno == ENOENT ? 0 : -errno;
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
 	cleanup_close to = reopen(args[2].fd);
 	return to < 0 ? -errno : copy_tree(from, to, 0);
 }
@@ -153,7 +153,7 @@ int op_copy_mode(struct run *run, const struct arg *args)
 	struct stat info;
 	cleanup_close from = open_directory(args[0].fd, args[1].p);
 	if (from < 0)
-		return errno == ENOENT ? 0 : -errno;
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
 	cleanup_close to = reopen(args[2].fd);
 	if (to < 0 || fstat(from, &info) < 0)
 		return -errno;
