@@ -196,9 +196,16 @@ describe('while the layers are copied', () => {
     slow = await push([[{ name: 'data/big', content }], [{ name: 'data/.wh.nothing', content: '' }]])
   })
 
-  function startPull(): { readonly ended: Promise<Ended>; kill(signal: NodeJS.Signals): void } {
+  interface Pulling {
+    readonly ended: Promise<Ended>
+    kill(signal: NodeJS.Signals): void
+  }
+
+  /** Resolves while the copy is being made. */
+  async function startPull(): Promise<Pulling> {
     const argv = ['--root', store, '--runroot', `${store}-run`, 'pull', '--quiet', '--tls-verify=false', slow]
     const child = execa(TSCRUN, argv, { reject: false, stdin: 'ignore' })
+    await until(() => copying() || child.exitCode !== null)
     return { ended: child as unknown as Promise<Ended>, kill: (signal) => void child.kill(signal) }
   }
 
@@ -206,8 +213,7 @@ describe('while the layers are copied', () => {
     existsSync(join(store, 'work')) && readdirSync(join(store, 'work')).some((name) => name.endsWith('.whole'))
 
   it('SIGKILL leaves a sound store, and the next pull a whole image', async () => {
-    const pulling = startPull()
-    await until(copying)
+    const pulling = await startPull()
     pulling.kill('SIGKILL')
     await pulling.ended
     expect(forms(store)).toMatchObject({ 'ID.whole': 0 })
@@ -218,8 +224,7 @@ describe('while the layers are copied', () => {
   })
 
   it('SIGINT ends it in one line; another pull sweeps what is left', async () => {
-    const pulling = startPull()
-    await until(copying)
+    const pulling = await startPull()
     pulling.kill('SIGINT')
     expect((await pulling.ended).exitCode).toBe(130)
     expect(copying()).toBe(false)
