@@ -64,6 +64,7 @@ const WORDINGS: Readonly<Record<string, Wording>> = {
   'target.kind': one(TARGET),
   'notify.point': one(MEETINGS),
   'wait.point': one(MEETINGS),
+  'meet_caller.point': one(MEETINGS),
   'rlimit.resource': (value) => RLIMITS[Number(value)],
   'raise_limit.resource': (value) => RLIMITS[Number(value)],
   'device.device': device,
