@@ -44,6 +44,8 @@ export interface ContainerState {
   readonly unit?: string
   /** False: its processes have the session keyring of whoever made it (`--no-new-keyring`). */
   readonly keyring?: boolean
+  /** A group of resctrl that was made for it. */
+  readonly resctrl?: string
   /** Without a mount namespace: where its mounts lie among the host's. */
   readonly hostMount?: HostMount
   /** Its first process: with the start time (clock ticks) it is that one for ever. Absent until it is there. */

@@ -13,6 +13,7 @@ import {
   withLock,
 } from './container.ts'
 import { removeHostMount } from './host-mounts.ts'
+import { removeResctrlGroup } from './resctrl.ts'
 
 /** How long a killed process may take to end, in milliseconds: it may be in an uninterruptible call. */
 const PATIENCE_MS = 10_000
@@ -59,6 +60,7 @@ async function remove(root: string, id: string, { paths, force, warn }: Removal)
   if (state.cgroup !== undefined) await removeCgroup(state.cgroup)
   if (state.unit !== undefined) await forgetUnit(state.unit)
   if (state.hostMount !== undefined) removeHostMount(state.hostMount)
+  if (state.resctrl !== undefined) removeResctrlGroup(state.resctrl)
   const text = configText(paths)
   removeContainerDirectory(paths)
   if (!text.includes('"poststop"')) return

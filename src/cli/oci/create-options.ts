@@ -1,8 +1,7 @@
-import { listenFds } from '../../runtime/activation.ts'
 import type { CreateOptions } from '../../runtime/create.ts'
 import type { RuntimeInvocation } from './command.ts'
 import { stepLogger } from './steps.ts'
-import { countOf, given } from './values.ts'
+import { given, preservedFds } from './values.ts'
 
 /** What `create` and `run` are told by their flags. Throws USAGE. */
 export function createOptions({ flags, operands, globals }: RuntimeInvocation): CreateOptions {
@@ -11,7 +10,7 @@ export function createOptions({ flags, operands, globals }: RuntimeInvocation): 
     cgroups: globals.cgroups,
     id: operands[0] ?? '',
     bundle: flags.text('bundle') ?? '.',
-    preserveFds: countOf(flags, 'preserve-fds') + listenFds(),
+    preserveFds: preservedFds(flags),
     pivot: !flags.bool('no-pivot'),
     keyring: !flags.bool('no-new-keyring'),
     ...given(flags, 'config', 'configFile'),

@@ -10,7 +10,7 @@ import { withSignals } from '../../signals.ts'
 import { forwardTo } from '../forward.ts'
 import type { RuntimeCommand } from '../command.ts'
 import { stepLogger } from '../steps.ts'
-import { countOf, given } from '../values.ts'
+import { given, preservedFds } from '../values.ts'
 
 const OWN_FAILURE = 255
 
@@ -57,7 +57,7 @@ export const exec: RuntimeCommand = {
         id,
         process: (config) => withListenFds(fromFile ?? processOf(flags, args, config)),
         detach: flags.bool('detach'),
-        preserveFds: countOf(flags, 'preserve-fds') + listenFds(),
+        preserveFds: preservedFds(flags),
         ignorePaused: flags.bool('ignore-paused'),
         ...given(flags, 'pid-file', 'pidFile'),
         ...given(flags, 'console-socket', 'consoleSocket'),
