@@ -2,7 +2,7 @@ import { closeSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
-import type { ContainerExit } from '../runtime/launch.ts'
+import { collectMonitors, type ContainerExit } from '../runtime/launch.ts'
 import { connectMonitor, type MonitorClient } from '../runtime/monitor-client.ts'
 import { pause } from '../syscall/pause.ts'
 import { signalProcess } from '../syscall/process.ts'
@@ -174,7 +174,11 @@ function writeCgroup(file: string, text: string): void {
 export async function released(paths: EnginePaths, id: string, timeoutMs: number): Promise<boolean> {
   const until = performance.now() + timeoutMs
   for (let wait = 1; ; wait = Math.min(wait * 2, 20)) {
-    if (isFree(join(paths.containers, id))) return true
+    if (isFree(join(paths.containers, id))) {
+      // Its last act: it is gone a moment after its lock.
+      setTimeout(collectMonitors, 20).unref()
+      return true
+    }
     if (performance.now() >= until) return false
     await pause(wait)
   }

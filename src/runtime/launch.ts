@@ -76,6 +76,7 @@ export interface Launched {
  * ends, however it ends, the monitor kills the container.
  */
 export function launch(plan: Plan, options: LaunchOptions): Launched {
+  collectMonitors()
   const started = deferred<StartedProcess>()
   const exited = deferred<ContainerExit>()
   const released = deferred<void>()
@@ -153,10 +154,9 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
   /** The pidfd is readable: the monitor has ended, and all it had to say lies in the socket. */
   function onMonitorEnd(): void {
     if (!reapChild(monitor.pid)) return
-    if (!left) onControl()
+    onControl()
     leave()
-    pidWatch.close()
-    closeFd(monitor.pidfd)
+    leftMonitors.delete(monitor.pid)
     if (exit === undefined && failure === undefined) restoreTerminal()
     if (exit === undefined || failure !== undefined) {
       const error = failure === undefined || exit === undefined ? monitorDied() : describeWithOom(failure, exit)
@@ -166,13 +166,14 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
     released.resolve()
   }
 
-  /** The monitor stays a child of this process, which collects it when it ends, but does not wait for it. */
+  /** The monitor stays a child of this process, which does not wait for it. */
   function leave(): void {
     if (left) return
     left = true
-    controlWatch.close()
+    for (const watch of [controlWatch, pidWatch]) watch.close()
     closeSync(control)
-    pidWatch.unref()
+    closeFd(monitor.pidfd)
+    leftMonitors.add(monitor.pid)
   }
 
   /** Whatever else than `go` is answered ends the start. */
@@ -190,6 +191,17 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
     if (left || exit !== undefined) return false
     return sendMessage(control, encodeMessage(type, a, b))
   }
+}
+
+/** Monitors that go on without us, and are our children all the same. */
+const leftMonitors = new Set<number>()
+
+/**
+ * Collects those that have ended. Not told by an event: a watch that nobody waits for may be called while Node ends, which
+ * koffi does not survive.
+ */
+export function collectMonitors(): void {
+  for (const pid of leftMonitors) if (reapChild(pid)) leftMonitors.delete(pid)
 }
 
 /** A first process that the OOM killer took before it ran the command says nothing itself. */
