@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs'
 import { join, relative } from 'node:path'
+import { withHostsCgroups } from '../cgroups/host-mount.ts'
 import type { Digest } from '../model/digest.ts'
 import { TscrunError } from '../model/errors.ts'
 import type { HostFacts } from '../model/facts.ts'
@@ -120,7 +121,7 @@ export async function prepareContainer(
     ownUser,
     warnings,
     spec: ({ idRange, stdio, dryRun = false }) => {
-      const config = makeConfig({
+      const made = makeConfig({
         id,
         name,
         image: source.config,
@@ -137,6 +138,7 @@ export async function prepareContainer(
         rootPath: 'rootfs',
         resolveDevice: deviceNumbers,
       })
+      const config = withHostsCgroups(made, facts.cgroup)
       return {
         id,
         config,
