@@ -241,7 +241,11 @@ function literalMounts({
   const propagation = config.linux?.rootfsPropagation?.replace(/^r/, '') === 'private' ? MS.PRIVATE : MS.SLAVE
   const label = config.linux?.mountLabel
   const clonesDetached = kernel.major > 6 || (kernel.major === 6 && kernel.minor >= 15)
-  return { propagation, clonesDetached, ...(label === undefined ? {} : { label }) }
+  return {
+    propagation,
+    clonesDetached,
+    ...(label === undefined ? {} : { label }),
+  }
 }
 
 /** Of root of the host, before a user namespace is joined in which that may not be possible. */

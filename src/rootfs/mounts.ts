@@ -134,6 +134,7 @@ function stageMade(op: 'fsopen' | 'fsopen_pid', type: string, options: ParsedOpt
   const fs: FdSlot = `${slot}fs`
   return [
     { op, fs, type },
+    ...dataSteps(fs, type, options.data, `mount ${type}`),
     { op: 'fsconfig', fs, command: FSCONFIG.CMD_CREATE, key: '', value: '' },
     { op: 'fsmount', mount: slot, fs, attributes: options.set },
   ]
@@ -166,16 +167,20 @@ function freshSteps(
     // What /proc/mounts shows in the first column.
     { op: 'fsconfig', fs, command: FSCONFIG.SET_STRING, key: 'source', value: mount.source ?? type, about },
   ]
-  for (const [key, value] of data) {
-    const command = value === undefined ? FSCONFIG.SET_FLAG : FSCONFIG.SET_STRING
-    steps.push({ op: 'fsconfig', fs, command, key, value: value ?? '', about, hint: `is ${key} an option of ${type}?` })
-  }
   steps.push(
+    ...dataSteps(fs, type, data, about),
     { op: 'fsconfig', fs, command: FSCONFIG.CMD_CREATE, key: '', value: '', about, ...hintFor(type) },
     { op: 'fsmount', mount: slot, fs, attributes, about, ...hintFor(type) },
   )
   if (context.literal !== undefined) steps.push({ op: 'close', fd: fs })
   return steps
+}
+
+function dataSteps(fs: FdSlot, type: string, data: ParsedOptions['data'], about: string): Step[] {
+  return data.map(([key, value]): Step => {
+    const command = value === undefined ? FSCONFIG.SET_FLAG : FSCONFIG.SET_STRING
+    return { op: 'fsconfig', fs, command, key, value: value ?? '', about, hint: `is ${key} an option of ${type}?` }
+  })
 }
 
 /** The label of SELinux for filesystems that have none of their own (mount(8), `context=`). */

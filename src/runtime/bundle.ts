@@ -1,7 +1,7 @@
 import { existsSync, fstatSync, lstatSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { withHostsCgroups } from '../cgroups/host-mount.ts'
-import type { OciConfig } from '../model/config.ts'
+import type { IdMapping, OciConfig } from '../model/config.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { HostFacts } from '../model/facts.ts'
 import type { LaunchSpec, OciLaunch } from '../model/launch.ts'
@@ -9,7 +9,7 @@ import { readConfig } from '../spec/read-config.ts'
 import { RESCTRL } from '../plan/outside.ts'
 import { compileSeccomp } from '../security/seccomp/compile.ts'
 import { hardLimit } from '../syscall/limits.ts'
-import { hostFacts } from './host.ts'
+import { hostFacts, readIfThere } from './host.ts'
 
 /** A directory with config.json and a root filesystem (bundle.md). */
 export interface Bundle {
@@ -78,7 +78,7 @@ export function launchSpec(
 ): LaunchSpec {
   const { rootfs } = bundle
   const facts = hostFacts()
-  const config = withHostsCgroups(withCallersLimit(bundle.config), facts.cgroup)
+  const config = withHostsCgroups(withJoinedIds(withCallersLimit(bundle.config)), facts.cgroup)
   checkHost(config, facts)
   const seccomp = config.linux?.seccomp
   return {
@@ -106,6 +106,24 @@ function withCallersLimit(config: OciConfig): OciConfig {
   const hard = hardLimit(NOFILE)
   const limit = { type: 'RLIMIT_NOFILE', soft: Math.min(soft, hard), hard }
   return { ...config, process: { ...command, rlimits: [...rlimits, limit] } }
+}
+
+/** A user namespace that is joined has its mappings already: those of a process in it, where the path is one's. */
+function withJoinedIds(config: OciConfig): OciConfig {
+  const { namespaces = [], uidMappings } = config.linux ?? {}
+  const path = namespaces.find(({ type }) => type === 'user')?.path
+  const process = /^(\/proc\/(?:\d+|self))\/ns\/user$/.exec(path ?? '')?.[1]
+  if (process === undefined || uidMappings !== undefined) return config
+  const maps = { uidMappings: mappingsIn(`${process}/uid_map`), gidMappings: mappingsIn(`${process}/gid_map`) }
+  return { ...config, linux: { ...config.linux, ...maps } }
+}
+
+function mappingsIn(file: string): IdMapping[] {
+  const lines = (readIfThere(file) ?? '').split('\n').filter((line) => line !== '')
+  return lines.map((line) => {
+    const [containerID = 0, hostID = 0, size = 0] = line.trim().split(/\s+/).map(Number)
+    return { containerID, hostID, size }
+  })
 }
 
 /** What config.json asks for and this host has not is refused, never left out. Throws INVALID_CONFIG. */

@@ -13,10 +13,11 @@ import { closeFd } from '../syscall/process.ts'
 import { type Bundle, launchSpec, readBundle, streamsToGive } from './bundle.ts'
 import { withActivation } from './activation.ts'
 import { type CgroupDriver, enterScope, placeCgroup } from './cgroup.ts'
-import { checkConsoleSocket } from './console.ts'
+import { checkConsoleSocket } from './console-socket.ts'
 import { claimContainer, type ContainerState, removeContainerDirectory, writeWhole } from './container.ts'
 import { followStage } from './follow.ts'
 import { hostMountAt, removeHostMount } from './host-mounts.ts'
+import { removeResctrlGroup, resctrlGroup } from './resctrl.ts'
 import type { StartedProcess, StepEvent } from './launch.ts'
 
 export interface CreateOptions {
@@ -74,6 +75,7 @@ export async function createContainer(options: CreateOptions): Promise<StartedPr
     const taken = error instanceof TscrunError && error.code === 'NAME_IN_USE'
     if (spec?.cgroup !== undefined && !taken) await removeCgroup(join(spec.cgroup.parent, spec.cgroup.name))
     if (state?.hostMount !== undefined) removeHostMount(state.hostMount)
+    if (state?.resctrl !== undefined) removeResctrlGroup(state.resctrl)
     removeContainerDirectory(paths)
     if (state !== undefined) await afterStop(bundle, state)
     throw error
@@ -132,6 +134,7 @@ export function newState(
   bundle: Bundle,
   spec: LaunchSpec,
 ): ContainerState {
+  const group = resctrlGroup(bundle.config)
   return {
     version: 1,
     ociVersion: bundle.config.ociVersion,
@@ -141,6 +144,7 @@ export function newState(
     createdMs: Date.now(),
     owner: ownerName(),
     annotations: bundle.config.annotations ?? {},
+    ...(group === undefined ? {} : { resctrl: group }),
     ...(isOnHost(bundle) ? { hostMount: hostMountAt(bundle.rootfs) } : {}),
     ...(spec.cgroup === undefined ? {} : { cgroup: join(spec.cgroup.parent, spec.cgroup.name) }),
     ...(spec.cgroup?.scope === undefined ? {} : { unit: spec.cgroup.scope }),

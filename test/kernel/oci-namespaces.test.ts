@@ -98,6 +98,9 @@ describe("a caller's namespaces", () => {
         { edit: withoutTty },
       )
       for (const file of ['net', 'user', 'ipc', 'uts']) expect(inside[file]).toBe(readlinkSync(at(file)))
+      const linux = { namespaces: [...fresh('pid', 'mount'), { type: 'user', path: at('user') } as const] }
+      // The device's owner is who root is in there, by the mapping of the namespace.
+      expect(outputOf('stat -c %u /dev/null', { linux, edit: withoutTty })).toBe('0')
     } finally {
       other.kill()
     }
