@@ -23,7 +23,10 @@ function load(program: Buffer): number {
   attr.writeUInt32LE(program.length / 8, 4)
   attr.writeBigUInt64LE(loadKoffi().address(program), 8)
   attr.writeBigUInt64LE(loadKoffi().address(licence), 16)
-  const result = trySyscall('bpf', [BPF_PROG_LOAD, attr, attr.length])
+  // With a signal pending, as one of V8's, the verifier gives up (bpf(2), EAGAIN).
+  let result = -constants.errno.EAGAIN
+  for (let tries = 0; tries < 5 && result === -constants.errno.EAGAIN; tries++)
+    result = trySyscall('bpf', [BPF_PROG_LOAD, attr, attr.length])
   if (result >= 0) return result
   attr.writeUInt32LE(1, 24)
   attr.writeUInt32LE(log.length, 28)
