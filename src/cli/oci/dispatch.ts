@@ -20,6 +20,8 @@ export async function dispatch(argv: readonly string[], commands: RuntimeCommand
   try {
     return await runArgv(argv, call)
   } catch (error) {
+    // Whoever sent the signal knows.
+    if (error instanceof TscrunError && error.code === 'ABORTED') return error.exitCode
     logError(call.target, describe(error))
     return call.failure
   }

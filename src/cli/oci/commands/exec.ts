@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { OciConfig, OciProcess } from '../../../model/config.ts'
 import { errnoOf, TscrunError } from '../../../model/errors.ts'
 import { listenFds } from '../../../runtime/activation.ts'
-import { execInContainer } from '../../../runtime/exec.ts'
+import { type ExecOptions, execInContainer } from '../../../runtime/exec.ts'
 import { readProcess } from '../../../spec/read-config.ts'
 import type { FlagValues } from '../../command.ts'
 import { badFlag } from '../../errors.ts'
@@ -51,22 +51,25 @@ export const exec: RuntimeCommand = {
       })
     }
     const fromFile = file === undefined ? undefined : readProcess(readProcessFile(file))
-    const exit = await withSignals((signals) =>
-      execInContainer({
-        root: globals.root,
-        id,
-        process: (config) => withListenFds(fromFile ?? processOf(flags, args, config)),
-        detach: flags.bool('detach'),
-        preserveFds: preservedFds(flags),
-        ignorePaused: flags.bool('ignore-paused'),
-        ...given(flags, 'pid-file', 'pidFile'),
-        ...given(flags, 'console-socket', 'consoleSocket'),
-        ...given(flags, 'pidfd-socket', 'pidfdSocket'),
-        ...given(flags, 'cgroup', 'cgroup'),
-        ...stepLogger(globals),
-        onLaunched: forwardTo(signals),
-      }),
-    )
+    const options: ExecOptions = {
+      root: globals.root,
+      id,
+      process: (config) => withListenFds(fromFile ?? processOf(flags, args, config)),
+      detach: flags.bool('detach'),
+      preserveFds: preservedFds(flags),
+      ignorePaused: flags.bool('ignore-paused'),
+      ...given(flags, 'pid-file', 'pidFile'),
+      ...given(flags, 'console-socket', 'consoleSocket'),
+      ...given(flags, 'pidfd-socket', 'pidfdSocket'),
+      ...given(flags, 'cgroup', 'cgroup'),
+      ...stepLogger(globals),
+    }
+    // A detached one is waited for in a call of the kernel, where no handler runs: a signal then ends us as any program.
+    if (options.detach) {
+      await execInContainer(options)
+      return 0
+    }
+    const exit = await withSignals((signals) => execInContainer({ ...options, onLaunched: forwardTo(signals) }))
     return exit?.exitCode ?? 0
   },
 }
