@@ -13,8 +13,8 @@ import {
   sendMessage,
   socketPair,
   spawnStage,
-  watchReadable,
 } from '../syscall/process.ts'
+import { watchReadable } from '../syscall/watch.ts'
 import { keepTerminalMode } from '../syscall/terminal.ts'
 import { decodeMessage, encodeMessage, MESSAGE, MESSAGE_BYTES } from './messages.ts'
 

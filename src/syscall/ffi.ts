@@ -6,7 +6,6 @@ import { packageRoot } from './package-root.ts'
 
 /** The few entry points of koffi that tscrun uses (koffi 3). */
 export type Koffi = Pick<typeof koffiModule, 'load' | 'address' | 'node'>
-export type PollHandle = koffiModule.node.PollHandle
 type Library = ReturnType<Koffi['load']>
 
 type RawSyscall = (nr: number, ...args: (number | bigint)[]) => number | bigint

@@ -2,7 +2,7 @@ import { openSync, readFileSync } from 'node:fs'
 import { SIGKILL } from '../model/kernel-names.ts'
 import { cString, syscall, trySyscall } from './call.ts'
 import { SyscallError } from './errno.ts'
-import { loadKoffi, loadLibrary, nativeFile, type PollHandle } from './ffi.ts'
+import { loadKoffi, loadLibrary, nativeFile } from './ffi.ts'
 
 const MFD_CLOEXEC = 1
 const MFD_ALLOW_SEALING = 2
@@ -99,11 +99,6 @@ export function sendMessage(fd: number, message: Uint8Array): boolean {
 /** Collects an ended child. False while it still runs. */
 export function reapChild(pid: number): boolean {
   return trySyscall('wait4', [pid, 0, WALL | WNOHANG, 0]) !== 0
-}
-
-/** Calls back whenever the descriptor is readable, from Node's event loop, until stopped. */
-export function watchReadable(fd: number, onReadable: () => void): PollHandle {
-  return loadKoffi().node.poll(fd, { readable: true, disconnect: true }, onReadable)
 }
 
 export function closeFd(fd: number): void {

@@ -298,6 +298,35 @@ describe('a Node program that uses the library', () => {
     expectNothingLeft(machine)
   })
 
+  it('goes on after Workers that were ended in the moment a container began', async () => {
+    const worker = join(machine.directory, 'worker.mjs')
+    const main = join(machine.directory, 'main.mjs')
+    writeFileSync(worker, script('await start()'))
+    writeFileSync(
+      main,
+      `import { Worker } from 'node:worker_threads'
+       let worker
+       process.stdin.on('data', async () => {
+         await worker?.terminate()
+         worker = new Worker(${JSON.stringify(worker)})
+       })
+       process.stdin.on('end', async () => { await worker.terminate(); process.exit(0) })`,
+    )
+    const subprocess = execa(process.execPath, [main], { reject: false, stdin: 'pipe' })
+    subprocess.stdin.write('x')
+    for (let round = 0; round < 20; round++) {
+      const { id } = await running()
+      subprocess.stdin.write('x')
+      await until(() => cgroupsOf(id).length === 0)
+    }
+    await running()
+    subprocess.stdin.end()
+    expect(await subprocess).toMatchObject({ exitCode: 0, stderr: '' })
+    await until(() => machine.containers().every((id) => cgroupsOf(id).length === 0))
+    await machine.tscrun(['ps', '-a'])
+    expectNothingLeft(machine)
+  })
+
   it('that exits without waiting leaves nothing running', async () => {
     const path = join(machine.directory, 'exits.mjs')
     writeFileSync(
