@@ -86,8 +86,10 @@ static void keep_note(struct run *run, int output)
 	run->program_said_size = got > 0 ? (size_t)got : 0;
 }
 
-/* 0 when it has ended in time. */
-static int wait_for_end(pid_t child, uint64_t milliseconds)
+enum { WATCH_PROGRAM, WATCH_CALLER, WATCHED };
+
+/* 0 when it has ended in time; whoever waits for us may go meanwhile, then nobody needs it any more. */
+static int wait_for_end(struct run *run, pid_t child, uint64_t milliseconds)
 {
 	cleanup_close pidfd = (int)syscall(SYS_pidfd_open, child, 0);
 	if (pidfd < 0)
@@ -96,12 +98,17 @@ static int wait_for_end(pid_t child, uint64_t milliseconds)
 	for (;;) {
 		uint64_t now = now_ns() / 1000000;
 		int left = !milliseconds ? -1 : now >= end ? 0 : end - now > 1000000 ? 1000000 : (int)(end - now);
-		struct pollfd watched = {.fd = pidfd, .events = POLLIN};
-		int got = poll(&watched, 1, left);
-		if (got > 0)
-			return 0;
+		struct pollfd watched[WATCHED] = {
+			[WATCH_PROGRAM] = {.fd = pidfd, .events = POLLIN},
+			[WATCH_CALLER] = {.fd = run->control},
+		};
+		int got = poll(watched, WATCHED, left);
 		if (got < 0 && errno != EINTR)
 			return -errno;
+		if (got > 0 && watched[WATCH_PROGRAM].revents)
+			return 0;
+		if (got > 0 && watched[WATCH_CALLER].revents)
+			return -ECANCELED;
 		if (got == 0 && milliseconds && now_ns() / 1000000 >= end)
 			return -ETIMEDOUT;
 	}
@@ -131,7 +138,7 @@ int op_run_hook(struct run *run, const struct arg *args)
 	do
 		got = read(answer, &exec_error, sizeof exec_error);
 	while (got < 0 && errno == EINTR);
-	int failed = got == sizeof exec_error ? 0 : wait_for_end(child, args[4].u);
+	int failed = got == sizeof exec_error ? 0 : wait_for_end(run, child, args[4].u);
 	if (failed) {
 		kill(-child, SIGKILL);
 		kill(child, SIGKILL);

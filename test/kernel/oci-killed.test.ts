@@ -59,6 +59,27 @@ describe('a create that is killed', () => {
   )
 })
 
+describe('a create that is killed while a hook runs', () => {
+  it.each(['createRuntime', 'createContainer'])('takes %s and the first process along', async (kind) => {
+    const id = `hook-${kind}`
+    const started = join(bundles.directory, `started-${kind}`)
+    const script = `echo $$ > ${started}.new; mv ${started}.new ${started}; exec sleep 1000`
+    const hooks = { [kind]: [{ path: '/bin/sh', args: ['sh', '-c', script], env: ['PATH=/usr/bin:/bin'] }] }
+    const bundle = bundles.bundle('true', { hooks, linux: { namespaces: [{ type: 'mount' }] } })
+    const args = ['--root', join(bundles.directory, 'run'), 'create', '--bundle', bundle, id]
+    const child = spawn(RUNTIME, args, { stdio: 'ignore' })
+    const ended = once(child, 'exit')
+    await until(() => existsSync(started))
+    const hook = Number(readFileSync(started, 'utf8'))
+    expect(isAlive(hook)).toBe(true)
+    child.kill('SIGKILL')
+    await ended
+    await until(() => !isAlive(hook) && processesOf(id, bundle).length === 0)
+    expect(bundles.runtime(['delete', '--force', id]).code).toBe(0)
+    expect(leftOf(bundles)).toEqual([])
+  })
+})
+
 /** The stage, which is called after the container, and first processes with its pid file. */
 function processesOf(id: string, bundle: string): number[] {
   const pids = readdirSync('/proc')
