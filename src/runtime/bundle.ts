@@ -1,7 +1,7 @@
 import { existsSync, fstatSync, lstatSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { withHostsCgroups } from '../cgroups/host-mount.ts'
-import type { IdMapping, OciConfig } from '../model/config.ts'
+import type { IdMapping, OciConfig, OciProcess } from '../model/config.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { HostFacts } from '../model/facts.ts'
 import type { LaunchSpec, OciLaunch } from '../model/launch.ts'
@@ -78,7 +78,7 @@ export function launchSpec(
 ): LaunchSpec {
   const { rootfs } = bundle
   const facts = hostFacts()
-  const config = withHostsCgroups(withJoinedIds(withCallersLimit(bundle.config)), facts.cgroup)
+  const config = withHostsCgroups(withJoinedIds(withLimit(bundle.config)), facts.cgroup)
   checkHost(config, facts)
   const seccomp = config.linux?.seccomp
   return {
@@ -98,14 +98,16 @@ export function launchSpec(
 const NOFILE = 7
 
 /** Node has raised its own soft limit on open files: without a word about it the container has its caller's (launcher.c). */
-function withCallersLimit(config: OciConfig): OciConfig {
-  const { process: command } = config
+export function withCallersLimit(command: OciProcess): OciProcess {
   const soft = Number(process.env['TSCRUN_NOFILE'] ?? Number.NaN)
-  const { rlimits = [] } = command ?? {}
-  if (command === undefined || Number.isNaN(soft) || rlimits.some(({ type }) => type === 'RLIMIT_NOFILE')) return config
+  const { rlimits = [] } = command
+  if (Number.isNaN(soft) || rlimits.some(({ type }) => type === 'RLIMIT_NOFILE')) return command
   const hard = hardLimit(NOFILE)
-  const limit = { type: 'RLIMIT_NOFILE', soft: Math.min(soft, hard), hard }
-  return { ...config, process: { ...command, rlimits: [...rlimits, limit] } }
+  return { ...command, rlimits: [...rlimits, { type: 'RLIMIT_NOFILE', soft: Math.min(soft, hard), hard }] }
+}
+
+function withLimit(config: OciConfig): OciConfig {
+  return config.process === undefined ? config : { ...config, process: withCallersLimit(config.process) }
 }
 
 /** A user namespace that is joined has its mappings already: those of a process in it, where the path is one's. */

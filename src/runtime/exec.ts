@@ -11,7 +11,7 @@ import { compileSeccomp } from '../security/seccomp/compile.ts'
 import { readConfig } from '../spec/read-config.ts'
 import { closeFd, openProcess, reapStrays } from '../syscall/process.ts'
 import { connectUnix } from '../syscall/socket.ts'
-import { streamsToGive } from './bundle.ts'
+import { streamsToGive, withCallersLimit } from './bundle.ts'
 import { containerPaths, type ContainerState, readState, statusOf, writeWhole } from './container.ts'
 import { checkConsoleSocket } from './console-socket.ts'
 import { followStage } from './follow.ts'
@@ -46,7 +46,7 @@ export async function execInContainer(options: ExecOptions): Promise<ContainerEx
   const state = readState(options.root, options.id)
   const pid = requireRunning(options, state)
   const config = readConfig(readFileSync(containerPaths(options.root, options.id).config, 'utf8'))
-  const process = options.process(config)
+  const process = withCallersLimit(options.process(config))
   checkConsoleSocket(process, options.consoleSocket, options.detach)
   const fds = new Map<FdSlot, number>()
   try {

@@ -1,10 +1,10 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { OciProcess, OciSeccomp } from '../../src/model/config.ts'
-import { type Bundles, leftOf, makeBundles } from './fixtures/bundles.ts'
+import { type Bundles, leftOf, makeBundles, RUNTIME } from './fixtures/bundles.ts'
 import { compileStatic } from './fixtures/rootfs.ts'
 
 let bundles: Bundles
@@ -50,6 +50,17 @@ describe("a caller's process", () => {
       { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
     ]
     expect(outputOf('ulimit -Sn; ulimit -Hn; ulimit -c', { rlimits })).toBe('3\n4\n0')
+  })
+
+  it("has the caller's limit on open files where the config has none, and so has exec", () => {
+    const bundle = bundles.bundle('sleep 1000', {})
+    const [root, id] = [join(bundles.directory, 'run'), 'limited']
+    const runtime = `${RUNTIME} --root ${root}`
+    const script = `ulimit -Sn 777
+      ${runtime} create --bundle ${bundle} ${id} </dev/null >/dev/null 2>&1 && ${runtime} start ${id}
+      ${runtime} exec ${id} sh -c 'ulimit -Sn; grep "Max open" /proc/1/limits | tr -s " " | cut -d" " -f4'
+      ${runtime} delete --force ${id}`
+    expect(execFileSync('sh', ['-c', script], { encoding: 'utf8' })).toBe('777\n777\n')
   })
 
   it('is scheduled as told', () => {

@@ -38,7 +38,7 @@ function traces(): Traces {
     // podman keeps its locks there for good.
     ['shared memory', new Set([...entries('/dev/shm')].filter((path) => !path.startsWith('/dev/shm/libpod')))],
     ['network namespace', entries('/run/netns')],
-    ['runtime state', entries('/run/tscrun')],
+    ['runtime state', new Set([...entries('/run/tscrun'), ...entries('/run/tscrun-runtime')])],
   ])
 }
 
@@ -53,8 +53,9 @@ function cgroups(): Set<string> {
   for (const root of ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']) {
     if (!existsSync(join(root, 'cgroup.controllers'))) continue
     for (const path of directoriesBelow(root)) {
-      // The common parent of all containers stays.
-      if (path.includes('/tscrun') && !path.includes('/tscrun-test-') && !path.endsWith('/tscrun')) found.add(path)
+      // The common parents of all containers stay.
+      if (path.includes('/tscrun') && !path.includes('/tscrun-test-') && !/\/tscrun(-runtime)?$/.test(path))
+        found.add(path)
     }
   }
   return found
