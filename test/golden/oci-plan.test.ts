@@ -74,6 +74,18 @@ const hook = (path: string, timeout?: number): OciHook => ({
 
 const CASES: Readonly<Record<string, Case>> = {
   'oci-plain': {},
+  'oci-systemd-scope': {
+    spec: {
+      cgroup: {
+        parent: '/sys/fs/cgroup/system.slice',
+        name: 'tscrun-web.scope',
+        scope: 'tscrun-web.scope',
+        writes: [{ controller: 'pids', file: 'pids.max', value: '100' }],
+        deviceFilter: Buffer.alloc(160),
+      },
+    },
+    oci: { pidfdSocket: true },
+  },
   'oci-linux-6.1': { spec: { kernel: { major: 6, minor: 1 } } },
   'oci-hooks': {
     config: (config) => ({
