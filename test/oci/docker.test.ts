@@ -175,7 +175,7 @@ describe('a container in the background of docker', () => {
   })
 
   it('changes a limit', async () => {
-    const controllers = readFileSync(join(docker.place.cgroup, 'cgroup.subtree_control'), 'utf8').split(/\s+/)
+    const controllers = readFileSync(join(docker.place.cgroup, 'cgroup.controllers'), 'utf8').split(/\s+/)
     const ended = await docker.run(['update', '--memory', '64m', '--memory-swap', '64m', name])
     expect(ended).toMatchObject({ exitCode: 0 })
     // Without the controller docker leaves the limit out.
