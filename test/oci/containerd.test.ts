@@ -3,6 +3,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Containerd, startContainerd } from './fixtures/containerd.ts'
 import { RUNTIME } from './fixtures/runtimes.ts'
+import { untilSized } from './fixtures/terminal.ts'
+
+const SIZE = { rows: 33, columns: 77 } as const
 
 let containerd: Containerd
 beforeAll(async () => {
@@ -35,8 +38,8 @@ describe('ctr run', () => {
   })
 
   it('gives the command a terminal of the size of the own one', async () => {
-    const line = `${containerd.runLine} --rm -t localhost/busybox:latest tty sh -c "sleep 0.3; tty; stty size"`
-    const ended = await containerd.onTerminal(line, { rows: 33, columns: 77 })
+    const line = `${containerd.runLine} --rm -t localhost/busybox:latest tty sh -c "${untilSized(SIZE)}; tty; stty size"`
+    const ended = await containerd.onTerminal(line, SIZE)
     expect(ended).toEqual({ exitCode: 0, stdout: '/dev/pts/0\n33 77\n', stderr: '' })
   })
 
@@ -98,9 +101,9 @@ describe('a task of containerd', () => {
   })
 
   it('gives a further command a terminal', async () => {
-    const line = `ctr task exec --exec-id tty -t ${name} sh -c "sleep 0.3; tty; stty size"`
-    const ended = await containerd.onTerminal(line, { rows: 20, columns: 90 })
-    expect(ended).toEqual({ exitCode: 0, stdout: expect.stringMatching(/^\/dev\/pts\/\d+\n20 90\n$/), stderr: '' })
+    const line = `ctr task exec --exec-id tty -t ${name} sh -c "${untilSized(SIZE)}; tty; stty size"`
+    const ended = await containerd.onTerminal(line, SIZE)
+    expect(ended).toEqual({ exitCode: 0, stdout: expect.stringMatching(/^\/dev\/pts\/\d+\n33 77\n$/), stderr: '' })
   })
 
   it('is frozen and thawed', async () => {

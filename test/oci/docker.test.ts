@@ -3,6 +3,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Docker, NAME, startDocker } from './fixtures/docker.ts'
 import { RUNTIME } from './fixtures/runtimes.ts'
+import { untilSized } from './fixtures/terminal.ts'
+
+const SIZE = { rows: 33, columns: 77 } as const
 
 const WITH = ['--runtime', NAME, '--network', 'none'] as const
 
@@ -47,8 +50,8 @@ describe('docker run', () => {
   })
 
   it('gives the command a terminal of the size of the own one', async () => {
-    const line = `docker run --rm -it ${WITH.join(' ')} busybox sh -c "sleep 0.3; tty; stty size; test -t 0 && test -t 2"`
-    const ended = await docker.onTerminal(line, { rows: 33, columns: 77 })
+    const line = `docker run --rm -it ${WITH.join(' ')} busybox sh -c "${untilSized(SIZE)}; tty; stty size; test -t 0 && test -t 2"`
+    const ended = await docker.onTerminal(line, SIZE)
     expect(ended).toEqual({ exitCode: 0, stdout: '/dev/pts/0\n33 77\n', stderr: '' })
   })
 
@@ -153,9 +156,9 @@ describe('a container in the background of docker', () => {
   })
 
   it('gives a further command a terminal', async () => {
-    const line = `docker exec -it ${name} sh -c "sleep 0.3; tty; stty size"`
-    const ended = await docker.onTerminal(line, { rows: 20, columns: 90 })
-    expect(ended).toEqual({ exitCode: 0, stdout: expect.stringMatching(/^\/dev\/pts\/\d+\n20 90\n$/), stderr: '' })
+    const line = `docker exec -it ${name} sh -c "${untilSized(SIZE)}; tty; stty size"`
+    const ended = await docker.onTerminal(line, SIZE)
+    expect(ended).toEqual({ exitCode: 0, stdout: expect.stringMatching(/^\/dev\/pts\/\d+\n33 77\n$/), stderr: '' })
   })
 
   it('is listed by top', async () => {

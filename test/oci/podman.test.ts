@@ -4,6 +4,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Client } from './fixtures/client.ts'
 import { makePodman } from './fixtures/podman.ts'
 import { RUNTIME } from './fixtures/runtimes.ts'
+import { untilSized } from './fixtures/terminal.ts'
+
+const SIZE = { rows: 33, columns: 77 } as const
 
 /** Ends with 3 on TERM, says `usr1` on USR1; a second process sleeps. */
 const WAITING = 'trap "exit 3" TERM; trap "echo usr1" USR1; echo up; while :; do sleep 0.05; done'
@@ -60,8 +63,8 @@ describe('podman run', () => {
   })
 
   it('gives the command a terminal of the size of the own one', async () => {
-    const inside = `podman run --rm -it --network none --name tty busybox sh -c "tty; stty size; test -t 0 && test -t 2"`
-    const ended = await podman.onTerminal(inside, { rows: 33, columns: 77 })
+    const inside = `podman run --rm -it --network none --name tty busybox sh -c "${untilSized(SIZE)}; tty; stty size; test -t 0 && test -t 2"`
+    const ended = await podman.onTerminal(inside, SIZE)
     expect(ended).toEqual({ exitCode: 0, stdout: '/dev/pts/0\n33 77\n', stderr: '' })
   })
 
@@ -169,8 +172,8 @@ describe('a container in the background of podman', () => {
   })
 
   it('gives a further command a terminal, and it shares every namespace', async () => {
-    const ended = await podman.onTerminal(`podman exec -it ${name} sh -c "tty; stty size"`, { rows: 20, columns: 90 })
-    expect(ended).toEqual({ exitCode: 0, stdout: expect.stringMatching(/^\/dev\/pts\/\d+\n20 90\n$/), stderr: '' })
+    const ended = await podman.onTerminal(`podman exec -it ${name} sh -c "${untilSized(SIZE)}; tty; stty size"`, SIZE)
+    expect(ended).toEqual({ exitCode: 0, stdout: expect.stringMatching(/^\/dev\/pts\/\d+\n33 77\n$/), stderr: '' })
     const script = 'cd /proc; for n in cgroup ipc mnt net pid uts; do readlink self/ns/$n; readlink 1/ns/$n; done'
     const names = (await podman.ok(['exec', name, 'sh', '-c', script])).split('\n')
     expect(names).toHaveLength(12)
