@@ -2,8 +2,7 @@ import { closeSync } from 'node:fs'
 import type { TscrunError } from '../model/errors.ts'
 import type { FdSlot, Plan } from '../model/step.ts'
 import { encodePlan } from '../plan/encode.ts'
-import { explainFailure, type StepFailure } from '../plan/explain.ts'
-import { errnoName } from '../syscall/errno.ts'
+import { explainFailure } from '../plan/explain.ts'
 import {
   closeFd,
   makeBlocking,
@@ -15,7 +14,15 @@ import {
   waitChild,
 } from '../syscall/process.ts'
 import type { StartedProcess, StepEvent } from './launch.ts'
-import { decodeMessage, encodeMessage, MESSAGE, MESSAGE_BYTES, MESSAGE_TEXT_BYTES, type Message } from './messages.ts'
+import {
+  decodeMessage,
+  encodeMessage,
+  failureOf,
+  MESSAGE,
+  MESSAGE_BYTES,
+  MESSAGE_TEXT_BYTES,
+  type Message,
+} from './messages.ts'
 
 export interface FollowOptions {
   /** Shown by ps(1) for the stage. */
@@ -87,11 +94,6 @@ export async function followStage(plan: Plan, options: FollowOptions): Promise<S
       closeFd(planFd)
     }
   }
-}
-
-/** A message about a failed step, as explainFailure takes it. */
-export function failureOf({ column, step, error, a, text }: Message): StepFailure {
-  return { column, index: step, errno: errnoName(error), ...(a === 0n ? {} : { status: Number(a) }), output: text }
 }
 
 /** Until the other side has closed the socket. */

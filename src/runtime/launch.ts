@@ -16,7 +16,7 @@ import {
 } from '../syscall/process.ts'
 import { watchReadable } from '../syscall/watch.ts'
 import { keepTerminalMode } from '../syscall/terminal.ts'
-import { decodeMessage, encodeMessage, MESSAGE, MESSAGE_BYTES } from './messages.ts'
+import { decodeMessage, encodeMessage, failureOf, MESSAGE, MESSAGE_BYTES, MESSAGE_TEXT_BYTES } from './messages.ts'
 
 export interface LaunchOptions {
   /** Shown by ps(1) for the monitor. */
@@ -85,7 +85,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
   const [control, theirs] = socketPair()
   const restoreTerminal = keepTerminal()
   const monitor = spawn()
-  const buffer = Buffer.alloc(MESSAGE_BYTES)
+  const buffer = Buffer.alloc(MESSAGE_BYTES + MESSAGE_TEXT_BYTES)
   let failure: TscrunError | undefined
   let exit: ContainerExit | undefined
   let left = false
@@ -130,14 +130,15 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
   }
 
   function handle(bytes: Buffer): void {
-    const { type, column, step: index, error, a, b } = decodeMessage(bytes)
+    const message = decodeMessage(bytes)
+    const { type, column, step: index, error, a, b } = message
     switch (type) {
       case MESSAGE.trace:
         options.onStep?.({ column, index, atNs: a })
         return
       case MESSAGE.failed:
         // The first one counts: the other side then only reports that its partner has gone.
-        failure ??= explainFailure(plan, { column, index, errno: errnoName(error) }, options.workdir)
+        failure ??= explainFailure(plan, failureOf(message), options.workdir)
         return
       case MESSAGE.started:
         if (failure === undefined) started.resolve({ pid: Number(a), startTime: Number(b) })

@@ -1,4 +1,6 @@
 import { COLUMN_NAMES, type ColumnName } from '../model/step.ts'
+import type { StepFailure } from '../plan/explain.ts'
+import { errnoName } from '../syscall/errno.ts'
 
 /** Datagrams between this process and the stage, as struct message of native/plan.h has them. */
 export const MESSAGE_BYTES = 32
@@ -49,4 +51,9 @@ export function encodeMessage(type: number, a = 0, b = 0): Buffer {
   message.writeBigUInt64LE(BigInt(a), 16)
   message.writeBigUInt64LE(BigInt(b), 24)
   return message
+}
+
+/** A message about a failed step, as explainFailure takes it. */
+export function failureOf({ column, step, error, a, text }: Message): StepFailure {
+  return { column, index: step, errno: errnoName(error), ...(a === 0n ? {} : { status: Number(a) }), output: text }
 }

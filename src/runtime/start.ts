@@ -4,8 +4,8 @@ import type { Step } from '../model/step.ts'
 import { closeFd } from '../syscall/process.ts'
 import { connectUnix } from '../syscall/socket.ts'
 import { type ContainerPaths, readState, statusOf, withLock } from './container.ts'
-import { failureOf, messagesOf } from './follow.ts'
-import { MESSAGE, type Message } from './messages.ts'
+import { messagesOf } from './follow.ts'
+import { failureOf, MESSAGE, type Message } from './messages.ts'
 
 /**
  * `start`: opens the gate and waits until the command runs, then for the poststart hooks. Throws CONTAINER_STATE, or what

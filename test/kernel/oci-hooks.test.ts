@@ -127,6 +127,16 @@ describe("a caller's hooks", () => {
     expect(stderr).toContain('hooks.startContainer[0] /bin/sh: exit status 1: no')
   })
 
+  it.each(['prestart', 'startContainer'])('%s that fails is told as well by a run in the foreground', (name) => {
+    const hooks = { [name]: [{ path: '/bin/sh', args: ['sh', '-c', 'echo oh no >&2; exit 5'] }] }
+    const ran = bundles.runtime(['run', '--bundle', bundles.bundle('echo ran', { hooks }), `front-${name}`])
+    expect(ran).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringContaining(`hooks.${name}[0] /bin/sh: exit status 5: oh no`),
+    })
+  })
+
   it('poststart and poststop that fail are a warning, and the others are run', () => {
     const failing = hook('echo alas; exit 7')
     const hooks = { poststart: [failing, tell('second')], poststop: [failing, tell('third')] }
