@@ -63,15 +63,15 @@ export type StartCallOptions = Omit<BackgroundOptions, 'cidfile'>
 export function createEngine(options: EngineOptions = {}): Engine {
   const core: EngineCore = createCore(options)
   return {
-    pull: core.pull,
-    images: core.images,
-    removeImage: core.removeImage,
-    ps: core.ps,
-    remove: core.remove,
-    inspect: core.inspect,
-    info: core.info,
-    doctor: core.doctor,
-    dryRun: core.dryRun,
+    pull: (reference, options) => core.pull(reference, options),
+    images: () => core.images(),
+    removeImage: (reference, options) => core.removeImage(reference, options),
+    ps: (options) => core.ps(options),
+    remove: (idOrName, options) => core.remove(idOrName, options),
+    inspect: (idOrName, type) => core.inspect(idOrName, type),
+    info: () => core.info(),
+    doctor: () => core.doctor(),
+    dryRun: (image, args, options) => core.dryRun(image, args, options),
     run: (image, args = [], run = {}) => runContainer(core, image, args, run),
     start: async (image, args = [], start = {}) => containerOf(core, await core.runDetached(image, args, start)),
     get: async (idOrName) => {

@@ -112,7 +112,7 @@ export async function startAgain(
     })
   }
   const held: HeldContainer = { id: record.id, directory: join(paths.containers, record.id), lockFd }
-  const { exit, ...rest } = record
+  const { exit: _exit, ...rest } = record
   const again = { ...rest, launch: record.launch }
   try {
     removeExitFile(paths, record.id)

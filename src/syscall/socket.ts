@@ -68,13 +68,13 @@ export function sendWithFds(socket: number, message: Uint8Array, fds: readonly n
   fds.forEach((fd, index) => control.writeInt32LE(fd, 16 + 4 * index))
   // struct iovec, struct msghdr.
   const part = Buffer.alloc(16)
-  part.writeBigUInt64LE(BigInt(address(message)), 0)
+  part.writeBigUInt64LE(address(message), 0)
   part.writeBigUInt64LE(BigInt(message.length), 8)
   const header = Buffer.alloc(56)
-  header.writeBigUInt64LE(BigInt(address(part)), 16)
+  header.writeBigUInt64LE(address(part), 16)
   header.writeBigUInt64LE(1n, 24)
   if (fds.length > 0) {
-    header.writeBigUInt64LE(BigInt(address(control)), 32)
+    header.writeBigUInt64LE(address(control), 32)
     header.writeBigUInt64LE(BigInt(control.length), 40)
   }
   syscall('sendmsg', [socket, header, MSG_NOSIGNAL])

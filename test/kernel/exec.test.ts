@@ -20,11 +20,12 @@ beforeAll(async () => {
   const flags = ['--name', 'target', '--hostname', 'inside', '-e', 'A=1', '-w', '/bin', '--cap-drop', 'CHOWN']
   const root = ['--rootfs', `${machine.rootfs}:O`]
   const { stdout, stderr } = await machine.tscrun(['run', '-d', ...flags, ...root, 'sh', '-c', 'exec sleep 10000'])
-  expect(stderr).toBe('')
+  if (stderr !== '') throw new Error(stderr)
   id = stdout.trim()
 })
 afterAll(async () => {
-  await machine.tscrun(['rm', '-f', 'target'])
+  const { stderr } = await machine.tscrun(['rm', '-f', 'target'])
+  if (stderr !== '') throw new Error(stderr)
   expectNothingLeft(machine)
   machine.dispose()
 })

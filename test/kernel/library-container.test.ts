@@ -44,6 +44,7 @@ describe('a container that a program starts', () => {
     const monitor = pidOf('tscrun: collected') ?? 0
     await container.stop({ timeoutMs: 50 })
     await until(() => !existsInProc(monitor))
+    expect(monitor).toBeGreaterThan(0)
     await container.remove()
     await container.remove()
   })
