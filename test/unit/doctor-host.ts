@@ -1,8 +1,8 @@
 import type { HostReport } from '../../src/engine/doctor/report.ts'
 
 /** /proc/self/uid_map of the first user namespace. */
-export const ALL_IDS = '         0          0 4294967295\n'
-export const GIB = 2 ** 30
+const ALL_IDS = '         0          0 4294967295\n'
+const GIB = 2 ** 30
 
 /** A host where everything works: root on Debian 13 with version 2 of cgroups. */
 export const GOOD: HostReport = {

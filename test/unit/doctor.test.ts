@@ -3,7 +3,7 @@ import { judge } from '../../src/engine/doctor.ts'
 import { procMasks } from '../../src/engine/doctor/read.ts'
 import type { HostReport } from '../../src/engine/doctor/report.ts'
 import type { DoctorCheck } from '../../src/engine/api.ts'
-import { ALL_IDS, GIB, GOOD } from './doctor-host.ts'
+import { GOOD } from './doctor-host.ts'
 
 type Part = Exclude<
   { [Key in keyof HostReport]: HostReport[Key] extends object ? Key : never }[keyof HostReport],
