@@ -416,7 +416,7 @@ void pump_drain(int control)
 			if (room[MAX_PEOPLE].revents)
 				return;
 			for (int who = 0; ready == 0 && who < MAX_PEOPLE; who++)
-				if (who != CALLER)
+				if (who != CALLER && is_waiting(source, &source->outlets[who]))
 					source->outlets[who].fd = -1;
 			for (int who = 0; who < MAX_PEOPLE; who++)
 				if (room[who].revents)

@@ -186,20 +186,20 @@ describe('the next command', () => {
 
 describe('a reader that does not read', () => {
   // What is not read fills the pipes: the first before the end of the container, the second only after it.
-  it.each([1_000_000, 150_000])('keeps no monitor of %i bytes when the command line was killed', async (bytes) => {
+  it.each([1_000_000, 100_000])('keeps no monitor of %i bytes when the command line was killed', async (bytes) => {
     const name = `writer${bytes}`
     const cidfile = join(machine.directory, name)
     const flags = `--name ${name} --cidfile ${cidfile} --rm --rootfs ${machine.rootfs}:O`
     const run = `${TSCRUN} --root ${machine.store} --runroot ${machine.runRoot} run ${flags}`
-    const pipeline = execa('sh', ['-c', `${run} sh -c 'yes | head -c ${bytes}' | exec sleep 1006`], { reject: false })
+    const reader = `sleep 1006.${process.pid}`
+    const pipeline = execa('sh', ['-c', `${run} sh -c 'yes | head -c ${bytes}' | exec ${reader}`], { reject: false })
     const monitor = await until(() => pidOf(`tscrun: ${name}`))
     const id = await until(() => existsSync(cidfile) && readFileSync(cidfile, 'utf8'))
     const isOver = (): boolean => cgroupsOf(id).every((path) => readFileSync(join(path, 'cgroup.procs'), 'utf8') === '')
     if (bytes < 200_000) await until(isOver)
     for (const pid of processesWith(`--cidfile ${cidfile}`)) if (!isShell(pid)) process.kill(pid, 'SIGKILL')
     await until(() => !isAlive(monitor))
-    const reader = pidOf('sleep 1006') ?? expect.fail('the reader has ended')
-    process.kill(reader, 'SIGKILL')
+    process.kill(pidOf(reader) ?? expect.fail('the reader has ended'), 'SIGKILL')
     await pipeline
     expect((await machine.tscrun(['ps', '-aq'])).stdout).toBe('')
     expectNothingLeft(machine)

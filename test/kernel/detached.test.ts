@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
@@ -288,18 +289,19 @@ describe('attach', () => {
   })
 
   it('does not keep the end of the container from being told, where its reader does not read', async () => {
-    const { name } = await detach('read go; head -c 150000 /dev/zero | tr "\\0" x; exit 4', ['-i'])
+    const { name } = await detach('read go; head -c 100000 /dev/zero | tr "\\0" x; exit 4', ['-i'])
     const monitor = pidOf(`tscrun: ${name}`) ?? 0
-    const fds = (): number => readdirSync(`/proc/${monitor}/fd`).length
-    const before = fds()
     const attach = `${TSCRUN} --root ${machine.store} --runroot ${machine.runRoot} attach --no-stdin ${name}`
-    const stuck = execa('sh', ['-c', `${attach} | exec sleep 1010`], { reject: false })
-    // A connection, and the two descriptors handed over.
-    await until(() => fds() === before + 3)
-    await machine.tscrun(['attach', name], { stdin: 'pipe', input: 'go\n' })
+    const reader = `sleep 1010.${process.pid}`
+    const stuck = execa('sh', ['-c', `${attach} | exec ${reader}`], { reject: false })
+    const pipe = readlinkSync(`/proc/${await until(() => pidOf(reader))}/fd/0`)
+    await until(() => spawnSync('ls', ['-l', `/proc/${monitor}/fd`], { encoding: 'utf8' }).stdout.includes(pipe))
+    // Whoever reads gets it all.
+    const { stdout } = await machine.tscrun(['attach', name], { stdin: 'pipe', input: 'go\n' })
+    expect(stdout.length).toBe(100_000)
     expect(await out('wait', name)).toBe('4\n')
-    expect((await out('logs', name)).length).toBe(150_000)
-    process.kill(pidOf('sleep 1010') ?? 0, 'SIGKILL')
+    expect((await out('logs', name)).length).toBe(100_000)
+    process.kill(pidOf(reader) ?? expect.fail('the reader has ended'), 'SIGKILL')
     await stuck
   })
 
