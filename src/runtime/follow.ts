@@ -62,7 +62,9 @@ export async function followStage(plan: Plan, options: FollowOptions): Promise<S
         failure ??= explainFailure(plan, failureOf(message), options.workdir)
       }
       if (type === MESSAGE.started) started = { pid: Number(a), startTime: Number(b) }
-      if (type === MESSAGE.meeting && failure === undefined) {
+      if (type === MESSAGE.meeting) {
+        // It waits for an answer that would be of no use: the end of the socket is one, too.
+        if (failure !== undefined) break
         await options.onMeeting?.(error, { pid: Number(a), startTime: Number(b) })
         sendMessage(control, encodeMessage(MESSAGE.go))
       }
