@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "window.h"
+
 struct request {
 	struct message message;
 	char text[16];
@@ -78,7 +80,7 @@ static void obey(struct run *run, int who, const struct request *request, size_t
 		signal_init(run, (int)message->a);
 		break;
 	case MSG_RESIZE:
-		pump_resize((unsigned short)message->a, (unsigned short)message->b);
+		window_resize((unsigned short)message->a, (unsigned short)message->b);
 		break;
 	}
 	for (unsigned i = 0; i < count; i++)

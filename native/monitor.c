@@ -24,6 +24,7 @@
 #include "clients.h"
 #include "pump.h"
 #include "text.h"
+#include "window.h"
 
 /* Between two starts of a container that keeps ending: doubled each time, forgotten once it ran for a while. */
 #define FIRST_PAUSE_MS 100
@@ -142,7 +143,7 @@ static int on_control(struct run *run)
 	if (message.type == MSG_SIGNAL)
 		signal_init(run, (int)message.a);
 	else if (message.type == MSG_RESIZE)
-		pump_resize((unsigned short)message.a, (unsigned short)message.b);
+		window_resize((unsigned short)message.a, (unsigned short)message.b);
 	return 1;
 }
 
@@ -179,7 +180,7 @@ static void watch(struct run *run, struct life *life, uint64_t restarts)
 		[WATCH_INIT] = {.fd = run->init_pidfd, .events = POLLIN},
 		[WATCH_CONTROL] = {.fd = run->own_end >= 0 ? -1 : run->control, .events = POLLIN},
 		[WATCH_SYNC] = {.fd = run->sync, .events = POLLIN},
-		[WATCH_WINDOW] = {.fd = pump_window(), .events = POLLIN},
+		[WATCH_WINDOW] = {.fd = window_watch(), .events = POLLIN},
 	};
 	for (;;) {
 		clients_poll(run, watched + WATCH_CLIENTS);
@@ -199,7 +200,7 @@ static void watch(struct run *run, struct life *life, uint64_t restarts)
 			run->control = watched[WATCH_CONTROL].fd = -1;
 		}
 		if (watched[WATCH_WINDOW].revents)
-			pump_window_changed();
+			window_changed();
 		clients_run(run, watched + WATCH_CLIENTS);
 		pump_run(watched + WATCH_PUMPS);
 		clients_leave();

@@ -11,14 +11,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
+
+#include "window.h"
 
 #define BUFFER (64 * 1024)
 /* How long a client may take nothing, at the end of a container. */
@@ -64,8 +63,6 @@ static char typed[MAX_PEOPLE][TYPED];
 static struct log *log_file;
 /* Where input goes: the container's stdin or its terminal's master; -1 where it takes none. */
 static int input = -1, input_is_terminal;
-/* The master whose size follows a terminal, and the caller's terminal that it follows; -1: none. */
-static int master = -1, sized = -1, winch = -1;
 
 static void shut(int *fd)
 {
@@ -93,13 +90,6 @@ static void open_outlet(struct source *source, int who, int fd)
 	*outlet = (struct outlet){fd, S_ISREG(info.st_mode), S_ISSOCK(info.st_mode), source->end};
 }
 
-static void copy_window_size(void)
-{
-	struct winsize size;
-	if (ioctl(sized, TIOCGWINSZ, &size) == 0 && size.ws_col)
-		ioctl(master, TIOCSWINSZ, &size);
-}
-
 static void forget(struct person *person)
 {
 	*person = (struct person){.in = {.from = -1, .buffer = typed[person - people]},
@@ -112,7 +102,7 @@ static void forget_all(void)
 	source_count = 0;
 	for (int who = 0; who < MAX_PEOPLE; who++)
 		forget(&people[who]);
-	input = master = sized = -1;
+	input = -1;
 	input_is_terminal = 0;
 }
 
@@ -138,18 +128,9 @@ static int take_slot(struct run *run, uint32_t index)
 	return index < run->plan->slots ? take_fd(&run->fd[index]) : -1;
 }
 
-static void follow_window(void)
-{
-	sigset_t set;
-	copy_window_size();
-	sigemptyset(&set);
-	sigaddset(&set, SIGWINCH);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	winch = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 void pump_start(struct run *run, struct log *log)
 {
+	int master = -1, outer = -1;
 	forget_all();
 	log_file = log;
 	for (uint32_t i = 0; i < run->plan->pumps; i++) {
@@ -163,7 +144,7 @@ void pump_start(struct run *run, struct log *log)
 			people[CALLER].in.from = from;
 			if (input_is_terminal && from >= 0 && isatty(from)) {
 				make_raw(&people[CALLER], from);
-				sized = from;
+				outer = from;
 			}
 		} else if (source_count < MAX_SOURCES && slot(run, pump->from) >= 0) {
 			int from = take_slot(run, pump->from), to = slot(run, pump->to);
@@ -171,13 +152,12 @@ void pump_start(struct run *run, struct log *log)
 			open_outlet(&sources[source_count - 1], CALLER, to);
 			if (isatty(from)) {
 				master = from;
-				if (sized < 0 && to >= 0 && isatty(to))
-					sized = to;
+				if (outer < 0 && to >= 0 && isatty(to))
+					outer = to;
 			}
 		}
 	}
-	if (sized >= 0 && master >= 0)
-		follow_window();
+	window_follow(outer, master);
 }
 
 void pump_connect(int who, const struct connection *connection)
@@ -213,11 +193,6 @@ int pump_wants_to_leave(void)
 		if (people[who].leaves)
 			return who;
 	return -1;
-}
-
-int pump_window(void)
-{
-	return winch;
 }
 
 static int is_waiting(const struct source *source, const struct outlet *outlet)
@@ -425,20 +400,6 @@ void pump_drain(int control)
 	}
 }
 
-void pump_window_changed(void)
-{
-	struct signalfd_siginfo info;
-	while (read(winch, &info, sizeof info) == sizeof info)
-		copy_window_size();
-}
-
-void pump_resize(unsigned short rows, unsigned short columns)
-{
-	struct winsize size = {.ws_row = rows, .ws_col = columns};
-	if (master >= 0)
-		ioctl(master, TIOCSWINSZ, &size);
-}
-
 void pump_end(void)
 {
 	for (int who = 0; who < MAX_PEOPLE; who++)
@@ -447,5 +408,5 @@ void pump_end(void)
 	for (int i = 0; i < source_count; i++)
 		shut(&sources[i].from);
 	shut(&input);
-	shut(&winch);
+	window_end();
 }

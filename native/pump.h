@@ -30,16 +30,12 @@ void pump_connect(int who, const struct connection *connection);
 void pump_disconnect(int who);
 /* Whoever typed the keys that end a connection; -1 if nobody did. */
 int pump_wants_to_leave(void);
-/* A descriptor that tells window changes of the caller's terminal, or -1. */
-int pump_window(void);
 /* Fills in what to wait for; answers how many entries, at most PUMP_WATCHES. */
 int pump_poll(struct pollfd *watched);
 /* Copies what can be copied without waiting. */
 void pump_run(const struct pollfd *watched);
 /* After the container's end: hands on what it left in its pipes, as long as the other end of `control` is there. */
 void pump_drain(int control);
-void pump_window_changed(void);
-void pump_resize(unsigned short rows, unsigned short columns);
 /* The errno with which the caller's output was refused, EPIPE apart, and which stream it was (1 or 2); or 0. */
 int pump_refused(int *stream);
 /* Puts the terminals back as they were, and forgets the container's streams. */
