@@ -79,7 +79,7 @@ export async function waitContainer(paths: EnginePaths, idOrName: string): Promi
   if (view.status === 'stopped') return { exitCode: record.exit?.exitCode ?? 0 }
   const client = connectMonitor(monitorSocket(paths, record.id))
   try {
-    const told = client === undefined ? undefined : await client.ended
+    const told = client === undefined ? undefined : await unlessGone(client.ended)
     // Until everything of it is put away, unless it is started again.
     await released(paths, record.id, told === undefined ? Number.POSITIVE_INFINITY : SETTLE_MS)
     if (told !== undefined && told !== 'detached') return told
@@ -113,8 +113,25 @@ export async function attachContainer(
       hint: 'run it with --detach, then attach to it',
     })
   }
-  await client.attached
+  try {
+    await client.attached
+  } catch (error) {
+    client.close()
+    // It has ended before it took us.
+    requireRunning(findContainer(paths, view.record.id), 'attach', idOrName)
+    throw error
+  }
   return client
+}
+
+/** A monitor that has just ended says nothing to who comes then: what it has written tells how the container ended. */
+async function unlessGone<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer
+  } catch (error) {
+    if (error instanceof TscrunError && error.code === 'MONITOR_DIED') return undefined
+    throw error
+  }
 }
 
 /** Freezes or thaws everyone in a container (cgroup v2). Throws CONTAINER_STATE. */

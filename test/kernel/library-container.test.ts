@@ -57,6 +57,16 @@ describe('a container that a program starts', () => {
     expect(lines.toSorted()).toEqual(['stderr:two\n', 'stdout:one\n'])
   })
 
+  it('is waited for however close to its end', async () => {
+    const codes = await Promise.all(
+      Array.from({ length: 12 }, async (_, index) => {
+        await using container = await start(`exit ${index}`)
+        return (await container.wait()).exitCode
+      }),
+    )
+    expect(codes).toEqual(codes.map((_, index) => index))
+  })
+
   it('starts again, is found by its name, and is frozen and thawed', async () => {
     await using container = await start('exec sleep 1000', 'found')
     await container.stop({ timeoutMs: 50 })
