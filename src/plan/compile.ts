@@ -74,7 +74,7 @@ export function compile(spec: LaunchSpec): Plan {
 
   const detach = detachSteps(spec)
   const hooks = hookSteps(spec, selection)
-  const outside = spec.oci === undefined ? { first: [], born: [] } : outsideSteps(config, selection)
+  const outside = spec.oci === undefined ? { first: [], born: [] } : outsideSteps(spec.id, config, selection)
   const listener = listenerText(spec)
   const preserved = preservedSlots(spec.oci?.preserveFds ?? 0)
 

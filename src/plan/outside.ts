@@ -1,4 +1,4 @@
-import type { OciConfig } from '../model/config.ts'
+import type { OciConfig, OciIntelRdt } from '../model/config.ts'
 import { O } from '../model/linux.ts'
 import type { Step } from '../model/step.ts'
 import type { NamespaceSelection } from '../namespaces/select.ts'
@@ -13,7 +13,7 @@ export interface OutsideSteps {
 }
 
 /** Network devices, limits above those of the caller, the cache and memory bandwidth of linux.intelRdt. */
-export function outsideSteps(config: OciConfig, selection: NamespaceSelection): OutsideSteps {
+export function outsideSteps(id: string, config: OciConfig, selection: NamespaceSelection): OutsideSteps {
   const devices = Object.entries(config.linux?.netDevices ?? {})
   const first: Step[] = devices.length === 0 ? [] : [{ op: 'open_netlink', fd: 'fd:netlink' }]
   const born: Step[] = devices.map(([name, device]): Step => {
@@ -28,7 +28,7 @@ export function outsideSteps(config: OciConfig, selection: NamespaceSelection): 
     }
   })
   if (selection.ownUser) born.push(...limitSteps(config))
-  born.push(...resctrlSteps(config))
+  born.push(...resctrlSteps(id, config))
   return { first, born }
 }
 
@@ -43,23 +43,44 @@ function limitSteps(config: OciConfig): Step[] {
 /** Where Linux has the groups of processes that share a part of the cache (Documentation/arch/x86/resctrl.rst). */
 export const RESCTRL = '/sys/fs/resctrl'
 
-function resctrlSteps({ linux }: OciConfig): Step[] {
+/** The group of a container, as a path below RESCTRL: `.` is that of the host (config-linux.md, IntelRdt). */
+export function resctrlPath(id: string, { closID = id }: OciIntelRdt): string {
+  return closID === '/' ? '.' : closID
+}
+
+/** What counts a container alone, as a path below its group; undefined where nobody asks for that. */
+export function resctrlMonitor(id: string, rdt: OciIntelRdt): string | undefined {
+  // The last two are what the first was called before version 1.3.
+  const asked = rdt.enableMonitoring === true || rdt.enableCMT === true || rdt.enableMBM === true
+  return asked ? `mon_groups/${id}` : undefined
+}
+
+function resctrlSteps(id: string, { linux }: OciConfig): Step[] {
   const { intelRdt } = linux ?? {}
   if (intelRdt === undefined) return []
-  const { closID = '/', schemata = [], l3CacheSchema, memBwSchema } = intelRdt
-  const lines = [l3CacheSchema, memBwSchema, ...schemata].filter((line) => line !== undefined)
-  const about = `linux.intelRdt ${closID}`
+  const { closID, schemata = [], l3CacheSchema, memBwSchema } = intelRdt
+  // The memory bandwidth is told by memBwSchema alone.
+  const cache = l3CacheSchema?.split('\n').filter((line) => line !== '' && !line.startsWith('MB:')) ?? []
+  const lines = [...cache, memBwSchema, ...schemata].filter((line) => line !== undefined)
+  const path = resctrlPath(id, intelRdt)
+  const about = `linux.intelRdt ${closID ?? path}`
   const inGroup = { flags: O.PATH | O.DIRECTORY, mode: 0, resolve: 0, about }
   const steps: Step[] = [{ op: 'open', fd: 'fd:resctrl', dir: 'cwd', path: RESCTRL, ...inGroup }]
-  // A group that nothing is written to must be there already (config-linux.md, IntelRdt).
-  if (closID !== '/' && lines.length > 0) {
+  // A group that is named, and that nothing is written to, must be there already.
+  if (path !== '.' && (closID === undefined || lines.length > 0)) {
     const because = 'containers may share a group'
-    steps.push({ op: 'mkdir', dir: 'fd:resctrl', path: closID, mode: 0o755, tolerate: ['EEXIST'], because, about })
+    steps.push({ op: 'mkdir', dir: 'fd:resctrl', path, mode: 0o755, tolerate: ['EEXIST'], because, about })
   }
-  const path = closID === '/' ? '.' : closID
   steps.push({ op: 'open', fd: 'fd:closid', dir: 'fd:resctrl', path, ...inGroup })
   for (const line of lines) {
     steps.push({ op: 'write_file', dir: 'fd:closid', path: 'schemata', bytes: `${line}\n`, about: `${about}: ${line}` })
   }
-  return [...steps, { op: 'write_pid', dir: 'fd:closid', path: 'tasks', about }]
+  steps.push({ op: 'write_pid', dir: 'fd:closid', path: 'tasks', about })
+  const monitor = resctrlMonitor(id, intelRdt)
+  if (monitor !== undefined) {
+    const counted = `${about}: monitoring`
+    steps.push({ op: 'mkdir', dir: 'fd:closid', path: monitor, mode: 0o755, about: counted })
+    steps.push({ op: 'write_pid', dir: 'fd:closid', path: `${monitor}/tasks`, about: counted })
+  }
+  return steps
 }

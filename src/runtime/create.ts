@@ -134,7 +134,7 @@ export function newState(
   bundle: Bundle,
   spec: LaunchSpec,
 ): ContainerState {
-  const group = resctrlGroup(bundle.config)
+  const group = resctrlGroup(options.id, bundle.config)
   return {
     version: 1,
     ociVersion: bundle.config.ociVersion,

@@ -2,14 +2,19 @@ import { existsSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { OciConfig } from '../model/config.ts'
 import { errnoOf } from '../model/errors.ts'
-import { RESCTRL } from '../plan/outside.ts'
+import { RESCTRL, resctrlMonitor, resctrlPath } from '../plan/outside.ts'
 
-/** The directory that linux.intelRdt makes (config-linux.md, IntelRdt); undefined where it is there, or none is made. */
-export function resctrlGroup({ linux }: OciConfig): string | undefined {
-  const { closID } = linux?.intelRdt ?? {}
-  if (closID === undefined || closID === '/') return undefined
-  const path = join(RESCTRL, closID)
-  return existsSync(path) ? undefined : path
+/**
+ * The directory that `create` makes for linux.intelRdt, and `delete` removes: the group, with what is in it, or what
+ * counts the container in a group that was there before. Undefined where nothing is made.
+ */
+export function resctrlGroup(id: string, { linux }: OciConfig): string | undefined {
+  const { intelRdt } = linux ?? {}
+  if (intelRdt === undefined) return undefined
+  const group = join(RESCTRL, resctrlPath(id, intelRdt))
+  if (!existsSync(group)) return group
+  const monitor = resctrlMonitor(id, intelRdt)
+  return monitor === undefined ? undefined : join(group, monitor)
 }
 
 /** Its processes go back to the root group. */

@@ -190,6 +190,10 @@ const CASES: Readonly<Record<string, Case>> = {
   'oci-intel-rdt': {
     config: linux({ intelRdt: { closID: 'mine', l3CacheSchema: 'L3:0=f', memBwSchema: 'MB:0=20' } }),
   },
+  'oci-intel-rdt-own-group': {
+    config: linux({ intelRdt: { l3CacheSchema: 'L3:0=f\nMB:0=50', enableMonitoring: true } }),
+  },
+  'oci-intel-rdt-host-group': { config: linux({ intelRdt: { closID: '/', enableCMT: true } }) },
 }
 
 describe("the plan of a caller's bundle", () => {
