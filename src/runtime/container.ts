@@ -183,8 +183,9 @@ export function statusOf(root: string, state: ContainerState): Status {
   const stat = processStat(pid)
   // A zombie has only its exit code left, which its parent has not asked for yet.
   if (stat?.startTime !== startTime || stat.state === 'Z' || stat.state === 'X') return { status: 'stopped' }
-  if (isAtGate(root, state.id, pid)) return { status: 'created', pid, startTime }
-  return { status: isFrozen(state.cgroup) ? 'paused' : 'running', pid, startTime }
+  // First, whatever else it is: nobody at the gate answers while it is frozen.
+  if (isFrozen(state.cgroup)) return { status: 'paused', pid, startTime }
+  return { status: isAtGate(root, state.id, pid) ? 'created' : 'running', pid, startTime }
 }
 
 /** Before its exec it is our own program, a file in memory; after `start` nobody listens at the gate any more. */

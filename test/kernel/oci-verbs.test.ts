@@ -127,6 +127,24 @@ describe('pause and resume', () => {
     await host.ok(['pause', name])
     await host.ok(['delete', '--force', name])
   })
+
+  it('hold for one that waits for start, which nobody waits for in vain', async () => {
+    const name = `c${count++}`
+    // The container keeps the streams.
+    const create = [...runtime(), 'create', '--bundle', host.bundle(), name]
+    expect(await host.place.run(['sh', '-c', '"$@" </dev/null >/dev/null 2>&1', 'sh', ...create])).toMatchObject({
+      exitCode: 0,
+    })
+    await host.ok(['pause', name])
+    expect(await host.status(name)).toBe('paused')
+    const { exitCode, stderr } = await host.oci(['start', name])
+    expect([exitCode, stderr]).toEqual([1, expect.stringContaining('cannot start a container that is paused')])
+    await host.ok(['resume', name])
+    expect(await host.status(name)).toBe('created')
+    await host.ok(['start', name])
+    expect(await host.status(name)).toBe('running')
+    await host.ok(['delete', '--force', name])
+  })
 })
 
 describe('ps, list, events and update', () => {
