@@ -62,7 +62,7 @@ static struct person people[MAX_PEOPLE];
 static char typed[MAX_PEOPLE][TYPED];
 static struct log *log_file;
 /* Where input goes: the container's stdin or its terminal's master; -1 where it takes none. */
-static int input = -1, input_is_terminal;
+static int input = -1;
 
 static void shut(int *fd)
 {
@@ -103,7 +103,6 @@ static void forget_all(void)
 	for (int who = 0; who < MAX_PEOPLE; who++)
 		forget(&people[who]);
 	input = -1;
-	input_is_terminal = 0;
 }
 
 static void add_source(int from, int stream)
@@ -139,10 +138,9 @@ void pump_start(struct run *run, struct log *log)
 			int from = slot(run, pump->from), to = slot(run, pump->to);
 			/* Both directions of a terminal share the master: each closes its own copy. */
 			input = pump->flags & PUMP_TERMINAL ? fcntl(to, F_DUPFD_CLOEXEC, 0) : take_slot(run, pump->to);
-			input_is_terminal = (pump->flags & PUMP_TERMINAL) != 0;
 			fcntl(input, F_SETFL, fcntl(input, F_GETFL) | O_NONBLOCK);
 			people[CALLER].in.from = from;
-			if (input_is_terminal && from >= 0 && isatty(from)) {
+			if (pump->flags & PUMP_TERMINAL && from >= 0 && isatty(from)) {
 				make_raw(&people[CALLER], from);
 				outer = from;
 			}

@@ -5,7 +5,7 @@ import { MEETING, type FdSlot, type Plan, type Pump, type Step } from '../model/
 import { hostId, NAMESPACE_FLAGS } from '../namespaces/select.ts'
 import { bitMask, labelSteps } from './attributes.ts'
 import { LISTENER_SOCKET, preservedSlots, processSteps } from './process.ts'
-import { stdioSteps, type StdioSteps, takeTerminal } from './stdio.ts'
+import { consoleSocket, stdioSteps, type StdioSteps, takeTerminal } from './stdio.ts'
 
 /** One more process in a container that is there: who it is, and what of the container it joins. */
 export interface ExecSpec {
@@ -212,16 +212,7 @@ function execStdio(spec: ExecSpec, owner: { uid: number; hostUid: number; hostGi
     pumps: terminalPumps(spec.stdio),
   }
   if (spec.stdio.kind === 'terminal') return steps
-  const hint = 'does its owner still listen?'
-  return {
-    ...steps,
-    inherited: ['fd:console-socket'],
-    receive: [
-      ...steps.receive,
-      { op: 'send_fd_to', socket: 'fd:console-socket', fd: 'fd:master', text: '/dev/pts/ptmx', hint },
-      { op: 'close', fd: 'fd:master' },
-    ],
-  }
+  return consoleSocket(steps)
 }
 
 function terminalPumps(stdio: Stdio): Pump[] {

@@ -181,7 +181,7 @@ function sized(
 }
 
 /** As a terminal of ours, but whoever listens on the socket copies (runc's docs/terminals.md). */
-function consoleSocket(steps: StdioSteps): StdioSteps {
+export function consoleSocket(steps: StdioSteps): StdioSteps {
   const hint = 'does its owner still listen?'
   return {
     ...steps,
