@@ -4,6 +4,7 @@ import { TscrunError } from '../model/errors.ts'
 import type { Stdio } from '../model/launch.ts'
 import type { FdSlot, Plan } from '../model/step.ts'
 import { compileExec, type ExecSpec } from '../plan/compile-exec.ts'
+import { inheritedFds } from '../plan/inherited.ts'
 import { readInLayers } from '../rootfs/lookup.ts'
 import { resolveUser } from '../rootfs/user.ts'
 import { followStage } from '../runtime/follow.ts'
@@ -66,7 +67,7 @@ export async function execContainer(
     async (plan, target, workdir) => {
       const launched = launch(plan, {
         title: `tscrun: exec ${idOrName}`,
-        fds: inherited(plan, [...given, ['fd:target', target]]),
+        fds: inheritedFds(plan, new Map([...given, ['fd:target', target]])),
         workdir,
       })
       streams.onLaunched?.(launched)
@@ -95,7 +96,7 @@ export function execWithStreams(
   return inContainer(paths, idOrName, { args, options, stdio, detached: false }, async (plan, target, workdir) => {
     const launched = launch(plan, {
       title: `tscrun: exec ${idOrName}`,
-      fds: inherited(plan, [...given, ['fd:target', target]]),
+      fds: inheritedFds(plan, new Map([...given, ['fd:target', target]])),
       workdir,
     })
     const ended = async (): Promise<ContainerExit> => {
@@ -248,13 +249,4 @@ function execSpec({ record }: ContainerView, pid: number, process: OciProcess, r
       ? {}
       : { seccomp: { program: Buffer.from(seccomp.program, 'base64'), flags: seccomp.flags } }),
   }
-}
-
-function inherited(plan: Plan, given: readonly [FdSlot, number][]): number[] {
-  const fds = new Map(given)
-  return plan.inherited.map((slot) => {
-    const fd = fds.get(slot)
-    if (fd === undefined) throw new RangeError(`no descriptor for ${slot}`)
-    return fd
-  })
 }

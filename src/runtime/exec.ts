@@ -5,6 +5,7 @@ import { TscrunError } from '../model/errors.ts'
 import type { Stdio } from '../model/launch.ts'
 import type { FdSlot, Plan } from '../model/step.ts'
 import { compileExec, type ExecSpec } from '../plan/compile-exec.ts'
+import { inheritedFds } from '../plan/inherited.ts'
 import { listenerText } from '../plan/hooks.ts'
 import { LISTENER_SOCKET } from '../plan/process.ts'
 import { compileSeccomp } from '../security/seccomp/compile.ts'
@@ -187,12 +188,7 @@ async function runPlan(
     }
     return undefined
   }
-  const list = plan.inherited.map((slot) => {
-    const fd = fds.get(slot)
-    if (fd === undefined) throw new RangeError(`no descriptor for ${slot}`)
-    return fd
-  })
-  const launched = launch(plan, { title, fds: list, workdir, ...onStep })
+  const launched = launch(plan, { title, fds: inheritedFds(plan, fds), workdir, ...onStep })
   options.onLaunched?.(launched)
   try {
     const { pid } = await launched.started

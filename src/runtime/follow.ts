@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs'
 import type { TscrunError } from '../model/errors.ts'
 import type { FdSlot, Plan } from '../model/step.ts'
 import { encodePlan } from '../plan/encode.ts'
+import { inheritedFds } from '../plan/inherited.ts'
 import { explainFailure } from '../plan/explain.ts'
 import {
   closeFd,
@@ -82,12 +83,7 @@ export async function followStage(plan: Plan, options: FollowOptions): Promise<S
 
   function spawn(): ReturnType<typeof spawnStage> {
     try {
-      const inherited = plan.inherited.map((slot) => {
-        const fd = options.fds.get(slot)
-        if (fd === undefined) throw new RangeError(`no descriptor for ${slot}`)
-        return fd
-      })
-      return spawnStage([theirs, planFd, ...inherited], options.title)
+      return spawnStage([theirs, planFd, ...inheritedFds(plan, options.fds)], options.title)
     } catch (error) {
       closeSync(control)
       throw error

@@ -3,6 +3,7 @@ import { TscrunError } from '../model/errors.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import { MEETING, type FdSlot, type Plan } from '../model/step.ts'
 import { compile } from '../plan/compile.ts'
+import { inheritedFds } from '../plan/inherited.ts'
 import { LISTENER_SOCKET } from '../plan/process.ts'
 import { closeFd } from '../syscall/process.ts'
 import { connectUnix } from '../syscall/socket.ts'
@@ -92,11 +93,7 @@ function begin(options: RunOptions, bundle: Bundle, { spec, paths, state }: Made
     openListener(plan, bundle, fds)
     return launch(plan, {
       title: `tscrun-runtime: ${options.id}`,
-      fds: plan.inherited.map((slot) => {
-        const fd = fds.get(slot)
-        if (fd === undefined) throw new RangeError(`no descriptor for ${slot}`)
-        return fd
-      }),
+      fds: inheritedFds(plan, fds),
       workdir: bundle.config.process?.cwd ?? '/',
       ...stepListener(options, plan),
       onMeeting: async (point, started) => {
