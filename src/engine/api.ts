@@ -109,7 +109,15 @@ export type PullEvent =
   | { readonly type: 'retry'; readonly id: string; readonly reason: string }
   | { readonly type: 'done'; readonly reference: string; readonly digest: string; readonly fresh: boolean }
 
-export type LayerPhase = 'waiting' | 'downloading' | 'extracting' | 'complete' | 'exists'
+export type LayerPhase =
+  | 'waiting'
+  | 'downloading'
+  | 'extracting'
+  | 'complete'
+  | 'exists'
+  | 'copying'
+  | 'copied'
+  | 'mounted'
 
 export interface PulledImage {
   /** The config digest: docker's image id. */

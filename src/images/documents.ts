@@ -32,7 +32,12 @@ export interface ImageIndex {
  * Parses an image manifest or an index (OCI image-spec manifest.md, image-index.md; Docker's schema 2).
  * A document that could be read as both, or as another type than `mediaType` says, is refused (CVE-2021-41190).
  */
-export function parseManifest(bytes: Uint8Array, mediaType: string | undefined, where: string): Manifest | ImageIndex {
+export function parseManifest(
+  bytes: Uint8Array,
+  mediaType: string | undefined,
+  where: string,
+  options: ManifestOptions = {},
+): Manifest | ImageIndex {
   const document = json.parseJsonObject(bytes, where, LIMITS.manifest)
   const declared = json.optionalString(document, 'mediaType', where)
   const type = declared ?? mediaType
@@ -58,19 +63,29 @@ export function parseManifest(bytes: Uint8Array, mediaType: string | undefined, 
       manifests: manifests.map((item) => descriptor(item, where)),
     }
   }
-  return imageManifest(document, isManifestType ? (type ?? '') : MEDIA_TYPES.ociManifest, where)
+  return imageManifest(document, isManifestType ? (type ?? '') : MEDIA_TYPES.ociManifest, where, options)
 }
 
-function imageManifest(document: json.JsonObject, mediaType: string, where: string): Manifest {
+export interface ManifestOptions {
+  /** Also takes manifests whose parts are no image's: attestations, signatures. They can be copied, not run. */
+  readonly artifacts?: boolean
+}
+
+function imageManifest(
+  document: json.JsonObject,
+  mediaType: string,
+  where: string,
+  { artifacts = false }: ManifestOptions,
+): Manifest {
   const config = descriptor(json.get(document, 'config'), `${where} config`)
-  if (!CONFIG_TYPES.has(config.mediaType)) {
+  if (!artifacts && !CONFIG_TYPES.has(config.mediaType)) {
     throw json.invalid(where, `not a container image: its config is of type ${quote(config.mediaType)}`)
   }
   if (config.size > LIMITS.config) {
     throw new TscrunError('LIMIT_EXCEEDED', `${where}: a config of ${config.size} bytes, more than ${LIMITS.config}`)
   }
   const layers = json.list(document, 'layers', where, LIMITS.layers).map((item) => descriptor(item, `${where} layer`))
-  for (const layer of layers) {
+  for (const layer of artifacts ? [] : layers) {
     if (!LAYER_TYPE.test(layer.mediaType)) throw json.invalid(where, `unknown layer type ${quote(layer.mediaType)}`)
   }
   return { mediaType, config, layers }

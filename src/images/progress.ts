@@ -1,10 +1,18 @@
 import type { Digest } from '../model/digest.ts'
 
 /** What a layer is going through. */
-export type LayerPhase = 'waiting' | 'downloading' | 'extracting' | 'complete' | 'exists'
+export type LayerPhase =
+  | 'waiting'
+  | 'downloading'
+  | 'extracting'
+  | 'complete'
+  | 'exists'
+  | 'copying'
+  | 'copied'
+  | 'mounted'
 
 /**
- * What happens during a pull, in order: one `resolved`, then events of several layers mixed, then `done`.
+ * What happens during a pull, push or copy, in order: one `resolved`, then events of several layers mixed, then `done`.
  * `id` is a blob's digest, sizes are compressed bytes.
  */
 export type PullProgress =

@@ -116,6 +116,9 @@ const WORDS: Readonly<Record<LayerPhase, string>> = {
   extracting: 'Extracting',
   complete: 'Pull complete',
   exists: 'Already exists',
+  copying: 'Copying',
+  copied: 'Copied',
+  mounted: 'Mounted',
 }
 
 /**
