@@ -66,7 +66,7 @@ function recordingTarget(lose = 0, takesIndex = true): Recorded {
     takesIndex,
     hasBlob: async ({ digest }) => has.has(digest),
     putBlob: async ({ digest }, content) => {
-      const parts: Uint8Array<ArrayBufferLike>[] = []
+      const parts: Uint8Array[] = []
       for await (const part of content(0)) parts.push(part)
       const first = Buffer.concat(parts)
       const kept: Buffer[] = [first.subarray(0, Math.max(0, first.length - lose))]
