@@ -30,6 +30,7 @@ export interface Engine
     EngineVerbs,
     | 'runForeground'
     | 'runDetached'
+    | 'create'
     | 'start'
     | 'startAttached'
     | 'attach'
@@ -53,6 +54,8 @@ export interface Engine
    * with `TscrunError` where it could not be started.
    */
   start(image: string | undefined, args?: readonly string[], options?: StartCallOptions): Promise<Container>
+  /** Makes a container that `start()` of the answer then starts: ids, name and files are there, nothing runs. */
+  create(image: string | undefined, args?: readonly string[], options?: StartCallOptions): Promise<Container>
   /** The container of this id, unique beginning of an id, or name. Rejects with NO_SUCH_CONTAINER. */
   get(idOrName: string): Promise<Container>
 }
@@ -74,6 +77,7 @@ export function createEngine(options: EngineOptions = {}): Engine {
     dryRun: (image, args, options) => core.dryRun(image, args, options),
     run: (image, args = [], run = {}) => runContainer(core, image, args, run),
     start: async (image, args = [], start = {}) => containerOf(core, await core.runDetached(image, args, start)),
+    create: async (image, args = [], made = {}) => containerOf(core, await core.create(image, args, made)),
     get: async (idOrName) => {
       const { Id } = await core.inspect(idOrName, 'container')
       return containerOf(core, String(Id))

@@ -22,3 +22,13 @@ export function readUserFile(path: string): Uint8Array {
     throw new TscrunError('USAGE', `open ${path}: ${errno}`, { syscall: 'open', errno, subject: path, cause: error })
   }
 }
+
+/** Where the caller is; '' where that directory is gone. */
+export function currentDirectory(): string {
+  try {
+    return process.cwd()
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return ''
+    throw error
+  }
+}

@@ -64,8 +64,14 @@ export const ENTRIES: readonly Entry[] = [
     load: async () => (await import('./commands/inspect.ts')).inspectCommand,
   },
   {
+    name: 'create',
+    summary: 'Make a container without starting it',
+    group: 'Commands',
+    load: async () => (await import('./commands/create.ts')).createCommand,
+  },
+  {
     name: 'start',
-    summary: 'Start stopped containers again',
+    summary: 'Start containers that were made or have stopped',
     group: 'Commands',
     load: async () => (await import('./commands/start.ts')).startCommand,
   },
@@ -151,6 +157,7 @@ export const GROUPS: readonly Group[] = [
       rm: ['rm'],
       remove: ['rm'],
       run: ['run'],
+      create: ['create'],
       attach: ['attach'],
       exec: ['exec'],
       kill: ['kill'],

@@ -19,6 +19,8 @@ export interface Engine {
   runForeground(image: string | undefined, args: readonly string[], options: ForegroundOptions): Promise<number>
   /** Runs a container that goes on without this process; resolves to its id when the command runs. */
   runDetached(image: string | undefined, args: readonly string[], options: BackgroundOptions): Promise<string>
+  /** Makes a container as `runDetached` does and does not start it; resolves to its id. */
+  create(image: string | undefined, args: readonly string[], options: BackgroundOptions): Promise<string>
   /** Starts a stopped container again, with what it has written; resolves to its id. */
   start(idOrName: string): Promise<string>
   /** The same, connected with its streams from the beginning. */

@@ -13,7 +13,7 @@ export interface Container extends AsyncDisposable {
    * `reject: false`).
    */
   exec(args: readonly string[], options?: Omit<ExecOptions, 'tty' | 'interactive'> & StreamOptions): RunHandle
-  /** Starts it again after its end, with what it has written. */
+  /** Starts what `create` has made, or what has ended, with what it has written. */
   start(): Promise<void>
   /** Its stop signal, and after `timeoutMs` (10 s by default) SIGKILL. One that has ended is no error. */
   stop(options?: StopOptions): Promise<void>

@@ -35,6 +35,7 @@ function view(paths: EnginePaths, id: string): ContainerView | undefined {
 /** The lock tells who is alive, whatever a file says. */
 function statusOf(paths: EnginePaths, record: ContainerRecord): ContainerStatus {
   if (record.exit !== undefined) return 'stopped'
+  if (record.unstarted === true) return 'created'
   try {
     const fd = lockDirectory(join(paths.containers, record.id))
     if (fd === undefined) return 'running'

@@ -133,10 +133,17 @@ function takeName(paths: EnginePaths, name: string, id: string): void {
 
 /**
  * Writes the record under another name first, so that a reader never sees half of it. That of a container which is
- * removed at its end lies in memory: after a reboot its directory has no record, and is a leftover.
+ * removed at its end lies in memory from its start on: after a reboot its directory has no record, and is a leftover.
  */
 export function writeRecord(paths: EnginePaths, record: ContainerRecord): void {
-  replaceFile(join(record.remove ? paths.runRoot : paths.containers, record.id, RECORD), record)
+  const inMemory = record.remove && record.unstarted !== true
+  replaceFile(join(inMemory ? paths.runRoot : paths.containers, record.id, RECORD), record)
+}
+
+/** The same at a start. The record that `create` has left on the disk goes last: until then it is not started. */
+export function writeStartedRecord(paths: EnginePaths, record: ContainerRecord): void {
+  writeRecord(paths, record)
+  if (record.remove) rmSync(join(paths.containers, record.id, RECORD), { force: true })
 }
 
 function replaceFile(path: string, content: unknown): void {

@@ -19,6 +19,7 @@ import {
   type HeldContainer,
   lockDirectory,
   writeRecord,
+  writeStartedRecord,
 } from './containers.ts'
 import type { ContainerView } from './containers-view.ts'
 import { removeExitFile } from './exit-file.ts'
@@ -43,10 +44,37 @@ export interface DetachedStart {
 }
 
 /** Makes and starts a container that outlives this process. Resolves to its id when the command runs. */
-export async function startDetached(
+export function startDetached(
   paths: EnginePaths,
   prepared: PreparedContainer,
   options: DetachedStart,
+): Promise<string> {
+  return make(paths, prepared, options, async (held, record, spec) => {
+    writeRecord(paths, record)
+    await launchDetached(paths, held, record, spec, options)
+  })
+}
+
+/** `create`: everything of a start but the start. Resolves to the id. */
+export function createUnstarted(
+  paths: EnginePaths,
+  prepared: PreparedContainer,
+  options: DetachedStart,
+): Promise<string> {
+  return make(paths, prepared, options, async (held, record) => {
+    writeRecord(paths, { ...record, unstarted: true })
+    // Nothing of it lives, so nobody needs to look at it as one that did.
+    rmSync(join(paths.runRoot, held.id), { recursive: true, force: true })
+    closeSync(held.lockFd)
+  })
+}
+
+/** Makes a container on the disk, hands it on, and removes what it made where that fails. Resolves to its id. */
+async function make(
+  paths: EnginePaths,
+  prepared: PreparedContainer,
+  options: DetachedStart,
+  then: (held: HeldContainer, record: StartableRecord, spec: LaunchSpec) => Promise<void>,
 ): Promise<string> {
   const held = createContainerDirectory(paths, prepared.id, prepared.name)
   let record: StartableRecord | undefined
@@ -61,8 +89,7 @@ export async function startDetached(
     const complete = cgroup === undefined ? spec : { ...spec, cgroup }
     record = { ...recordOf(prepared, options.run, complete, idRange), launch: stored }
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
-    writeRecord(paths, record)
-    await launchDetached(paths, held, record, complete, options)
+    await then(held, record, complete)
     return held.id
   } catch (error) {
     if (record?.cgroup !== undefined) await removeCgroup(record.cgroup)
@@ -103,16 +130,17 @@ export async function startAgain(
   { record, status }: ContainerView,
   options: StartAgain,
 ): Promise<MonitorClient | undefined> {
-  const lockFd = status === 'stopped' ? lockDirectory(join(paths.containers, record.id)) : undefined
+  const rests = status === 'stopped' || status === 'created'
+  const lockFd = rests ? lockDirectory(join(paths.containers, record.id)) : undefined
   if (lockFd === undefined || record.launch === undefined) {
     if (lockFd !== undefined) closeSync(lockFd)
     throw new TscrunError('CONTAINER_STATE', `start ${record.name}: it is ${status}`, {
       subject: record.name,
-      hint: status === 'stopped' ? 'it was made by an older tscrun: run it anew' : 'it needs no start',
+      hint: startHint(lockFd === undefined, rests),
     })
   }
   const held: HeldContainer = { id: record.id, directory: join(paths.containers, record.id), lockFd }
-  const { exit: _exit, ...rest } = record
+  const { exit: _exit, unstarted: _unstarted, ...rest } = record
   const again = { ...rest, launch: record.launch }
   try {
     removeExitFile(paths, record.id)
@@ -120,13 +148,20 @@ export async function startAgain(
     mkdirSync(join(paths.runRoot, record.id), { recursive: true, mode: 0o700 })
     const cgroup = placeCgroup(record.id, record.config)
     const spec = specOf(again, held.directory)
-    writeRecord(paths, again)
+    writeStartedRecord(paths, again)
     return await launchDetached(paths, held, again, cgroup === undefined ? spec : { ...spec, cgroup }, options)
   } catch (error) {
-    const failed = { exitCode: 125, oomKilled: false, finishedMs: Date.now(), error: (error as Error).message }
-    finishContainer(paths, held, again, failed)
+    const exitCode = error instanceof TscrunError ? error.exitCode : 125
+    const failed = { exitCode, oomKilled: false, finishedMs: Date.now(), error: (error as Error).message }
+    if (again.remove) deleteContainer(paths, held, again)
+    else finishContainer(paths, held, again, failed)
     throw error
   }
+}
+
+function startHint(held: boolean, rests: boolean): string {
+  if (!rests) return 'it needs no start'
+  return held ? 'another command has it in hands: try again' : 'it was made by an older tscrun: run it anew'
 }
 
 async function launchDetached(

@@ -94,14 +94,15 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     )
   }
 
-  async function runDetached(
+  async function inBackground(
+    how: 'createUnstarted' | 'startDetached',
     image: string | undefined,
     args: readonly string[],
     run: BackgroundOptions,
   ): Promise<string> {
-    const { startDetached } = await import('./detached.ts')
+    const detached = await import('./detached.ts')
     return prepare(image, args, run, (prepared) =>
-      startDetached(paths, prepared, {
+      detached[how](paths, prepared, {
         run,
         ...(run.cidfile === undefined ? {} : { cidfile: run.cidfile }),
         ...(options.onDebug === undefined ? {} : { onDebug: options.onDebug }),
@@ -143,7 +144,8 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     paths,
     begin,
     runForeground,
-    runDetached,
+    runDetached: (image, args, run) => inBackground('startDetached', image, args, run),
+    create: (image, args, run) => inBackground('createUnstarted', image, args, run),
     start: async (idOrName) => (await verbs()).start(idOrName, options.onDebug),
     startAttached: async (idOrName, attach) => (await verbs()).startAttached(idOrName, attach),
     stop: async (idOrName, stop) => (await verbs()).stop(idOrName, stop),

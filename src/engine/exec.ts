@@ -185,7 +185,7 @@ function requireRunning({ status, live }: ContainerView, name: string): LiveStat
   if (status === 'running' && live !== undefined) return live
   throw new TscrunError('CONTAINER_STATE', `exec ${name}: the container is ${status}`, {
     subject: name,
-    hint: status === 'paused' ? '`tscrun unpause` lets it go on' : '`tscrun start` starts it again',
+    hint: status === 'paused' ? '`tscrun unpause` lets it go on' : '`tscrun start` starts it',
   })
 }
 

@@ -39,7 +39,7 @@ export interface StopOptions {
 export async function stopContainer(paths: EnginePaths, idOrName: string, options: StopOptions): Promise<string> {
   const view = findContainer(paths, idOrName)
   const { record } = view
-  if (view.status === 'stopped') return record.id
+  if (view.status === 'stopped' || view.status === 'created') return record.id
   const { timeoutMs = 10_000, signal = record.stopSignal } = options
   const client = connectMonitor(monitorSocket(paths, record.id))
   try {
@@ -76,7 +76,7 @@ export function killContainer(paths: EnginePaths, idOrName: string, signal: stri
 export async function waitContainer(paths: EnginePaths, idOrName: string): Promise<{ readonly exitCode: number }> {
   const view = findContainer(paths, idOrName)
   const { record } = view
-  if (view.status === 'stopped') return { exitCode: record.exit?.exitCode ?? 0 }
+  if (view.status === 'stopped' || view.status === 'created') return { exitCode: record.exit?.exitCode ?? 0 }
   const client = connectMonitor(monitorSocket(paths, record.id))
   try {
     const told = client === undefined ? undefined : await unlessGone(client.ended)
@@ -160,7 +160,7 @@ function requireRunning(view: ContainerView, verb: string, name: string): void {
   if (view.status === 'running' || view.status === 'paused') return
   throw new TscrunError('CONTAINER_STATE', `${verb} ${name}: it is ${view.status}`, {
     subject: name,
-    hint: '`tscrun start` starts it again',
+    hint: `\`tscrun start\` starts it${view.status === 'created' ? '' : ' again'}`,
   })
 }
 

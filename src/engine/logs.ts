@@ -37,6 +37,8 @@ export async function* containerLogs(
   options: LogsOptions,
 ): AsyncGenerator<LogLine> {
   const { record } = findContainer(paths, idOrName)
+  // Its first start makes the file.
+  if (record.unstarted === true) return
   const driver = record.launch?.log.driver ?? 'none'
   if (driver === 'none') {
     throw new TscrunError('CONTAINER_STATE', `logs ${idOrName}: no log of it is kept`, {

@@ -16,6 +16,8 @@ export interface ContainerRecord {
   readonly network: string
   /** Remove it when it has ended. */
   readonly remove: boolean
+  /** Made by `create`; its first start takes this away. */
+  readonly unstarted?: true
   readonly stopSignal: string
   readonly config: OciConfig
   /** Absolute directory of its cgroup. */

@@ -13,14 +13,15 @@ const PATIENCE_MS = 10_000
 /** Removes a container; with `force` also one that runs. Resolves to its id. */
 export async function removeContainer(paths: EnginePaths, idOrName: string, force: boolean): Promise<string> {
   const { record, status } = findContainer(paths, idOrName)
-  if (status !== 'stopped' && !force) {
+  const rests = status === 'stopped' || status === 'created'
+  if (!rests && !force) {
     throw new TscrunError('CONTAINER_STATE', `remove ${idOrName}: it is ${status}`, {
       subject: idOrName,
       hint: 'stop it first, or use rm --force',
     })
   }
   // Its monitor would start it again.
-  if (status !== 'stopped') await stopContainer(paths, record.id, { signal: 'SIGKILL' })
+  if (!rests) await stopContainer(paths, record.id, { signal: 'SIGKILL' })
   // Without an exit it ended with its monitor, and perhaps not all of it.
   if (record.cgroup !== undefined && record.exit === undefined) await removeCgroup(record.cgroup)
   const directory = join(paths.containers, record.id)

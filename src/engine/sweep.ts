@@ -43,7 +43,7 @@ async function sweepOne(paths: EnginePaths, id: string, wasLive: boolean): Promi
   const held: HeldContainer = { id, directory, lockFd }
   const record = readRecord(paths, id)
   // Without a record it was never finished being made.
-  const doomed = record === undefined || record.remove
+  const doomed = record === undefined || (record.remove && record.unstarted !== true)
   if (!doomed && !wasLive) return closeSync(lockFd)
   const ended = await endProcesses(paths, id, record === undefined ? cgroupOf(id) : record.cgroup)
   // A later command tries again; `rm` says what is in the way.

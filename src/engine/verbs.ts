@@ -61,7 +61,7 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore): StoreVerbs {
       requireReadable(paths)
       await sweep(paths, 'all')
       return viewContainers(paths)
-        .filter((view) => all || view.status !== 'stopped')
+        .filter(({ status }) => all || status === 'running' || status === 'paused')
         .filter((view) => matchesFilter(summarize(view), filter, view.record.imageId))
         .map(summarize)
     },

@@ -1,10 +1,9 @@
 import type { RunningContainer } from '../../engine/api.ts'
-import { errnoOf } from '../../model/errors.ts'
 import type { Command } from '../command.ts'
 import { RUN_FLAGS } from '../flags/run.ts'
 import { print } from '../output/print.ts'
 import { parseRun } from '../parse/run.ts'
-import { readUserFile, requireTerminal } from '../caller.ts'
+import { currentDirectory, readUserFile, requireTerminal } from '../caller.ts'
 import { createReporter } from '../reporter.ts'
 import { type Signals, withSignals } from '../signals.ts'
 
@@ -56,13 +55,4 @@ export const runCommand: Command = {
 
 function forwardSignals(signals: Signals, running: RunningContainer): void {
   signals.takeOver((signal) => running.kill(signal))
-}
-
-function currentDirectory(): string {
-  try {
-    return process.cwd()
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return ''
-    throw error
-  }
 }

@@ -10,7 +10,7 @@ import { DEFAULT_DETACH_KEYS } from './attach.ts'
 export const startCommand: Command = {
   name: 'start',
   usage: 'CONTAINER [CONTAINER...]',
-  description: 'Start stopped containers again, with what they have written',
+  description: 'Start containers that were made or have stopped, with what they have written',
   flags: START_FLAGS,
   operands: { min: 1, max: Number.POSITIVE_INFINITY, noun: 'container' },
   async run({ flags, operands, globals, engine }) {

@@ -87,7 +87,7 @@ const OTHERS: Readonly<Record<string, readonly Unsupported[]>> = {
 }
 
 const COMMANDS =
-  'auto-update build builder buildx checkpoint cleanup clone commit compose config context cp create diff ' +
+  'auto-update build builder buildx checkpoint cleanup clone commit compose config context cp diff ' +
   'events export farm generate healthcheck history import init kube load login logout machine ' +
   'manifest mount network node play plugin pod port prune push quadlet rename restore save scp ' +
   'search secret service sign stack stats swarm system tag top tree trust umount unmount ' +
@@ -95,7 +95,7 @@ const COMMANDS =
 
 /** The entry for a flag of `command` (`''` for flags before it), by long name or single letter. */
 export function unsupportedFlag(command: string, name: string): { name: string; hint?: string } | undefined {
-  const tables = command === 'run' ? RUN : (OTHERS[command] ?? [])
+  const tables = command === 'run' || command === 'create' ? RUN : (OTHERS[command] ?? [])
   for (const { names, hint } of tables) {
     for (const entry of names.split(' ')) {
       const [letter, long] = entry.includes('/') ? [entry[0], entry.slice(2)] : [undefined, entry]

@@ -6,10 +6,10 @@ import { parseInteger, parseSize } from './numbers.ts'
 /** The defaults of a log: two files of 10 MiB. */
 const LOG = { driver: 'k8s-file', maxSize: 10 * 2 ** 20, maxFiles: 2 } as const
 
-/** What only a container in the background has. Undefined without `--detach`. Throws USAGE. */
-export function parseDetached(flags: FlagValues): DetachedOptions | undefined {
+/** What only a container in the background has. Undefined in the foreground. Throws USAGE. */
+export function parseDetached(flags: FlagValues, background: boolean): DetachedOptions | undefined {
   const restart = flags.text('restart')
-  if (!flags.bool('detach')) {
+  if (!background) {
     if (restart !== undefined && restart !== '' && restart !== 'no') {
       throw badFlag('restart', restart, 'needs --detach', 'in the foreground your shell starts it again')
     }

@@ -42,17 +42,25 @@ export interface RunRequest {
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 type Options = Mutable<RunOptions>
 
-/** From the flags and operands of `run` to the engine's options. Throws USAGE about the first value that is wrong. */
-export function parseRun(flags: FlagValues, operands: readonly string[], caller: Caller): RunRequest {
+/**
+ * From the flags and operands of `run` or `create` to the engine's options; what is created is as if detached. Throws
+ * USAGE about the first value that is wrong.
+ */
+export function parseRun(
+  flags: FlagValues,
+  operands: readonly string[],
+  caller: Caller,
+  command: 'run' | 'create' = 'run',
+): RunRequest {
   const options: Options = parseLimits(flags)
-  const { image, args } = whatToRun(flags, operands, options, caller.cwd)
+  const { image, args } = whatToRun(flags, operands, options, { cwd: caller.cwd, command })
   processOptions(flags, options, caller)
   networkOptions(flags, options)
   securityOptions(flags, options, caller.cwd)
   const notes = mountOptions(flags, options, caller.cwd)
   const namespaces = parseNamespaces(flags)
   if (Object.keys(namespaces).length > 0) options.namespaces = namespaces
-  const detached = parseDetached(flags)
+  const detached = parseDetached(flags, command === 'create' || flags.bool('detach'))
   return { image, args, options, notes, ...(detached === undefined ? {} : { detached }) }
 }
 
@@ -64,14 +72,14 @@ function whatToRun(
   flags: FlagValues,
   operands: readonly string[],
   options: Options,
-  cwd: string,
+  { cwd, command }: { readonly cwd: string; readonly command: string },
 ): Pick<RunRequest, 'image' | 'args'> {
   const rootfs = flags.text('rootfs') ?? 'false'
   const [image, ...args] = operands
   if ((rootfs === 'false' || rootfs === 'true') && image === undefined) {
-    throw new TscrunError('USAGE', `run: the ${rootfs === 'true' ? 'root directory' : 'image'} is missing`, {
-      subject: 'run',
-      hint: 'usage: tscrun run [OPTIONS] IMAGE [COMMAND] [ARG...]',
+    throw new TscrunError('USAGE', `${command}: the ${rootfs === 'true' ? 'root directory' : 'image'} is missing`, {
+      subject: command,
+      hint: `usage: tscrun ${command} [OPTIONS] IMAGE [COMMAND] [ARG...]`,
     })
   }
   if (rootfs === 'false') return { image, args }
