@@ -118,6 +118,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...leaveToCaller(spec),
   ]
   const child: Step[] = [
+    ...leaveCallersSockets(spec),
     ...birthSteps(config, selection, [...(literal === undefined ? [] : [dropGroups()]), ...mounts.first]),
     // The container's own processes may not trace us, nor read our descriptors (CVE-2016-9962).
     { op: 'prctl', option: PR.SET_DUMPABLE, arg2: 0, arg3: 0, arg4: 0, arg5: 0, about: 'become non-dumpable' },
@@ -179,6 +180,14 @@ function callersSlots({ oci }: LaunchSpec): FdSlot[] {
     ...(oci?.gate === true ? (['fd:gate'] as const) : []),
     ...(oci?.pidfdSocket === true ? (['fd:pidfd-socket'] as const) : []),
   ]
+}
+
+/** The stage speaks there; whoever reads to the end must not wait for `start`. */
+function leaveCallersSockets({ oci, stdio }: LaunchSpec): Step[] {
+  const sockets: FdSlot[] = []
+  if (oci?.pidfdSocket === true) sockets.push('fd:pidfd-socket')
+  if (stdio.kind === 'console') sockets.push('fd:console-socket')
+  return sockets.map((fd) => ({ op: 'close', fd }))
 }
 
 /** The stage ends when the first process is at its gate and the caller has written down that it is there. */

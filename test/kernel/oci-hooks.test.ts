@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -34,6 +35,14 @@ const toldBy = (name: string) => {
   const env = rest.slice(0, -4).filter((line) => !/^(PWD|SHLVL|_|OLDPWD)=/.test(line))
   return { state: JSON.parse(state) as Record<string, unknown>, env, mnt, net, pid, processes }
 }
+
+/** Takes longer than it may, and so does what it starts. */
+const slow = hook('sleep 87654 & sleep 87654', { timeout: 1, env: ['PATH=/usr/bin:/bin'] })
+/** What is left of it; one that has been killed may not have been reaped yet. */
+const sleepers = (): string[] =>
+  execFileSync('ps', ['-eo', 'stat=,args='], { encoding: 'utf8' })
+    .split('\n')
+    .filter((line) => line.includes('sleep 87654') && !line.startsWith('Z'))
 
 describe("a caller's hooks", () => {
   it('are run at their points, in their namespaces, with the state and nothing else', () => {
@@ -105,14 +114,33 @@ describe("a caller's hooks", () => {
   it.each([
     ['prestart', 'echo first; echo what is wrong >&2; exit 3', 'prestart[0] /bin/sh: exit status 3: what is wrong'],
     ['createRuntime', 'kill -9 $$', 'createRuntime[0] /bin/sh: ended by signal 9'],
-    ['createContainer', 'sleep 100 & sleep 100', 'createContainer[0] /bin/sh: not done after 1 s, killed'],
+    ['createContainer', 'exit 9', 'createContainer[0] /bin/sh: exit status 9'],
   ])('%s that fails ends the create, and is told with the last line it said', (name, script, words) => {
     const before = bundles.runtime(['list', '-q']).stdout
-    const hooks = { [name]: [hook(script, { timeout: 1 })], poststop: [tell('after')] }
+    const hooks = { [name]: [hook(script)], poststop: [tell('after')] }
     const { code, stderr } = bundles.create('true', { hooks })
     expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(`hooks.${words}`) })
     expect(bundles.runtime(['list', '-q']).stdout).toBe(before)
     expect(toldBy('after').state).toMatchObject({ status: 'stopped' })
+  })
+
+  it.each(['prestart', 'createRuntime', 'createContainer', 'startContainer'])(
+    '%s that takes longer than its timeout is killed with all it has started, and the container is not run',
+    (name) => {
+      const { code, stdout, stderr } = bundles.run('echo ran', { hooks: { [name]: [slow] } })
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+      expect(stderr).toContain(`hooks.${name}[0] /bin/sh: not done after 1 s, killed`)
+      expect(sleepers()).toEqual([])
+    },
+  )
+
+  it('poststart and poststop that take longer are killed too, and are a warning', () => {
+    const { code, stdout, stderr } = bundles.run('echo ran', { hooks: { poststart: [slow], poststop: [slow] } })
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'ran\n' })
+    for (const name of ['poststart', 'poststop']) {
+      expect(stderr).toContain(`level=warning msg="hooks.${name}[0] /bin/sh: not done after 1 s, killed"`)
+    }
+    expect(sleepers()).toEqual([])
   })
 
   it('that are not there are told by path', () => {
