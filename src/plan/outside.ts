@@ -48,6 +48,11 @@ export function resctrlPath(id: string, { closID = id }: OciIntelRdt): string {
   return closID === '/' ? '.' : closID
 }
 
+/** Of l3CacheSchema; the memory bandwidth is told by memBwSchema alone. */
+export function cacheLines({ l3CacheSchema = '' }: OciIntelRdt): string[] {
+  return l3CacheSchema.split('\n').filter((line) => line !== '' && !line.startsWith('MB:'))
+}
+
 /** What counts a container alone, as a path below its group; undefined where nobody asks for that. */
 export function resctrlMonitor(id: string, rdt: OciIntelRdt): string | undefined {
   // The last two are what the first was called before version 1.3.
@@ -58,22 +63,23 @@ export function resctrlMonitor(id: string, rdt: OciIntelRdt): string | undefined
 function resctrlSteps(id: string, { linux }: OciConfig): Step[] {
   const { intelRdt } = linux ?? {}
   if (intelRdt === undefined) return []
-  const { closID, schemata = [], l3CacheSchema, memBwSchema } = intelRdt
-  // The memory bandwidth is told by memBwSchema alone.
-  const cache = l3CacheSchema?.split('\n').filter((line) => line !== '' && !line.startsWith('MB:')) ?? []
-  const lines = [...cache, memBwSchema, ...schemata].filter((line) => line !== undefined)
+  const { closID, schemata = [], memBwSchema } = intelRdt
+  // Cache and memory bandwidth are one write; the whole schemata come last.
+  const shares = [...cacheLines(intelRdt), ...(memBwSchema === undefined ? [] : [memBwSchema])]
+  const parts = [shares, schemata].filter((lines) => lines.length > 0)
   const path = resctrlPath(id, intelRdt)
   const about = `linux.intelRdt ${closID ?? path}`
   const inGroup = { flags: O.PATH | O.DIRECTORY, mode: 0, resolve: 0, about }
   const steps: Step[] = [{ op: 'open', fd: 'fd:resctrl', dir: 'cwd', path: RESCTRL, ...inGroup }]
   // A group that is named, and that nothing is written to, must be there already.
-  if (path !== '.' && (closID === undefined || lines.length > 0)) {
+  if (path !== '.' && (closID === undefined || parts.length > 0)) {
     const because = 'containers may share a group'
     steps.push({ op: 'mkdir', dir: 'fd:resctrl', path, mode: 0o755, tolerate: ['EEXIST'], because, about })
   }
   steps.push({ op: 'open', fd: 'fd:closid', dir: 'fd:resctrl', path, ...inGroup })
-  for (const line of lines) {
-    steps.push({ op: 'write_file', dir: 'fd:closid', path: 'schemata', bytes: `${line}\n`, about: `${about}: ${line}` })
+  for (const lines of parts) {
+    const bytes = lines.map((line) => `${line}\n`).join('')
+    steps.push({ op: 'write_file', dir: 'fd:closid', path: 'schemata', bytes, about: `${about}: ${lines.join(', ')}` })
   }
   steps.push({ op: 'write_pid', dir: 'fd:closid', path: 'tasks', about })
   const monitor = resctrlMonitor(id, intelRdt)

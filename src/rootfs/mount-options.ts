@@ -65,7 +65,7 @@ const FLAGS: Readonly<Record<string, number>> = { iversion: MS.I_VERSION, acl: M
  * `newinstance` is what every devpts is since Linux 4.7.
  */
 const ABOUT_MAKING = new Set(
-  'bind rbind idmap ridmap tmpcopyup remount newinstance defaults norelatime silent loud noiversion noacl'
+  'bind rbind idmap ridmap tmpcopyup remount newinstance defaults norelatime rnorelatime silent loud noiversion noacl'
     .concat(' auto noauto nofail _netdev nouser')
     .split(' '),
 )

@@ -10,6 +10,7 @@ import { RESCTRL } from '../plan/outside.ts'
 import { compileSeccomp } from '../security/seccomp/compile.ts'
 import { hardLimit } from '../syscall/limits.ts'
 import { hostFacts, readIfThere } from './host.ts'
+import { checkNamedGroup } from './resctrl.ts'
 
 /** A directory with config.json and a root filesystem (bundle.md). */
 export interface Bundle {
@@ -79,7 +80,7 @@ export function launchSpec(
   const { rootfs } = bundle
   const facts = hostFacts()
   const config = withHostsCgroups(withJoinedIds(withLimit(bundle.config)), facts.cgroup)
-  checkHost(config, facts)
+  checkHost(id, config, facts)
   const seccomp = config.linux?.seccomp
   return {
     id,
@@ -129,7 +130,7 @@ function mappingsIn(file: string): IdMapping[] {
 }
 
 /** What config.json asks for and this host has not is refused, never left out. Throws INVALID_CONFIG. */
-function checkHost({ process: command, linux }: OciConfig, facts: HostFacts): void {
+function checkHost(id: string, { process: command, linux }: OciConfig, facts: HostFacts): void {
   const refuse = (place: string, reason: string, hint: string): TscrunError =>
     new TscrunError('INVALID_CONFIG', `config.json: ${place}: ${reason}`, { subject: place, hint })
   const { apparmorProfile, selinuxLabel } = command ?? {}
@@ -146,6 +147,7 @@ function checkHost({ process: command, linux }: OciConfig, facts: HostFacts): vo
     const hint = 'mount -t resctrl resctrl /sys/fs/resctrl, if the processor can do that'
     throw refuse('linux.intelRdt', `this host has no resctrl filesystem at ${RESCTRL}`, hint)
   }
+  if (linux?.intelRdt !== undefined) checkNamedGroup(linux.intelRdt, id)
 }
 
 /** Which of our own standard streams are given to the container's user: pipes and terminals, never a file of the host. */

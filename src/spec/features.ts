@@ -1,3 +1,4 @@
+import { UNIT_PROPERTY } from '../cgroups/systemd/annotations.ts'
 import type { NamespaceType, OciHooks } from '../model/config.ts'
 import type { HostFacts } from '../model/facts.ts'
 import { VERSION } from '../model/version.ts'
@@ -23,6 +24,8 @@ export interface OciFeatures {
   readonly mountOptions: readonly string[]
   readonly linux: OciLinuxFeatures
   readonly annotations: Readonly<Record<string, string>>
+  /** Annotations of config.json that change what is done; one that ends with a dot stands for all that begin so. */
+  readonly potentiallyUnsafeConfigAnnotations: readonly string[]
 }
 
 export interface OciLinuxFeatures {
@@ -82,6 +85,7 @@ export function features({ kernel }: Pick<HostFacts, 'kernel'>): OciFeatures {
       // What engines ask before they offer checkpoints.
       'org.opencontainers.runc.checkpoint.enabled': 'false',
     },
+    potentiallyUnsafeConfigAnnotations: [UNIT_PROPERTY],
   }
 }
 

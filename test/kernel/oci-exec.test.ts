@@ -27,7 +27,7 @@ async function sleeping(): Promise<string> {
 
 const pidOf = async (name: string): Promise<number> =>
   (JSON.parse(await host.ok(['state', name])) as { pid: number }).pid
-const inProc = (pid: number, file: string): string => fs.readFileSync(`/proc/${pid}/${file}`, 'utf8')
+const inProc = (pid: number | 'self', file: string): string => fs.readFileSync(`/proc/${pid}/${file}`, 'utf8')
 const cgroupOf = (name: string): string => join(host.place.cgroup, 'tscrun-runtime', name)
 const namespaces = (pid: number | 'self'): Record<string, string> =>
   Object.fromEntries(
@@ -130,6 +130,21 @@ describe('exec', () => {
     fs.writeFileSync(file, JSON.stringify({ user: { uid: 0, gid: 0 }, args: 'sh', cwd: '/' }))
     const { exitCode, stderr } = await host.oci(['exec', '--process', file, name])
     expect([exitCode, stderr]).toEqual([255, expect.stringContaining('process: args: ')])
+  })
+
+  it('has the processors of execCPUAffinity, which its container need not have', async () => {
+    const name = await sleeping()
+    const allowed = (of: number | 'self'): string =>
+      /^Cpus_allowed_list:\s*(.*)$/m.exec(inProc(of, 'status'))?.[1] ?? ''
+    const last = allowed('self').split(/[,-]/).at(-1) ?? ''
+    const file = join(host.place.directory, 'affinity.json')
+    const process = { user: { uid: 0, gid: 0 }, args: ['grep', 'Cpus_allowed_list', '/proc/self/status'], cwd: '/' }
+    fs.writeFileSync(file, JSON.stringify({ ...process, execCPUAffinity: { initial: '0', final: last } }))
+    expect(await host.ok(['exec', '--process', file, name])).toBe(`Cpus_allowed_list:\t${last}\n`)
+    expect(allowed(await pidOf(name))).toBe(allowed('self'))
+    fs.writeFileSync(file, JSON.stringify({ ...process, execCPUAffinity: { final: '4095' } }))
+    const { exitCode, stderr } = await host.oci(['exec', '--process', file, name])
+    expect([exitCode, stderr]).toEqual([255, expect.stringContaining('sched_setaffinity')])
   })
 
   it('joins what belongs to another user namespace, too, before and after start, and is root in its own', async () => {

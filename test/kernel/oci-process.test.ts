@@ -1,10 +1,10 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { OciProcess, OciSeccomp } from '../../src/model/config.ts'
-import { type Bundles, leftOf, makeBundles, RUNTIME } from './fixtures/bundles.ts'
+import type { OciIntelRdt, OciProcess, OciSeccomp } from '../../src/model/config.ts'
+import { type Bundles, leftOf, makeBundles, type Ran, RUNTIME } from './fixtures/bundles.ts'
 import { compileStatic } from './fixtures/rootfs.ts'
 
 let bundles: Bundles
@@ -104,6 +104,41 @@ describe("a caller's process", () => {
     const { code, stderr } = bundles.create('true', { process, linux })
     expect(existsSync(needs)).toBe(false)
     expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(`config.json: ${words}`) })
+  })
+
+  it('joins a group of resctrl that is there, if that has the shares which the config names', () => {
+    // No processor with such groups is needed to see what is read and written: files in place of the kernel's.
+    const files = [
+      ['schemata', 'L3:0=fff\n'],
+      ['mine/schemata', '    L3:0=00f;1=fff\n    MB:0= 20;1=100\n'],
+      ['mine/tasks', ''],
+    ]
+    const make = files.map(([name, text]) => `printf %s '${text}' >/sys/fs/resctrl/${name}`).join(' && ')
+    const aside = join(bundles.directory, 'cgroup')
+    mkdirSync(aside)
+    const script = `mount --move /sys/fs/cgroup ${aside} && mount -t tmpfs none /sys/fs
+      mkdir -p /sys/fs/cgroup /sys/fs/resctrl/mine && mount --move ${aside} /sys/fs/cgroup && ${make}
+      "$@" && cat /sys/fs/resctrl/mine/*`
+    const within = ['unshare', '-m', 'sh', '-ec', script, 'sh']
+    const run = (intelRdt: OciIntelRdt, id: string): Ran => {
+      const words = ['--cgroup-manager', 'disabled', 'run', '--pid-file', join(bundles.directory, id)]
+      const bundle = bundles.bundle('true', { linux: { intelRdt } })
+      return bundles.runtime([...words, '--bundle', bundle, id], { within })
+    }
+    const same = { closID: 'mine', l3CacheSchema: 'L3:0=F\nMB:0=99', memBwSchema: 'MB:1=100;0=20' }
+    const { code, stdout } = run(same, 'rdt-same')
+    const pid = readFileSync(join(bundles.directory, 'rdt-same'), 'latin1')
+    expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(`^L3:0=F\nMB:1=100;0=20\n[^]*${pid}$`) })
+    const refused = (more: OciIntelRdt, words: string): void =>
+      expect(run({ closID: 'mine', ...more }, 'rdt-other')).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining(`config.json: linux.intelRdt.${words}`),
+      })
+    refused({ l3CacheSchema: 'L3:1=ff' }, 'l3CacheSchema: the group mine is there already, with another share for L3:1')
+    refused({ memBwSchema: 'MB:0=30' }, 'memBwSchema: the group mine is there already, with another share for MB:0')
+    refused({ l3CacheSchema: 'L2:0=f' }, 'l3CacheSchema: the group mine is there already, with no share for L2:0')
+    const absent = run({ closID: 'absent' }, 'rdt-absent')
+    expect(absent).toMatchObject({ code: 1, stderr: expect.stringContaining('linux.intelRdt absent') })
   })
 
   it('keeps the descriptors that it is promised, at their numbers, and no other', () => {

@@ -116,7 +116,7 @@ it('a service manager hands its sockets and its ear on', async () => {
     running(
       'sh',
       '-c',
-      'echo $LISTEN_FDS $LISTEN_PID $$; readlink /proc/$$/fd/3; readlink /proc/$$/fd/4; test -S $NOTIFY_SOCKET && echo heard',
+      'echo $LISTEN_FDS $LISTEN_PID $$; readlink /proc/$$/fd/3; readlink /proc/$$/fd/4; stat -c "%F %i" $NOTIFY_SOCKET',
     ),
   )
   const socket = join(host.place.directory, 'notify')
@@ -147,6 +147,6 @@ it('a service manager hands its sockets and its ear on', async () => {
     ],
     { env },
   )
-  expect(stdout).toBe('1 1 1\n/etc/hostname\nheard\n')
+  expect(stdout).toBe(`1 1 1\n/etc/hostname\nsocket ${fs.statSync(socket).ino}\n`)
   listener.kill()
 })

@@ -200,6 +200,19 @@ describe('ps, list, events and update', () => {
     expect([exitCode, stderr]).toEqual([1, expect.stringContaining('is not running')])
   })
 
+  it('events goes on in its interval until the container has ended, and ends then itself', async () => {
+    const name = await sleeping()
+    const log = join(host.place.directory, 'events.log')
+    const following = host.place.start([...runtime(), 'events', '--interval', '100ms', name], log)
+    const ended = new Promise((resolve) => following.once('exit', resolve))
+    const lines = (): string[] => fs.readFileSync(log, 'utf8').split('\n').slice(0, -1)
+    await until(() => lines().length >= 3)
+    await host.ok(['kill', name, 'KILL'])
+    expect(await ended).toBe(0)
+    const events = lines().map((line) => JSON.parse(line) as { type: string; id: string; data: { cpu: object } })
+    expect(events.every(({ type, id: of, data }) => type === 'stats' && of === name && 'usage' in data.cpu)).toBe(true)
+  })
+
   it('update writes limits into the cgroup, from a file, standard input and the rules of devices too', async () => {
     const name = await sleeping()
     const own = cgroupOf(name)

@@ -3,7 +3,8 @@ import { parseGVariant } from './gvariant.ts'
 import type { Property } from './properties.ts'
 import type { DbusVariant } from './signature.ts'
 
-const PREFIX = 'org.systemd.property.'
+/** Annotations that begin so set properties of the container's unit. */
+export const UNIT_PROPERTY = 'org.systemd.property.'
 
 /** Which processes the unit has and where it hangs is decided by who makes the container. */
 const OURS = ['PIDs', 'Slice']
@@ -15,9 +16,9 @@ const OURS = ['PIDs', 'Slice']
  */
 export function annotationProperties(annotations: Readonly<Record<string, string>>): Property[] {
   return Object.entries(annotations)
-    .filter(([key]) => key.startsWith(PREFIX))
+    .filter(([key]) => key.startsWith(UNIT_PROPERTY))
     .map(([key, text]) => {
-      const name = key.slice(PREFIX.length)
+      const name = key.slice(UNIT_PROPERTY.length)
       const what = `annotations[${JSON.stringify(key)}]`
       if (!/^[A-Za-z]{3,}$/.test(name)) throw invalid(what, `${JSON.stringify(name)} is no name of a property`)
       if (OURS.includes(name)) throw invalid(what, 'set by the runtime itself')
