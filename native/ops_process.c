@@ -74,11 +74,11 @@ int open_of_init(struct run *run, const char *name, int flags)
 }
 
 /* Field 22 of /proc/PID/stat: with the pid it names a process for ever (proc_pid_stat(5)). */
-uint64_t start_time_of_init(struct run *run)
+/* Field 22 of what /proc/PID/stat says; 0 where it cannot be read. */
+uint64_t start_time_in(int stat)
 {
 	char text[1024];
-	cleanup_close fd = open_of_init(run, "stat", O_RDONLY);
-	ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+	ssize_t got = stat < 0 ? -1 : read(stat, text, sizeof text - 1);
 	if (got <= 0)
 		return 0;
 	text[got] = 0;
@@ -88,6 +88,12 @@ uint64_t start_time_of_init(struct run *run)
 		at = at ? at + 1 : NULL;
 	}
 	return at ? strtoull(at, NULL, 10) : 0;
+}
+
+uint64_t start_time_of_init(struct run *run)
+{
+	cleanup_close fd = open_of_init(run, "stat", O_RDONLY);
+	return start_time_in(fd);
 }
 
 int op_open_proc(struct run *run, const struct arg *args)

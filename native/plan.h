@@ -124,6 +124,7 @@
 	/* of a process that joins a container */                                            \
 	X(104, join, "fu")          /* a pidfd, CLONE_NEW*: before its user namespace or behind it */ \
 	X(105, set_home, "u")       /* HOME of this user, where the environment has none */  \
+	X(106, open_container, "oss") /* state.json, a file in its first process's directory in /proc */ \
 	X(96, send_fd_to, "ffs")    /* a connected socket, the descriptor, text beside it */ \
 	/* of the monitor, for a container that outlives the command that started it */        \
 	X(110, detach, "f")         /* a session of its own, in this cgroup (or NONE) */     \

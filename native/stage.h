@@ -68,6 +68,7 @@ int store_fd(struct run *run, const struct arg *slot, int fd);
 int cgroup_kill(int cgroup);
 int open_of_init(struct run *run, const char *name, int flags);
 uint64_t start_time_of_init(struct run *run);
+uint64_t start_time_in(int stat);
 int send_with_fd(int socket, const void *bytes, size_t size, int fd);
 uint64_t now_ns(void);
 size_t decimal(char *out, uint64_t value);

@@ -23,12 +23,14 @@ import {
 } from './containers.ts'
 import type { ContainerView } from './containers-view.ts'
 import { removeExitFile } from './exit-file.ts'
-import { type IdRange, readPool, takeRange } from './id-range.ts'
+import type { IdRange } from './id-range.ts'
+import { rejoin } from './joined-container.ts'
+import { ownerTag } from './owner-link.ts'
 import type { EnginePaths } from './paths.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord, StoredLaunch } from './record.ts'
 import { storedLaunch } from './stored-launch.ts'
-import { recordOf, stepPrinter, withLock, writeCidfile } from './start.ts'
+import { ownRange, recordOf, sharedRange, stepPrinter, withLock, writeCidfile } from './start.ts'
 
 /** Where the monitor of a container listens. */
 export function monitorSocket(paths: EnginePaths, id: string): string {
@@ -80,11 +82,11 @@ async function make(
   let record: StartableRecord | undefined
   let idRange: IdRange | undefined
   try {
-    idRange = prepared.ownUser ? takeRange(paths.ranges, held.id, readPool()) : undefined
+    idRange = prepared.targets === undefined ? ownRange(paths, prepared) : await sharedRange(paths, prepared)
     const { tty = false, interactive = false } = options.run
     const stdio = { kind: 'logged', terminal: tty, interactive } as const
     const spec = prepared.spec({ stdio, ...(idRange === undefined ? {} : { idRange }) })
-    const stored = storedLaunch(spec, options.run)
+    const stored = storedLaunch(spec, options.run, prepared.targets?.stored)
     const cgroup = placeCgroup(held.id, spec.config)
     const complete = cgroup === undefined ? spec : { ...spec, cgroup }
     record = { ...recordOf(prepared, options.run, complete, idRange), launch: stored }
@@ -141,13 +143,13 @@ export async function startAgain(
   }
   const held: HeldContainer = { id: record.id, directory: join(paths.containers, record.id), lockFd }
   const { exit: _exit, unstarted: _unstarted, ...rest } = record
-  const again = { ...rest, launch: record.launch }
+  const { joins, ...again } = rejoined(paths, { ...rest, launch: record.launch }, lockFd)
   try {
     removeExitFile(paths, record.id)
     rmSync(join(paths.runRoot, record.id), { recursive: true, force: true })
     mkdirSync(join(paths.runRoot, record.id), { recursive: true, mode: 0o700 })
     const cgroup = placeCgroup(record.id, record.config)
-    const spec = specOf(again, held.directory)
+    const spec = { ...specOf(again, held.directory), ...(joins === undefined ? {} : { joins }) }
     writeStartedRecord(paths, again)
     return await launchDetached(paths, held, again, cgroup === undefined ? spec : { ...spec, cgroup }, options)
   } catch (error) {
@@ -162,6 +164,23 @@ export async function startAgain(
 function startHint(held: boolean, rests: boolean): string {
   if (!rests) return 'it needs no start'
   return held ? 'another command has it in hands: try again' : 'it was made by an older tscrun: run it anew'
+}
+
+/** Namespaces of other containers may be others than last time. Where one of those is missing, nothing is changed. */
+function rejoined(
+  paths: EnginePaths,
+  record: StartableRecord,
+  lockFd: number,
+): StartableRecord & Pick<LaunchSpec, 'joins'> {
+  const { launch } = record
+  if (launch.joins === undefined) return record
+  try {
+    const { config, files, joins } = rejoin(paths, record, launch.joins)
+    return { ...record, config, launch: { ...launch, files }, joins }
+  } catch (error) {
+    closeSync(lockFd)
+    throw error
+  }
 }
 
 async function launchDetached(
@@ -198,16 +217,17 @@ async function launchDetached(
 
 function detachOf(paths: EnginePaths, record: StartableRecord): DetachedLaunch {
   const monitors = monitorsCgroup()
-  const links = [
-    join(paths.names, record.name),
-    ...(record.idRange === undefined ? [] : [join(paths.ranges, String(record.idRange.hostId))]),
-  ]
+  const links = [join(paths.names, record.name)]
+  const range =
+    record.idRange === undefined
+      ? {}
+      : { range: { path: join(paths.ranges, String(record.idRange.hostId)), entry: ownerTag(record.id) } }
   return {
     runDirectory: join(paths.runRoot, record.id),
     log: record.launch.log,
     restart: record.launch.restart,
     ...(monitors === undefined ? {} : { monitors }),
-    ...(record.remove ? { remove: { links } } : {}),
+    ...(record.remove ? { remove: { links, ...range } } : {}),
   }
 }
 

@@ -70,13 +70,14 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     args: readonly string[],
     run: RunOptions & Listener,
     then: (prepared: PreparedContainer) => T,
+    starts = true,
   ): Promise<Awaited<T>> {
     requireRoot()
     // Nobody may remove the image's layers until the container's record names them.
     using _hold = run.rootfs === undefined ? await store.hold(run.signal) : undefined
     const source = await sourceOf(image, run, run)
     run.signal?.throwIfAborted()
-    const prepared = await prepareContainer(paths, source, args, run)
+    const prepared = await prepareContainer(paths, source, args, run, starts)
     for (const warning of prepared.warnings) run.onWarning?.(warning)
     return await then(prepared)
   }
@@ -101,13 +102,13 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     run: BackgroundOptions,
   ): Promise<string> {
     const detached = await import('./detached.ts')
-    return prepare(image, args, run, (prepared) =>
+    const make = (prepared: PreparedContainer): Promise<string> =>
       detached[how](paths, prepared, {
         run,
         ...(run.cidfile === undefined ? {} : { cidfile: run.cidfile }),
         ...(options.onDebug === undefined ? {} : { onDebug: options.onDebug }),
-      }),
-    )
+      })
+    return prepare(image, args, run, make, how === 'startDetached')
   }
 
   async function runForeground(
@@ -164,7 +165,7 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     dryRun: async (image, args, run) => {
       const source = await sourceOf(image, { ...run, pull: 'never' }, {})
       const { dryRun } = await import('./dry-run.ts')
-      return dryRun(await prepareContainer(paths, source, args, run), callerStreams(run))
+      return dryRun(await prepareContainer(paths, source, args, run, true), callerStreams(run))
     },
     pull: async (reference, pull) => (await verbs()).pull(reference, pull),
     images: async () => (await verbs()).images(),

@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, readlinkSync, rmdirSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import { isInFirst } from './nesting.ts'
-import { claimLink, releaseLink } from './owner-link.ts'
+import { claimLink, ownerTag } from './owner-link.ts'
 
 /** Ids of one user namespace: as many as a 16-bit system has. */
 export const RANGE_SIZE = 65536
@@ -136,7 +136,34 @@ export function takeRange(directory: string, containerId: string, pool: Ids): Id
   })
 }
 
-/** Gives a range back, if it is still this container's. */
-export function releaseRange(directory: string, containerId: string, range: IdRange): void {
-  releaseLink(join(directory, String(range.hostId)), containerId)
+/** Gives a range back, if it is this container's; others that share it keep it (shared-range.ts). */
+export function releaseRange(directory: string, id: string, range: IdRange): void {
+  const path = join(directory, String(range.hostId))
+  try {
+    if (readlinkSync(path) === ownerTag(id)) unlinkSync(path)
+  } catch (error) {
+    const errno = errnoOf(error)
+    if (errno === 'ENOENT') return
+    // A directory.
+    if (errno !== 'EINVAL' && errno !== 'EISDIR') throw error
+    leaveRange(path, id)
+  }
+}
+
+/** One of those who share a range goes, the last one with the range itself. */
+export function leaveRange(path: string, id: string): void {
+  try {
+    unlinkSync(join(path, ownerTag(id)))
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ENOTDIR') throw error
+  }
+  removeIfEmpty(path)
+}
+
+export function removeIfEmpty(path: string): void {
+  try {
+    rmdirSync(path)
+  } catch (error) {
+    if (!['ENOTEMPTY', 'ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '')) throw error
+  }
 }

@@ -1,7 +1,9 @@
 import type { StoredImage } from '../images/store.ts'
+import type { NamespaceType } from '../model/config.ts'
 import { formatPlatform } from '../model/platform.ts'
 import type { ContainerView } from './containers-view.ts'
 import type { EnginePaths } from './paths.ts'
+import type { ContainerRecord } from './record.ts'
 
 /** A container under docker's key names, and its OCI config as `OCIConfig`. */
 export function inspectContainer(
@@ -35,6 +37,11 @@ export function inspectContainer(
     Name: record.name,
     HostConfig: {
       NetworkMode: record.network,
+      PidMode: modeOf(record, 'pid'),
+      IpcMode: modeOf(record, 'ipc'),
+      UTSMode: modeOf(record, 'uts'),
+      UsernsMode: modeOf(record, 'user'),
+      CgroupnsMode: modeOf(record, 'cgroup'),
       AutoRemove: record.remove,
       ReadonlyRootfs: config.root?.readonly ?? false,
       Memory: memory?.limit ?? 0,
@@ -71,6 +78,15 @@ export function inspectContainer(
     Directory: `${paths.containers}/${record.id}`,
     OCIConfig: config,
   }
+}
+
+/** As docker has it: `private`, `host`, `container:` and its id; `ns:` and a path. */
+function modeOf({ config, launch }: ContainerRecord, type: NamespaceType): string {
+  const joined = launch?.joins?.find((join) => join.type === type)
+  if (joined !== undefined) return `container:${joined.container}`
+  const namespace = config.linux?.namespaces?.find((each) => each.type === type)
+  if (namespace === undefined) return 'host'
+  return namespace.path === undefined ? 'private' : `ns:${namespace.path}`
 }
 
 /** An image under docker's key names. */

@@ -8,10 +8,15 @@ import { storeFailure } from './store-failure.ts'
  */
 const TAG = 32
 
+/** What such a link says. */
+export function ownerTag(id: string): string {
+  return id.slice(0, TAG)
+}
+
 /** Takes it for a container; false if it is taken. */
 export function claimLink(path: string, id: string): boolean {
   try {
-    symlinkSync(id.slice(0, TAG), path)
+    symlinkSync(ownerTag(id), path)
     return true
   } catch (error) {
     if (errnoOf(error) === 'EEXIST') return false
@@ -33,7 +38,7 @@ export function linkOwner(path: string, ids: readonly string[]): string | undefi
 /** Gives it back, if it still is this container's. */
 export function releaseLink(path: string, id: string): void {
   try {
-    if (readlinkSync(path) === id.slice(0, TAG)) unlinkSync(path)
+    if (readlinkSync(path) === ownerTag(id)) unlinkSync(path)
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error
   }

@@ -13,7 +13,8 @@ import { readInLayers } from '../rootfs/lookup.ts'
 import { resolveUser } from '../rootfs/user.ts'
 import { capabilitiesOf } from '../spec/capabilities.ts'
 import { makeConfig } from '../spec/make.ts'
-import { joinedMappings } from './joined-user.ts'
+import type { JoinedTargets } from './joined-container.ts'
+import { type JoinedMappings, joinedMappings } from './joined-user.ts'
 import { bindSources, deviceNumbers, resolveDevices } from './devices.ts'
 import { networkFiles } from './files.ts'
 import { hostFacts, nofileHardLimit, ownCapabilities, presentCpus } from '../runtime/host.ts'
@@ -75,6 +76,8 @@ export interface PreparedContainer {
   readonly name: string
   readonly source: Source
   readonly ownUser: boolean
+  /** What it joins of other containers. */
+  readonly targets?: JoinedTargets
   readonly warnings: readonly string[]
   /** What is started, once the range of ids is known. */
   spec(options: {
@@ -84,23 +87,31 @@ export interface PreparedContainer {
   }): LaunchSpec
 }
 
-/** Decides everything about a container that the host, the image and the options leave open. Reads, changes nothing. */
+/**
+ * Decides everything about a container that the host, the image and the options leave open. Reads, changes nothing.
+ *
+ * @param starts it is started now, so what it joins must run
+ */
 export async function prepareContainer(
   paths: EnginePaths,
   source: Source,
   args: readonly string[],
-  options: RunOptions,
+  asked: RunOptions,
+  starts: boolean,
 ): Promise<PreparedContainer> {
   const facts = hostFacts()
-  checkLabels(options, facts)
+  checkLabels(asked, facts)
+  const targets = joinsContainer(asked)
+    ? (await import('./joined-container.ts')).findTargets(paths, asked, starts)
+    : undefined
+  const options = targets?.options ?? asked
   const id = randomId()
   const name = options.name === undefined ? defaultName(id) : checkName(options.name)
   const warnings: string[] = []
-  const asked = options.namespaces?.user
-  const joined = typeof asked === 'object' ? joinedMappings(asked.path) : undefined
+  const joined = targets === undefined ? joinedByPath(options) : targets.mappings
   const ownUser = joined === undefined && decideUserNamespace(source, paths, options, facts, warnings)
   const shifted = ownUser || joined !== undefined
-  const hostname = options.hostname ?? id.slice(0, 12)
+  const hostname = options.hostname ?? targets?.hostname ?? id.slice(0, 12)
   const directory = join(paths.containers, id)
   const rootfs = rootfsOf(source, paths, options, shifted, warnings)
   const account = (path: string): string =>
@@ -119,6 +130,7 @@ export async function prepareContainer(
     name,
     source,
     ownUser,
+    ...(targets === undefined ? {} : { targets }),
     warnings,
     spec: ({ idRange, stdio, dryRun = false }) => {
       const made = makeConfig({
@@ -144,7 +156,8 @@ export async function prepareContainer(
         config,
         directory,
         rootfs,
-        files: networkFiles(options, hostname, name, config),
+        files: targets?.files ?? networkFiles(options, hostname, name, config),
+        ...(targets === undefined ? {} : { joins: targets.joins }),
         stdio,
         ...(seccomp === undefined ? {} : { seccomp }),
         init: options.init === true,
@@ -152,6 +165,16 @@ export async function prepareContainer(
       }
     },
   }
+}
+
+function joinsContainer({ namespaces = {}, network }: RunOptions): boolean {
+  const { pid, ipc, uts, cgroup, user } = namespaces
+  return [pid, ipc, uts, cgroup, user, network].some((choice) => typeof choice === 'object' && 'container' in choice)
+}
+
+function joinedByPath({ namespaces }: RunOptions): JoinedMappings | undefined {
+  const asked = namespaces?.user
+  return typeof asked === 'object' && 'path' in asked ? joinedMappings(asked.path) : undefined
 }
 
 /**
@@ -166,7 +189,7 @@ function decideUserNamespace(
   warnings: string[],
 ): boolean {
   const asked = options.namespaces?.user
-  if (typeof asked === 'object') {
+  if (typeof asked === 'object' && 'path' in asked) {
     // Never run in the host's instead: that would be less than what was asked for.
     throw new TscrunError(
       'USERNS_UNAVAILABLE',

@@ -1,4 +1,4 @@
-import type { OciConfig } from '../model/config.ts'
+import type { NamespaceType, OciConfig } from '../model/config.ts'
 import type { LaunchSpec, LogOptions, RestartPolicy } from '../model/launch.ts'
 
 /** `container.json`: what a container is, written when it is made and again when it has ended. */
@@ -36,6 +36,14 @@ export interface StoredLaunch extends Pick<LaunchSpec, 'rootfs' | 'files' | 'ini
   readonly interactive: boolean
   readonly log: LogOptions
   readonly restart: RestartPolicy
+  /** Namespaces of other containers. */
+  readonly joins?: readonly StoredJoin[]
+}
+
+export interface StoredJoin {
+  readonly type: NamespaceType
+  /** The other's whole id. */
+  readonly container: string
 }
 
 export interface ExitRecord {

@@ -4,7 +4,7 @@ import { errnoOf, TscrunError } from '../model/errors.ts'
 import { SIGKILL } from '../model/kernel-names.ts'
 import type { FdSlot, Plan } from '../model/step.ts'
 import type { LaunchSpec } from '../model/launch.ts'
-import type { RunOptions } from '../model/run-options.ts'
+import type { NetworkOption, RunOptions } from '../model/run-options.ts'
 import { compile } from '../plan/compile.ts'
 import { describeStep } from '../plan/words.ts'
 import { type ContainerExit, launch, type Launched } from '../runtime/launch.ts'
@@ -54,14 +54,14 @@ export async function startContainer(
   let record: ContainerRecord | undefined
   let idRange: IdRange | undefined
   try {
-    idRange = prepared.ownUser ? takeRange(paths.ranges, held.id, readPool()) : undefined
+    idRange = prepared.targets === undefined ? ownRange(paths, prepared) : await sharedRange(paths, prepared)
     const spec = prepared.spec({ stdio: options.stdio, ...(idRange === undefined ? {} : { idRange }) })
     const placed = placeCgroup(held.id, spec.config)
     const { placement: cgroup, program } = placed === undefined ? {} : withLoadedFilter(placed)
     const complete: LaunchSpec = cgroup === undefined ? spec : { ...spec, cgroup }
     record = {
       ...recordOf(prepared, options.run, complete, idRange),
-      launch: storedLaunch(spec, options.run),
+      launch: storedLaunch(spec, options.run, prepared.targets?.stored),
     }
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
     const plan = inheriting(compile(complete), program === undefined ? ['fd:lock'] : ['fd:lock', 'fd:devices'])
@@ -78,6 +78,22 @@ export async function startContainer(
     deleteContainer(paths, held, record ?? { name: prepared.name, ...(idRange === undefined ? {} : { idRange }) })
     throw error
   }
+}
+
+export function ownRange(paths: EnginePaths, { ownUser, id }: PreparedContainer): IdRange | undefined {
+  return ownUser ? takeRange(paths.ranges, id, readPool()) : undefined
+}
+
+/** That of the container whose user namespace it joins. */
+export async function sharedRange(
+  paths: EnginePaths,
+  { targets, id }: PreparedContainer,
+): Promise<IdRange | undefined> {
+  if (targets?.range === undefined) return undefined
+  const { target, range } = targets.range
+  const { shareRange } = await import('./shared-range.ts')
+  await shareRange(paths.ranges, range, target, id)
+  return range
 }
 
 export function writeCidfile(path: string, id: string): void {
@@ -110,7 +126,6 @@ export function recordOf(
   spec: LaunchSpec,
   idRange: IdRange | undefined,
 ): ContainerRecord {
-  const network = run.network ?? 'none'
   return {
     version: 1,
     id: prepared.id,
@@ -119,13 +134,18 @@ export function recordOf(
     ...(prepared.source.imageId === undefined ? {} : { imageId: prepared.source.imageId }),
     createdMs: Date.now(),
     labels: { ...Object.fromEntries(prepared.source.config.labels), ...run.labels },
-    network: typeof network === 'string' ? network : `ns:${network.path}`,
+    network: prepared.targets?.network ?? networkName(run.network ?? 'none'),
     remove: run.remove === true,
     stopSignal: run.stopSignal ?? prepared.source.config.stopSignal ?? 'SIGTERM',
     config: spec.config,
     ...(spec.cgroup === undefined ? {} : { cgroup: `${spec.cgroup.parent}/${spec.cgroup.name}` }),
     ...(idRange === undefined ? {} : { idRange }),
   }
+}
+
+function networkName(network: NetworkOption): string {
+  if (typeof network === 'string') return network
+  return 'path' in network ? `ns:${network.path}` : `container:${network.container}`
 }
 
 async function seeToTheEnd(

@@ -1,13 +1,17 @@
 import type { LaunchSpec, LogOptions, RestartPolicy } from '../model/launch.ts'
 import type { DetachedOptions, RunOptions } from '../model/run-options.ts'
-import type { StoredLaunch } from './record.ts'
+import type { StoredJoin, StoredLaunch } from './record.ts'
 
 /** A log grows to two files of 10 MiB: nobody reads it on a machine whose disk it has filled. */
 const DEFAULT_LOG: LogOptions = { driver: 'k8s-file', maxSize: 10 * 2 ** 20, maxFiles: 2 }
 const NO_RESTART: RestartPolicy = { name: 'no', most: 0 }
 
 /** What `start` will need of a container that is kept. */
-export function storedLaunch(spec: LaunchSpec, run: RunOptions & DetachedOptions): StoredLaunch {
+export function storedLaunch(
+  spec: LaunchSpec,
+  run: RunOptions & DetachedOptions,
+  joins: readonly StoredJoin[] | undefined,
+): StoredLaunch {
   const { rootfs, files, init, seccomp } = spec
   return {
     rootfs,
@@ -16,6 +20,7 @@ export function storedLaunch(spec: LaunchSpec, run: RunOptions & DetachedOptions
     interactive: run.interactive === true,
     log: run.log ?? DEFAULT_LOG,
     restart: run.restart ?? NO_RESTART,
+    ...(joins === undefined ? {} : { joins }),
     ...(seccomp === undefined
       ? {}
       : { seccomp: { program: Buffer.from(seccomp.program).toString('base64'), flags: seccomp.flags } }),

@@ -17,6 +17,7 @@ import {
 import { readExitFile } from './exit-file.ts'
 import { linkOwner } from './owner-link.ts'
 import type { EnginePaths } from './paths.ts'
+import { releaseOrphanRanges } from './shared-range.ts'
 
 /** How long to wait for the end of what was killed, for each container. */
 const PATIENCE_MS = 1000
@@ -85,12 +86,13 @@ async function endProcesses(paths: EnginePaths, id: string, cgroup: string | und
 /** Names and ranges whose container is gone: killed between two deletions. */
 function releaseOrphans(paths: EnginePaths): void {
   const known = containerIds(paths)
-  for (const directory of [paths.names, paths.ranges]) {
-    for (const name of list(directory)) {
-      const link = join(directory, name)
-      if (linkOwner(link, known) === undefined) rmSync(link, { force: true })
-    }
+  for (const name of list(paths.names)) {
+    const link = join(paths.names, name)
+    // One that has come since is asked for again.
+    const isGone = linkOwner(link, known) === undefined && linkOwner(link, containerIds(paths)) === undefined
+    if (isGone) rmSync(link, { force: true })
   }
+  releaseOrphanRanges(paths.ranges, () => containerIds(paths))
 }
 
 function list(directory: string): string[] {

@@ -1,4 +1,4 @@
-import type { OciConfig } from './config.ts'
+import type { NamespaceType, OciConfig } from './config.ts'
 import type { FdSlot } from './step.ts'
 
 /** How the root filesystem comes to be. */
@@ -86,7 +86,11 @@ export interface DetachedLaunch {
   readonly log: LogOptions
   readonly restart: RestartPolicy
   /** What the monitor removes at the end, beside both directories: absolute paths of links. */
-  readonly remove?: { readonly links: readonly string[] }
+  readonly remove?: {
+    readonly links: readonly string[]
+    /** Its range of ids: a link, or a directory with an entry for each container that has it. */
+    readonly range?: { readonly path: string; readonly entry: string }
+  }
 }
 
 export interface LogOptions {
@@ -101,6 +105,15 @@ export interface RestartPolicy {
   readonly name: 'no' | 'on-failure' | 'always' | 'unless-stopped'
   /** For `on-failure`; 0 for no limit. */
   readonly most: number
+}
+
+/** A namespace that is another container's: of its first process, whichever that is at the time. */
+export interface JoinedNamespace {
+  readonly type: NamespaceType
+  /** The other container, for people. */
+  readonly name: string
+  /** Absolute path of the other's state.json, which tells its first process. */
+  readonly state: string
 }
 
 /** Name of the log in a container's directory. */
@@ -124,4 +137,6 @@ export interface LaunchSpec {
   readonly kernel: { readonly major: number; readonly minor: number }
   readonly oci?: OciLaunch
   readonly detach?: DetachedLaunch
+  /** Of the namespaces that the config joins, those that are looked for anew at each start; the others have a path. */
+  readonly joins?: readonly JoinedNamespace[]
 }

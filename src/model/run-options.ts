@@ -154,18 +154,22 @@ export interface SecurityOptions {
   readonly unmask?: readonly string[]
 }
 
-/** `new` makes one; `host` shares the host's; else the path of a namespace file such as /proc/1/ns/ipc. */
-export type NamespaceOption = 'new' | 'host' | { readonly path: string }
+/**
+ * `new` makes one; `host` shares the host's; `container` joins that of another container, by its name or id, and with it
+ * the other's user namespace and ids; else the path of a namespace file such as /proc/1/ns/ipc.
+ */
+export type NamespaceOption = 'new' | 'host' | JoinOption
+export type JoinOption = { readonly path: string } | { readonly container: string }
 
 export interface NamespaceOptions {
   readonly pid?: NamespaceOption
   readonly ipc?: NamespaceOption
   readonly uts?: NamespaceOption
   readonly cgroup?: NamespaceOption
-  /** `auto` picks a range of its own; a mapping can be given too. */
-  readonly user?: 'auto' | 'host' | { readonly path: string }
+  /** `auto` picks a range of its own. */
+  readonly user?: 'auto' | 'host' | JoinOption
   /** A new time namespace; offsets in seconds. */
   readonly time?: { readonly boottime?: number; readonly monotonic?: number }
 }
 
-export type NetworkOption = 'none' | 'host' | { readonly path: string }
+export type NetworkOption = 'none' | 'host' | JoinOption

@@ -1,4 +1,5 @@
-import type { OciConfig } from '../model/config.ts'
+import type { NamespaceType, OciConfig } from '../model/config.ts'
+import type { JoinedNamespace } from '../model/launch.ts'
 import { CLONE, MS, O } from '../model/linux.ts'
 import { MEETING, type FdSlot, type Step } from '../model/step.ts'
 import { mapLines, NAMESPACE_FLAGS, rootId, type NamespaceSelection } from './select.ts'
@@ -6,23 +7,22 @@ import { mapLines, NAMESPACE_FLAGS, rootId, type NamespaceSelection } from './se
 /** Cgroup and time namespaces are not made by clone: the first would take the stage's cgroup as its root, the second's offsets must be written before anyone is in it. */
 const NOT_BY_CLONE = CLONE.NEWCGROUP | CLONE.NEWTIME
 
+/** Names of namespaces below /proc/PID/ns. */
+const FILES = { network: 'net', mount: 'mnt' } as const
+
 /** The stage enters what the container joins, so that its child is born there although it could not enter itself. */
-export function joinSteps(selection: NamespaceSelection): Step[] {
+export function joinSteps(selection: NamespaceSelection, joins: readonly JoinedNamespace[] = []): Step[] {
   return selection.joined.flatMap((namespace): Step[] => {
-    const slot: FdSlot = `fd:join-${namespace.type}`
-    const about = `join the ${namespace.type} namespace ${namespace.path}`
-    const open: Step = {
-      op: 'open',
-      fd: slot,
-      dir: 'cwd',
-      path: namespace.path,
-      flags: O.RDONLY,
-      mode: 0,
-      resolve: 0,
-      about,
-    }
-    // The stage stays in the host's, or it could do nothing more for the container.
-    if (namespace.type === 'user') return [{ ...open, fd: 'fd:userns' }]
+    const other = joins.find(({ type }) => type === namespace.type)
+    // The stage stays in the host's user namespace, or it could do nothing more for the container.
+    const slot: FdSlot = namespace.type === 'user' ? 'fd:userns' : `fd:join-${namespace.type}`
+    const whose = other === undefined ? namespace.path : `of container ${other.name}`
+    const about = `join the ${namespace.type} namespace ${whose}`
+    const open: Step =
+      other === undefined
+        ? { op: 'open', fd: slot, dir: 'cwd', path: namespace.path, flags: O.RDONLY, mode: 0, resolve: 0, about }
+        : { op: 'open_container', fd: slot, state: other.state, file: namespaceFile(namespace.type), about }
+    if (namespace.type === 'user') return [open]
     if (namespace.type === 'mount') return [open]
     return [
       open,
@@ -31,10 +31,14 @@ export function joinSteps(selection: NamespaceSelection): Step[] {
         namespace: slot,
         type: NAMESPACE_FLAGS[namespace.type],
         about,
-        hint: `is ${namespace.path} a ${namespace.type} namespace?`,
+        ...(other === undefined ? { hint: `is ${namespace.path} a ${namespace.type} namespace?` } : {}),
       },
     ]
   })
+}
+
+export function namespaceFile(type: NamespaceType): string {
+  return `ns/${type in FILES ? FILES[type as keyof typeof FILES] : type}`
 }
 
 /** @param siblings the child is no child of the stage's but of its caller's (CLONE_PARENT) */

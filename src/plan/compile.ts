@@ -11,6 +11,7 @@ import { fileSteps } from '../rootfs/files.ts'
 import type { Literal } from '../rootfs/filesystems.ts'
 import { mountSteps } from '../rootfs/mounts.ts'
 import { protectSteps } from '../rootfs/protect.ts'
+import { sharedMemorySteps } from '../rootfs/shared-memory.ts'
 import { checkSysctls } from '../security/sysctl.ts'
 import { detachSteps } from './detach.ts'
 import { labelSteps } from './attributes.ts'
@@ -52,9 +53,10 @@ export function compile(spec: LaunchSpec): Plan {
   const ids = { ...root, hostUid, hostGid }
   const coversAt = selection.mounts === 'host' ? undefined : attachAt
   const dev = devSteps(config, { ...ids, ...selection, literal: literal !== undefined, attachAt: coversAt })
+  const shm = sharedMemorySteps(spec.joins)
   const mounts = mountSteps(config, {
     ...selection,
-    prepared: dev.prepared,
+    prepared: new Map([...dev.prepared, ...shm.prepared]),
     workAt: attachAt,
     ...(literal === undefined ? {} : { literal }),
   })
@@ -94,7 +96,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...cgroup.make,
     ...outside.first,
     ...keepOwnNamespaces(spec, selection),
-    ...joinSteps(selection),
+    ...joinSteps(selection, spec.joins),
     // From here on there are two of us.
     cloneStep(selection, cgroup.make.length === 0 ? 'none' : 'fd:cgroup', spec.oci?.gate === true),
     ...stdio.release,
@@ -102,6 +104,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...mappingSteps(config, selection),
     ...outside.born,
     ...files.parent,
+    ...shm.parent,
     ...dev.first,
     // The id-mapped view of the layers needs the child's user namespace, so the tree is made after the clone.
     ...rootfs.make,
@@ -126,6 +129,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...labelSteps(process).open,
     ...mounts.early,
     ...files.receive,
+    ...shm.receive,
     ...dev.receiveFirst,
     { op: 'recv_fd', fd: 'fd:rootfs' },
     { op: 'move_mount', mount: 'fd:rootfs', dir: 'cwd', path: rootAt, about: 'place the root filesystem' },

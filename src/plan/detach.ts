@@ -42,6 +42,7 @@ export function detachSteps({ detach, directory }: LaunchSpec): DetachSteps {
   const end: Step[] = [{ op: 'last' }]
   if (remove !== undefined) {
     end.push(...remove.links.map((path): Step => ({ op: 'unlink', dir: 'cwd', path })))
+    if (remove.range !== undefined) end.push(...rangeSteps(remove.range))
     for (const [slot, path] of [
       ['fd:runs', runDirectory],
       ['fd:containers', directory],
@@ -55,4 +56,14 @@ export function detachSteps({ detach, directory }: LaunchSpec): DetachSteps {
 
 function openDirectory(fd: FdSlot, path: string): Step {
   return { op: 'open', fd, dir: 'cwd', path, flags: O.PATH | O.DIRECTORY, mode: 0, resolve: 0 }
+}
+
+/** A range that others share stays theirs. */
+function rangeSteps({ path, entry }: { readonly path: string; readonly entry: string }): Step[] {
+  const because = 'the range may be shared, or its own'
+  return [
+    { op: 'unlink', dir: 'cwd', path, tolerate: ['EISDIR'], because },
+    { op: 'unlink', dir: 'cwd', path: `${path}/${entry}`, tolerate: ['ENOTDIR'], because },
+    { op: 'rmdir', dir: 'cwd', path, tolerate: ['ENOTEMPTY', 'ENOENT', 'ENOTDIR'], because },
+  ]
 }

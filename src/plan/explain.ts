@@ -44,6 +44,13 @@ export function explainFailure(plan: Plan, failure: StepFailure, workdir?: strin
     return new TscrunError('KERNEL_REFUSED', `start: ${failure.errno} before the first step`, { errno: failure.errno })
   if (step.op === 'run_hook') return explainHook(step, failure)
   if (step.op === 'exec' || step.op === 'find_program') return explainExec(step, failure.errno, workdir)
+  if (step.op === 'open_container' && failure.errno === 'ESRCH') {
+    return new TscrunError('CONTAINER_STATE', `${step.about ?? step.state}: it does not run`, {
+      errno: failure.errno,
+      subject: step.state,
+      hint: 'start that container first',
+    })
+  }
   const reason = reasonOf(step, failure.errno)
   const subject = subjectOf(step)
   const code: ErrorCode = failure.errno === 'ENOSPC' || failure.errno === 'EDQUOT' ? 'NO_SPACE' : 'KERNEL_REFUSED'

@@ -68,6 +68,7 @@ const CALLS: Partial<Record<Step['op'], string>> = {
   gate: 'accept4',
   join: 'setns',
   set_home: 'open',
+  open_container: 'pidfd_open',
   send_fd_to: 'sendmsg',
 }
 

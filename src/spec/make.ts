@@ -1,4 +1,4 @@
-import type { RunOptions } from '../model/run-options.ts'
+import type { NamespaceOption, RunOptions } from '../model/run-options.ts'
 import type { IdMapping, NamespaceType, OciConfig, OciDevice, OciMount, OciNamespace } from '../model/config.ts'
 import type { ImageConfig } from '../model/image.ts'
 import { restrictedPaths } from '../security/paths.ts'
@@ -89,8 +89,9 @@ function namespacesOf(options: RunOptions, ownUser: boolean, joinsUser: boolean)
   const chosen = options.namespaces ?? {}
   const network = options.network === 'host' ? 'host' : options.network === 'none' ? 'new' : (options.network ?? 'new')
   const list: OciNamespace[] = [{ type: 'mount' }]
-  const add = (type: NamespaceType, choice: 'new' | 'host' | { readonly path: string } = 'new'): void => {
+  const add = (type: NamespaceType, choice: NamespaceOption = 'new'): void => {
     if (choice === 'host') return
+    if (typeof choice === 'object' && 'container' in choice) throw new RangeError('a container has no path yet')
     list.push(choice === 'new' ? { type } : { type, path: choice.path })
   }
   add('pid', chosen.pid)

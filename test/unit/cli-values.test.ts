@@ -266,7 +266,7 @@ describe('values of run that are bad', () => {
     ['--security-opt seccomp=', '--security-opt seccomp=: the value is missing'],
     ['--security-opt mask=proc', '--security-opt mask=proc: not an absolute path'],
     ['--security-opt no-new-privileges:maybe', '--security-opt no-new-privileges:maybe: neither true nor false'],
-    ['--pid container:x', '--pid container:x: not supported yet'],
+    ['--pid container:', '--pid container:: the container is missing'],
     ['--pid hots', '--pid hots: unknown mode'],
     ['--pid ns:proc/1', '--pid ns:proc/1: the path of a namespace begins with /'],
     ['--userns keep-id', '--userns keep-id: not supported yet'],

@@ -1,8 +1,10 @@
-import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { poolOf, RANGE_SIZE, rangesIn, releaseRange, takeRange } from '../../src/engine/id-range.ts'
+import { claimLink } from '../../src/engine/owner-link.ts'
+import { releaseOrphanRanges, shareRange } from '../../src/engine/shared-range.ts'
 
 let directory = ''
 beforeEach(() => {
@@ -95,5 +97,44 @@ describe('ranges', () => {
     expect(() => takeRange(directory, id(1), { first: 100_000, size: RANGE_SIZE - 1 })).toThrow(
       expect.objectContaining({ code: 'USERNS_UNAVAILABLE' }),
     )
+  })
+})
+
+describe('a range that is shared', () => {
+  const of = (owner: number): string[] => readdirSync(join(directory, String(owner)))
+
+  it('cannot be taken, nor given back, until the last one has gone', async () => {
+    const range = takeRange(directory, id(1), pool)
+    await shareRange(directory, range, id(1), id(2))
+    await shareRange(directory, range, id(2), id(3))
+    expect(of(range.hostId).length).toBe(3)
+    for (const owner of [1, 3]) releaseRange(directory, id(owner), range)
+    expect(claimLink(join(directory, String(range.hostId)), id(4))).toBe(false)
+    releaseRange(directory, id(2), range)
+    expect(readdirSync(directory)).toEqual([])
+  })
+
+  it('is not to be had of one whose range it is not', async () => {
+    const range = takeRange(directory, id(1), pool)
+    const before = readdirSync(directory)
+    await expect(shareRange(directory, range, id(5), id(2))).rejects.toMatchObject({ code: 'NO_SUCH_CONTAINER' })
+    expect(readdirSync(directory)).toEqual(before)
+    // What it is now does not matter to its owner.
+    releaseRange(directory, id(1), range)
+    await expect(shareRange(directory, range, id(1), id(2))).rejects.toMatchObject({ code: 'NO_SUCH_CONTAINER' })
+    expect(readdirSync(directory)).toEqual([])
+  })
+
+  it('is put right where its owners were killed in the middle', async () => {
+    const range = takeRange(directory, id(1), pool)
+    await shareRange(directory, range, id(1), id(2))
+    const lonely = takeRange(directory, id(7), pool)
+    for (const owner of [2, 9]) mkdirSync(join(directory, `new.${id(owner).slice(0, 32)}`))
+    releaseOrphanRanges(directory, () => [id(2)])
+    expect(readdirSync(directory).toSorted()).toEqual([String(range.hostId), `new.${id(2).slice(0, 32)}`].toSorted())
+    expect(of(range.hostId)).toEqual([id(2).slice(0, 32)])
+    expect(lonely.hostId).not.toBe(range.hostId)
+    releaseOrphanRanges(directory, () => [])
+    expect(readdirSync(directory)).toEqual([])
   })
 })

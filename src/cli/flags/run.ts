@@ -118,7 +118,14 @@ export const RUN_FLAGS: readonly Flag[] = [
   },
   { name: 'dns-search', kind: 'list', value: 'domain', help: 'Domain to search names in', group: NETWORK, split: true },
   { name: 'hostname', short: 'h', kind: 'string', value: 'name', help: 'Host name of the container', group: NETWORK },
-  { name: 'network', kind: 'string', value: 'mode', help: 'none, host or ns:PATH', group: NETWORK, aliases: ['net'] },
+  {
+    name: 'network',
+    kind: 'string',
+    value: 'mode',
+    help: 'none, host, container:NAME or ns:PATH',
+    group: NETWORK,
+    aliases: ['net'],
+  },
 
   {
     name: 'cap-add',
@@ -170,11 +177,23 @@ export const RUN_FLAGS: readonly Flag[] = [
     name: 'cgroupns',
     kind: 'string',
     value: 'mode',
-    help: 'Cgroup namespace: private, host or ns:PATH',
+    help: 'Cgroup namespace: private, host, container:NAME or ns:PATH',
     group: NAMESPACES,
   },
-  { name: 'ipc', kind: 'string', value: 'mode', help: 'IPC namespace: private, host or ns:PATH', group: NAMESPACES },
-  { name: 'pid', kind: 'string', value: 'mode', help: 'PID namespace: private, host or ns:PATH', group: NAMESPACES },
+  {
+    name: 'ipc',
+    kind: 'string',
+    value: 'mode',
+    help: 'IPC namespace: private, host, container:NAME or ns:PATH',
+    group: NAMESPACES,
+  },
+  {
+    name: 'pid',
+    kind: 'string',
+    value: 'mode',
+    help: 'PID namespace: private, host, container:NAME or ns:PATH',
+    group: NAMESPACES,
+  },
   {
     name: 'timens',
     kind: 'string',
@@ -186,10 +205,16 @@ export const RUN_FLAGS: readonly Flag[] = [
     name: 'userns',
     kind: 'string',
     value: 'mode',
-    help: 'User namespace: auto, host or ns:PATH (default auto)',
+    help: 'User namespace: auto, host, container:NAME or ns:PATH (default auto)',
     group: NAMESPACES,
   },
-  { name: 'uts', kind: 'string', value: 'mode', help: 'UTS namespace: private, host or ns:PATH', group: NAMESPACES },
+  {
+    name: 'uts',
+    kind: 'string',
+    value: 'mode',
+    help: 'UTS namespace: private, host, container:NAME or ns:PATH',
+    group: NAMESPACES,
+  },
 
   { name: 'blkio-weight', kind: 'string', value: 'weight', help: 'Block IO weight, 10 to 1000', group: LIMITS },
   {

@@ -1,4 +1,4 @@
-import type { NamespaceOption, NamespaceOptions, NetworkOption } from '../../model/run-options.ts'
+import type { JoinOption, NamespaceOption, NamespaceOptions, NetworkOption } from '../../model/run-options.ts'
 import type { FlagValues } from '../command.ts'
 import { badFlag, notYet } from '../errors.ts'
 import { parseInteger } from './numbers.ts'
@@ -29,16 +29,17 @@ function parseNamespace(flag: string, text: string): NamespaceOption {
   if (text === 'private' || text === 'new') return 'new'
   // docker's word for a private one that others may join.
   if (flag === 'ipc' && text === 'shareable') return 'new'
-  if (text.startsWith('container:') || (flag === 'ipc' && text === 'none') || text === 'pod') throw notYet(flag, text)
-  return namespacePath(flag, text) ?? unknownMode(flag, text, 'private, host or ns:PATH')
+  if ((flag === 'ipc' && text === 'none') || text === 'pod') throw notYet(flag, text)
+  return joined(flag, text) ?? unknownMode(flag, text, 'private, host, container:NAME or ns:PATH')
 }
 
-function parseUserNamespace(text: string): 'auto' | 'host' | { readonly path: string } {
+function parseUserNamespace(text: string): 'auto' | 'host' | JoinOption {
   // Every private user namespace has a range of its own here.
   if (text === 'auto' || text === 'private') return 'auto'
   if (text === 'host') return 'host'
-  if (/^(?:auto:|keep-id|nomap|container:)/.test(text)) throw notYet('userns', text, 'auto, host or ns:PATH')
-  return namespacePath('userns', text) ?? unknownMode('userns', text, 'auto, host or ns:PATH')
+  const wanted = 'auto, host, container:NAME or ns:PATH'
+  if (/^(?:auto:|keep-id|nomap)/.test(text)) throw notYet('userns', text, wanted)
+  return joined('userns', text) ?? unknownMode('userns', text, wanted)
 }
 
 /** `boottime=3600,monotonic=-5` (time_namespaces(7)), seconds; `private` is no offsets. Throws USAGE. */
@@ -60,12 +61,18 @@ export function parseTimeOffsets(text: string): NonNullable<NamespaceOptions['ti
 export function parseNetwork(text: string): NetworkOption | undefined {
   if (text === '') return undefined
   if (text === 'none' || text === 'host') return text
-  const path = namespacePath('network', text)
-  if (path !== undefined) return path
-  throw notYet('network', text, 'none, host or ns:PATH')
+  const join = joined('network', text)
+  if (join !== undefined) return join
+  throw notYet('network', text, 'none, host, container:NAME or ns:PATH')
 }
 
-function namespacePath(flag: string, text: string): { readonly path: string } | undefined {
+/** `container:NAME` or `ns:PATH`. */
+function joined(flag: string, text: string): JoinOption | undefined {
+  if (text.startsWith('container:')) {
+    const container = text.slice('container:'.length)
+    if (container !== '') return { container }
+    throw badFlag(flag, text, 'the container is missing', 'e.g. container:web')
+  }
   if (!text.startsWith('ns:')) return undefined
   const path = text.slice(3)
   if (!path.startsWith('/'))
