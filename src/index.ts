@@ -42,6 +42,7 @@ export interface Engine
     | 'pause'
     | 'unpause'
     | 'logs'
+    | 'files'
   > {
   /**
    * Runs a container to its end. The image may be a name, an id, or `undefined` with `options.rootfs`.

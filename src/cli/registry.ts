@@ -124,6 +124,18 @@ export const ENTRIES: readonly Entry[] = [
     load: async () => (await import('./commands/pause.ts')).unpauseCommand,
   },
   {
+    name: 'diff',
+    summary: 'Show what a container has otherwise than its image',
+    group: 'Commands',
+    load: async () => (await import('./commands/diff.ts')).diffCommand,
+  },
+  {
+    name: 'export',
+    summary: "Write a container's files as a tar archive",
+    group: 'Commands',
+    load: async () => (await import('./commands/export.ts')).exportCommand,
+  },
+  {
     name: 'rm',
     summary: 'Remove containers',
     group: 'Commands',
@@ -159,6 +171,8 @@ export const GROUPS: readonly Group[] = [
       run: ['run'],
       create: ['create'],
       attach: ['attach'],
+      diff: ['diff'],
+      export: ['export'],
       exec: ['exec'],
       kill: ['kill'],
       logs: ['logs'],

@@ -1,6 +1,7 @@
 import type { DetachedOptions, RunOptions } from '../model/run-options.ts'
 import type { AttachOptions } from './detached.ts'
 import type { ExecOptions } from './exec.ts'
+import type { FileVerbs } from './file-verbs.ts'
 import type { Attachment, StopOptions } from './live.ts'
 import type { LogLine, LogsOptions } from './logs.ts'
 
@@ -52,6 +53,8 @@ export interface Engine {
   remove(idOrName: string, options: { readonly force: boolean }): Promise<string>
   /** What is known about one container or image, under docker's key names (`Id`, `State.Status`, `Config.Env`). */
   inspect(idOrName: string, type?: 'container' | 'image'): Promise<Readonly<Record<string, unknown>>>
+  /** Loads the verbs on containers' files. */
+  files(): Promise<FileVerbs>
   info(): Promise<Readonly<Record<string, unknown>>>
   doctor(): Promise<readonly DoctorCheck[]>
 }

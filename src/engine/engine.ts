@@ -173,6 +173,7 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     ps: async (which) => (await verbs()).ps(which),
     remove: async (idOrName, removal) => (await verbs()).remove(idOrName, removal),
     inspect: async (idOrName, type) => (await verbs()).inspect(idOrName, type),
+    files: async () => (await import('./file-verbs.ts')).fileVerbs(paths),
     info: async () => (await verbs()).info(),
     doctor: async () => (await import('./doctor.ts')).runDoctor(hostFacts(), paths),
   }

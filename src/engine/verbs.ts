@@ -124,7 +124,7 @@ function noSuch(name: string, type: 'image' | undefined): TscrunError {
 }
 
 /** Whoever may not read the store is told so before half of it is read. */
-function requireReadable(paths: EnginePaths): void {
+export function requireReadable(paths: EnginePaths): void {
   if (hostFacts().euid === 0) return
   for (const path of [paths.root, paths.runRoot]) {
     try {

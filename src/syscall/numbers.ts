@@ -2,7 +2,7 @@
 // biome-ignore format: a table
 const X64 = {
   ioctl: 16, sendmsg: 46, recvmsg: 47, socketpair: 53, wait4: 61, flock: 73, fchdir: 81, umask: 95, ptrace: 101,
-  lsetxattr: 189, lgetxattr: 192, llistxattr: 195, flistxattr: 196, fsetxattr: 190, fgetxattr: 193, lseek: 8, mount: 165, umount2: 166, chroot: 161, prctl: 157,
+  lsetxattr: 189, lgetxattr: 192, getxattr: 191, listxattr: 194, setfsuid: 122, setfsgid: 123, openat: 257, llistxattr: 195, flistxattr: 196, fsetxattr: 190, fgetxattr: 193, lseek: 8, mount: 165, umount2: 166, chroot: 161, prctl: 157,
   mkdirat: 258, mknodat: 259, fchownat: 260, unlinkat: 263, renameat2: 316, linkat: 265, symlinkat: 266, readlinkat: 267,
   fchmodat: 268, faccessat: 269, utimensat: 280, unshare: 272, setns: 308, dup3: 292, pipe2: 293, capset: 126, capget: 125,
   statfs: 137, fstatfs: 138, syncfs: 306, memfd_create: 319, getrandom: 318, bpf: 321, fcntl: 72, kill: 62, seccomp: 317, socket: 41, connect: 42, bind: 49, listen: 50,
@@ -13,7 +13,7 @@ const X64 = {
 // biome-ignore format: a table
 const ARM64: { readonly [name in keyof typeof X64]: number } = {
   ioctl: 29, sendmsg: 211, recvmsg: 212, socketpair: 199, wait4: 260, flock: 32, fchdir: 50, umask: 166, ptrace: 117,
-  lsetxattr: 6, lgetxattr: 9, llistxattr: 12, flistxattr: 13, fsetxattr: 7, fgetxattr: 10, lseek: 62, mount: 40, umount2: 39, chroot: 51, prctl: 167,
+  lsetxattr: 6, lgetxattr: 9, getxattr: 8, listxattr: 11, setfsuid: 151, setfsgid: 152, openat: 56, llistxattr: 12, flistxattr: 13, fsetxattr: 7, fgetxattr: 10, lseek: 62, mount: 40, umount2: 39, chroot: 51, prctl: 167,
   mkdirat: 34, mknodat: 33, fchownat: 54, unlinkat: 35, renameat2: 276, linkat: 37, symlinkat: 36, readlinkat: 78,
   fchmodat: 53, faccessat: 48, utimensat: 88, unshare: 97, setns: 268, dup3: 24, pipe2: 59, capset: 91, capget: 90,
   statfs: 43, fstatfs: 44, syncfs: 267, memfd_create: 279, getrandom: 278, bpf: 280, fcntl: 25, kill: 129, seccomp: 277, socket: 198, bind: 200, listen: 201, connect: 203,

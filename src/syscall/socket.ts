@@ -79,3 +79,22 @@ export function sendWithFds(socket: number, message: Uint8Array, fds: readonly n
   }
   syscall('sendmsg', [socket, header, MSG_NOSIGNAL])
 }
+
+const MSG_CMSG_CLOEXEC = 0x40000000
+
+/** The descriptor that came with the next message; close-on-exec, to be closed by `closeFd`. Throws SyscallError. */
+export function receiveFd(socket: number): number {
+  const address = loadKoffi().address
+  const [text, control, part, header] = [Buffer.alloc(64), Buffer.alloc(24), Buffer.alloc(16), Buffer.alloc(56)]
+  part.writeBigUInt64LE(address(text), 0)
+  part.writeBigUInt64LE(BigInt(text.length), 8)
+  header.writeBigUInt64LE(address(part), 16)
+  header.writeBigUInt64LE(1n, 24)
+  header.writeBigUInt64LE(address(control), 32)
+  header.writeBigUInt64LE(BigInt(control.length), 40)
+  syscall('recvmsg', [socket, header, MSG_CMSG_CLOEXEC])
+  if (control.readBigUInt64LE(0) !== 20n || control.readInt32LE(12) !== SCM_RIGHTS) {
+    throw new Error('a message without a descriptor')
+  }
+  return control.readInt32LE(16)
+}

@@ -5,6 +5,7 @@ import { dirname, join, normalize } from 'node:path'
 export const RANKS: Readonly<Record<string, number>> = {
   model: 0,
   syscall: 1,
+  archive: 2,
   namespaces: 2,
   cgroups: 2,
   overlayfs: 2,

@@ -87,11 +87,11 @@ const OTHERS: Readonly<Record<string, readonly Unsupported[]>> = {
 }
 
 const COMMANDS =
-  'auto-update build builder buildx checkpoint cleanup clone commit compose config context cp diff ' +
-  'events export farm generate healthcheck history import init kube load login logout machine ' +
-  'manifest mount network node play plugin pod port prune push quadlet rename restore save scp ' +
-  'search secret service sign stack stats swarm system tag top tree trust umount unmount ' +
-  'unshare untag update volume volumes exists'
+  'auto-update build builder buildx checkpoint cleanup clone compose config context ' +
+  'events farm generate healthcheck init kube login logout machine ' +
+  'mount network node play plugin pod port prune push quadlet rename restore scp ' +
+  'search secret service sign stack stats swarm system top trust umount unmount ' +
+  'unshare update volume volumes'
 
 /** The entry for a flag of `command` (`''` for flags before it), by long name or single letter. */
 export function unsupportedFlag(command: string, name: string): { name: string; hint?: string } | undefined {

@@ -1,0 +1,20 @@
+import { containerChanges, type PathChange } from './diff.ts'
+import { type ArchiveSink, exportContainer } from './export.ts'
+import type { EnginePaths } from './paths.ts'
+import { requireReadable } from './verbs.ts'
+
+/** The verbs on what a container has written, and on its files. */
+export interface FileVerbs {
+  /** What a container has otherwise than its image, sorted by path. */
+  diff(idOrName: string): Promise<readonly PathChange[]>
+  /** Gives a container's files to `sink` as one tar archive. */
+  export(idOrName: string, sink: ArchiveSink, signal?: AbortSignal): Promise<void>
+}
+
+export function fileVerbs(paths: EnginePaths): FileVerbs {
+  requireReadable(paths)
+  return {
+    diff: (idOrName) => containerChanges(paths, idOrName),
+    export: (idOrName, sink, signal) => exportContainer(paths, idOrName, sink, signal),
+  }
+}
