@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import type { RegistryClient } from '../registry/client.ts'
+import type { Descriptor } from '../model/image.ts'
 import { fetchLayer, type LayerFacts, type WantedLayer } from './layers.ts'
 import type { PullProgress } from './progress.ts'
 import type { PullImageOptions } from './pull.ts'
@@ -16,6 +16,11 @@ export interface LayersOptions extends Pick<PullImageOptions, 'parallel' | 'onPr
   readonly stop: AbortController
 }
 
+/** Where the bytes of blobs come from, from an offset on. */
+export interface BlobReader {
+  blob(descriptor: Descriptor, offset: number, onRetry: (reason: string) => void): AsyncIterable<Buffer>
+}
+
 export interface FetchedLayers {
   readonly facts: readonly LayerFacts[]
   /** Whether one was not there before. */
@@ -25,7 +30,7 @@ export interface FetchedLayers {
 /** Fetches all layers, largest first, some at a time; each is put in its place after the one below it. */
 export async function fetchLayers(
   store: ImageStore,
-  client: RegistryClient,
+  blobs: BlobReader,
   layers: readonly WantedLayer[],
   options: LayersOptions,
 ): Promise<FetchedLayers> {
@@ -41,7 +46,7 @@ export async function fetchLayers(
     let toldAt = 0
     try {
       const facts = await fetchLayer(store.paths, layer, {
-        source: (offset) => client.blob(layer.blob, offset, (reason) => tell({ type: 'retry', id: digest, reason })),
+        source: (offset) => blobs.blob(layer.blob, offset, (reason) => tell({ type: 'retry', id: digest, reason })),
         signal: options.signal,
         maxBytes: options.maxBytes,
         maxInodes: MAX_INODES,

@@ -1,27 +1,22 @@
 import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
-import { type Digest, hexOf, parseDigest } from '../model/digest.ts'
+import { type Digest, parseDigest } from '../model/digest.ts'
 import { TscrunError } from '../model/errors.ts'
-import type { Descriptor, ImageConfig, Manifest } from '../model/image.ts'
+import type { Descriptor, Manifest } from '../model/image.ts'
 import { formatPlatform, platformDistance } from '../model/platform.ts'
 import { formatReference, type Reference } from '../model/reference.ts'
-import { filesystemOf } from '../overlayfs/support.ts'
 import { manifestReference, openRegistry, type RegistryClient } from '../registry/client.ts'
 import { DEFAULT_RETRY } from '../registry/retry.ts'
-import { chainIds, digestOf } from './chain.ts'
+import { digestOf } from './chain.ts'
 import { choosePlatform, LIMITS, MEDIA_TYPES, parseImageConfig, parseManifest, wrongPlatform } from './documents.ts'
 import { storeError, writeDurably } from './files.ts'
-import { hasBlob, sweepWork } from './garbage.ts'
-import { fetchLayers } from './fetch-layers.ts'
-import { flatten } from './flatten.ts'
+import { hasBlob } from './garbage.ts'
 import { blobPath } from './layout.ts'
-import type { LayerFacts, WantedLayer } from './layers.ts'
 import type { PullImageOptions } from './pull.ts'
 import type { ImageStore, StoredImage } from './store.ts'
-import { syncFileSystem } from './sync.ts'
+import { isFinal, type ResolvedImage, unpackImage, wantedLayers } from './unpack-image.ts'
 
 const ACCEPT = Object.values(MEDIA_TYPES)
-const DEFAULT_MAX_BYTES = 2 ** 40
 
 /** True where the registry still has for a tag what it had at the last pull. */
 export async function isCurrent(store: ImageStore, reference: Reference, options: PullImageOptions): Promise<boolean> {
@@ -64,22 +59,8 @@ export async function fetchImage(
   }
 }
 
-/** Failures that another try meets again; among those of the store, what its filesystem has no place for. */
-function isFinal({ code, errno }: TscrunError): boolean {
-  return REFUSALS.has(code) || (code === 'STORE' && CANNOT_HOLD.has(errno ?? ''))
-}
-
-const CANNOT_HOLD: ReadonlySet<string> = new Set(['EPERM', 'ENXIO', 'EOPNOTSUPP'])
-const REFUSALS: ReadonlySet<string> = new Set([
-  'INVALID_IMAGE',
-  'DIGEST_MISMATCH',
-  'LIMIT_EXCEEDED',
-  'WRONG_PLATFORM',
-  'NO_SPACE',
-])
-
 async function fetchHolding(store: ImageStore, reference: Reference, options: PullImageOptions): Promise<StoredImage> {
-  // The first failure of one part ends the others.
+  // The first failure of one part ends the others, also what they wait for of the registry.
   const stop = new AbortController()
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal])
   const client = open(reference, options, signal)
@@ -87,22 +68,7 @@ async function fetchHolding(store: ImageStore, reference: Reference, options: Pu
     using _hold = await store.hold(signal)
     const image = await resolveImage(store, client, reference, options)
     const name = formatReference(reference)
-    options.onProgress?.({ type: 'resolved', reference: name, digest: image.resolved })
-    sweepWork(store.paths, new Set(image.layers.map((layer) => hexOf(layer.blob.digest))))
-    const maxBytes = options.maxUnpackBytes ?? DEFAULT_MAX_BYTES
-    const { facts, unpacked } = await fetchLayers(store, client, image.layers, { ...options, maxBytes, signal, stop })
-    checkSize(sum(facts), maxBytes)
-    const chain = image.layers.map((layer) => layer.chainId)
-    const onCopy = (): void => options.onWarning?.(copyWarning(store.paths.root))
-    const copied = await flatten(store.paths, chain, { signal, maxBytes, onCopy })
-    // Once for all layers, before the index names them: a listed image survives a power cut.
-    if (unpacked || copied) await syncFileSystem(store.paths.layers)
-    const { manifest, config, id } = image
-    const record = { id, manifest, config, chain, size: sum(facts) }
-    const fresh = store.resolvedDigest(name) !== image.resolved
-    const stored = await store.add(record, name, image.resolved)
-    options.onProgress?.({ type: 'done', reference: name, digest: image.resolved, fresh })
-    return stored
+    return await unpackImage(store, image, client, { ...options, name, stop })
   } catch (error) {
     throw abortedError(options.signal) ?? storeError(error, store.paths.root)
   } finally {
@@ -110,33 +76,8 @@ async function fetchHolding(store: ImageStore, reference: Reference, options: Pu
   }
 }
 
-function sum(facts: readonly LayerFacts[]): number {
-  return facts.reduce((total, { bytes }) => total + bytes, 0)
-}
-
-/** Each layer has kept the limit; all of them together must as well. */
-function checkSize(bytes: number, maxBytes: number): void {
-  if (bytes <= maxBytes) return
-  throw new TscrunError('LIMIT_EXCEEDED', `unpack image: ${bytes} bytes, more than ${maxBytes}`, {
-    hint: 'no honest image is that large: whose is it?',
-  })
-}
-
-function copyWarning(root: string): string {
-  return `the layers are copied into one tree, which can take their space twice: ${root} (${filesystemOf(root)}) cannot hold whiteouts`
-}
-
 function abortedError(signal: AbortSignal | undefined): TscrunError | undefined {
   return signal?.aborted ? new TscrunError('ABORTED', 'pull: interrupted', { cause: signal.reason }) : undefined
-}
-
-interface ResolvedImage {
-  readonly id: Digest
-  /** What the name stands for at the registry: an index or a manifest. */
-  readonly resolved: Digest
-  readonly manifest: Descriptor
-  readonly config: ImageConfig
-  readonly layers: readonly WantedLayer[]
 }
 
 async function resolveImage(
@@ -153,18 +94,7 @@ async function resolveImage(
   if (platformDistance(options.platform, config.platform) === undefined) {
     throw wrongPlatform(`image ${name}`, options.platform, [formatPlatform(config.platform)])
   }
-  if (config.diffIds.length !== manifest.layers.length) {
-    throw new TscrunError(
-      'INVALID_IMAGE',
-      `image ${name}: ${manifest.layers.length} layers, but its config has ${config.diffIds.length}`,
-    )
-  }
-  const chain = chainIds(config.diffIds)
-  const layers = manifest.layers.map((blob, i): WantedLayer => {
-    const [diffId, chainId] = [config.diffIds[i], chain[i]]
-    if (diffId === undefined || chainId === undefined) throw new Error('lists of one length differ')
-    return { blob, diffId, chainId }
-  })
+  const layers = wantedLayers(manifest, config, `image ${name}`)
   return { id: manifest.config.digest, resolved, manifest: descriptor, config, layers }
 }
 

@@ -53,8 +53,8 @@ export interface ImageStore {
   tag(nameOrId: string, name: string): Promise<void>
   /** What the registry answered when the name was pulled last. */
   resolvedDigest(name: string): Digest | undefined
-  /** Puts an unpacked image under a name. */
-  add(record: ImageRecord, name: string, resolved?: Digest): Promise<StoredImage>
+  /** Lists an unpacked image, under a name or under none. */
+  add(record: ImageRecord, name: string | undefined, resolved?: Digest): Promise<StoredImage>
   /** While it is held nothing is deleted from the store; take it before `find` if the image is used afterwards. */
   hold(signal?: AbortSignal): Promise<Lock>
   /** Deletes what no image names; answers false where somebody holds the store. */
@@ -109,10 +109,10 @@ export function openImageStore(options: { readonly root: string }): ImageStore {
     }
   }
 
-  async function add(record: ImageRecord, name: string, resolved?: Digest): Promise<StoredImage> {
+  async function add(record: ImageRecord, name: string | undefined, resolved?: Digest): Promise<StoredImage> {
     const entry: IndexEntry = {
       manifest: record.manifest,
-      name,
+      ...(name === undefined ? {} : { name }),
       id: record.id,
       platform: record.config.platform,
       ...(resolved === undefined ? {} : { resolved }),

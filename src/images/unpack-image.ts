@@ -1,0 +1,111 @@
+import { type Digest, hexOf } from '../model/digest.ts'
+import { TscrunError } from '../model/errors.ts'
+import type { Descriptor, ImageConfig, Manifest } from '../model/image.ts'
+import { filesystemOf } from '../overlayfs/support.ts'
+import { chainIds } from './chain.ts'
+import { type BlobReader, fetchLayers } from './fetch-layers.ts'
+import { storeError } from './files.ts'
+import { flatten } from './flatten.ts'
+import { sweepWork } from './garbage.ts'
+import type { LayerFacts, WantedLayer } from './layers.ts'
+import type { PullImageOptions } from './pull.ts'
+import type { ImageStore, StoredImage } from './store.ts'
+import { syncFileSystem } from './sync.ts'
+
+/** An image whose manifest and config are in the store and have been checked. */
+export interface ResolvedImage {
+  readonly id: Digest
+  /** What its name stands for where it comes from: an index or a manifest. */
+  readonly resolved: Digest
+  readonly manifest: Descriptor
+  readonly config: ImageConfig
+  readonly layers: readonly WantedLayer[]
+}
+
+export type UnpackOptions = Pick<PullImageOptions, 'onProgress' | 'onWarning' | 'parallel' | 'maxUnpackBytes'> & {
+  /** Without one the image has an id only. */
+  readonly name?: string
+  readonly signal?: AbortSignal
+  /** Aborted by the first failure of one part, so that it ends the others. */
+  readonly stop?: AbortController
+}
+
+const DEFAULT_MAX_BYTES = 2 ** 40
+
+/** The layers of an image with all their names. Throws INVALID_IMAGE where manifest and config do not fit. */
+export function wantedLayers(manifest: Manifest, config: ImageConfig, where: string): readonly WantedLayer[] {
+  if (config.diffIds.length !== manifest.layers.length) {
+    throw new TscrunError(
+      'INVALID_IMAGE',
+      `${where}: ${manifest.layers.length} layers, but its config has ${config.diffIds.length}`,
+    )
+  }
+  const chain = chainIds(config.diffIds)
+  return manifest.layers.map((blob, i): WantedLayer => {
+    const [diffId, chainId] = [config.diffIds[i], chain[i]]
+    if (diffId === undefined || chainId === undefined) throw new Error('lists of one length differ')
+    return { blob, diffId, chainId }
+  })
+}
+
+/** Gets the layers of an image, unpacks them and lists the image. The caller holds the store. */
+export async function unpackImage(
+  store: ImageStore,
+  image: ResolvedImage,
+  blobs: BlobReader,
+  options: UnpackOptions,
+): Promise<StoredImage> {
+  const { stop = new AbortController() } = options
+  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal])
+  const { name } = options
+  try {
+    options.onProgress?.({ type: 'resolved', reference: name ?? image.id, digest: image.resolved })
+    sweepWork(store.paths, new Set(image.layers.map((layer) => hexOf(layer.blob.digest))))
+    const maxBytes = options.maxUnpackBytes ?? DEFAULT_MAX_BYTES
+    const { facts, unpacked } = await fetchLayers(store, blobs, image.layers, { ...options, maxBytes, signal, stop })
+    checkSize(sum(facts), maxBytes)
+    const chain = image.layers.map((layer) => layer.chainId)
+    const onCopy = (): void => options.onWarning?.(copyWarning(store.paths.root))
+    const copied = await flatten(store.paths, chain, { signal, maxBytes, onCopy })
+    // Once for all layers, before the index names them: a listed image survives a power cut.
+    if (unpacked || copied) await syncFileSystem(store.paths.layers)
+    const { manifest, config, id } = image
+    const fresh = name === undefined || store.resolvedDigest(name) !== image.resolved
+    const stored = await store.add({ id, manifest, config, chain, size: sum(facts) }, name, image.resolved)
+    options.onProgress?.({ type: 'done', reference: name ?? image.id, digest: image.resolved, fresh })
+    return stored
+  } catch (error) {
+    if (options.signal?.aborted === true) throw error
+    throw storeError(error, store.paths.root)
+  }
+}
+
+function sum(facts: readonly LayerFacts[]): number {
+  return facts.reduce((total, { bytes }) => total + bytes, 0)
+}
+
+/** Each layer has kept the limit; all of them together must as well. */
+function checkSize(bytes: number, maxBytes: number): void {
+  if (bytes <= maxBytes) return
+  throw new TscrunError('LIMIT_EXCEEDED', `unpack image: ${bytes} bytes, more than ${maxBytes}`, {
+    hint: 'no honest image is that large: whose is it?',
+  })
+}
+
+function copyWarning(root: string): string {
+  return `the layers are copied into one tree, which can take their space twice: ${root} (${filesystemOf(root)}) cannot hold whiteouts`
+}
+
+/** Failures that another try meets again; among those of the store, what its filesystem has no place for. */
+export function isFinal({ code, errno }: TscrunError): boolean {
+  return REFUSALS.has(code) || (code === 'STORE' && CANNOT_HOLD.has(errno ?? ''))
+}
+
+const CANNOT_HOLD: ReadonlySet<string> = new Set(['EPERM', 'ENXIO', 'EOPNOTSUPP'])
+const REFUSALS: ReadonlySet<string> = new Set([
+  'INVALID_IMAGE',
+  'DIGEST_MISMATCH',
+  'LIMIT_EXCEEDED',
+  'WRONG_PLATFORM',
+  'NO_SPACE',
+])
