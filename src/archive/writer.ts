@@ -65,7 +65,7 @@ export function createArchiveWriter(take: (chunk: Buffer) => Promise<void> | voi
   const pack: Pack = createPack()
   let [produced, consumed] = [0, 0]
   let wake = (): void => undefined
-  let failure: unknown
+  let failure: Error | undefined
   // Whoever waits is told by `failure`.
   pack.on('error', () => undefined)
   const consuming = consume()
@@ -79,7 +79,7 @@ export function createArchiveWriter(take: (chunk: Buffer) => Promise<void> | voi
         wake()
       }
     } catch (error) {
-      failure = error
+      failure = error instanceof Error ? error : new Error(String(error))
       wake()
       throw error
     }
@@ -146,7 +146,7 @@ export function createArchiveWriter(take: (chunk: Buffer) => Promise<void> | voi
     await caughtUp()
     const header = headers(member, size, records)
     produced += 512 + Math.ceil(size / 512) * 512
-    let [ended, rejected]: [boolean, unknown] = [false, undefined]
+    let [ended, rejected]: [boolean, Error | undefined] = [false, undefined]
     let settle = (): void => undefined
     const sink = pack.entry(header, (error) => {
       ended = true
