@@ -4,6 +4,7 @@
  *   MSG_ATTACH  a: which descriptors come with it (ATTACH_*), in this order; behind it the detach keys
  *   MSG_SIGNAL  MSG_RESIZE  as on the control socket
  *   MSG_STOP    a: signal for the container's first process, which then is not started again
+ *   MSG_CHANGED  a, b: the restart policy; behind it the name; with it the plan of further lives. Answered by MSG_GO
  *
  * and is told MSG_GO when it is attached, MSG_DETACHED, and at the end MSG_EXITED. Who only waits sends nothing.
  */
@@ -19,7 +20,7 @@
 
 struct request {
 	struct message message;
-	char text[16];
+	char text[EVENT_NAME_BYTES];
 };
 
 /* Number 0 is the caller, who has the control socket. */
@@ -57,20 +58,41 @@ static void attach(int who, const struct request *request, size_t text, const in
 			*places[i] = fds[next++];
 	while (next < count)
 		close(fds[next++]);
-	memcpy(connection.detach_keys, request->text, text);
-	connection.detach_length = (unsigned)text;
+	connection.detach_length = text < sizeof connection.detach_keys ? (unsigned)text : sizeof connection.detach_keys;
+	memcpy(connection.detach_keys, request->text, connection.detach_length);
 	pump_disconnect(who);
 	pump_connect(who, &connection);
 	answer(who, MSG_GO);
 }
 
-static void obey(struct run *run, int who, const struct request *request, size_t text, const int *fds, unsigned count)
+/* What is told of it from now on, and how it goes on. A plan for other descriptors than ours is none. */
+static void change(struct run *run, int who, const struct request *request, size_t text, int *plan)
+{
+	struct plan_header header;
+	if (pread(*plan, &header, sizeof header, 0) != sizeof header || header.inherited != run->plan->inherited)
+		return;
+	run->policy = (uint32_t)request->message.a;
+	run->most_restarts = request->message.b;
+	if (text > 0 && text < sizeof run->events.name) {
+		memcpy(run->events.name, request->text, text);
+		run->events.name[text] = 0;
+	}
+	close_fd(&run->next_plan);
+	run->next_plan = take_fd(plan);
+	answer(who, MSG_GO);
+}
+
+static void obey(struct run *run, int who, const struct request *request, size_t text, int *fds, unsigned count)
 {
 	const struct message *message = &request->message;
 	switch (message->type) {
 	case MSG_ATTACH:
 		attach(who, request, text, fds, count);
 		return;
+	case MSG_CHANGED:
+		if (count > 0)
+			change(run, who, request, text, &fds[0]);
+		break;
 	case MSG_STOP:
 		run->stopped = 1;
 		if (message->a)
@@ -84,7 +106,7 @@ static void obey(struct run *run, int who, const struct request *request, size_t
 		break;
 	}
 	for (unsigned i = 0; i < count; i++)
-		close(fds[i]);
+		close_fd(&fds[i]);
 }
 
 static void serve(struct run *run, int who)

@@ -113,6 +113,7 @@ static void note_start(struct run *run, struct life *life, uint64_t restarts)
 				      {"restarts", restarts},
 				      {NULL, 0}});
 	tell(run, MSG_STARTED, 0, (uint64_t)run->init, start_time);
+	events_started(&run->events);
 }
 
 static void note_end(struct run *run, const struct life *life, uint64_t restarts)
@@ -281,6 +282,9 @@ static void reset(struct run *run)
 	close_fd(&run->init_pidfd);
 	run->sync = run->init_pidfd = -1;
 	run->init = -1;
+	/* What somebody has changed meanwhile; one that cannot be read leaves it as it was. */
+	if (run->next_plan >= 0)
+		(void)map_plan(run, take_fd(&run->next_plan));
 }
 
 /* Everything goes, or everything but what the next life needs. */
@@ -297,6 +301,8 @@ int supervise(struct run *run)
 		struct life life = live(run, restarts);
 		struct message exited = {.type = MSG_EXITED, .a = (uint64_t)life.status, .b = life.oom};
 		note_end(run, &life, restarts);
+		if (life.started && run->detached)
+			events_died(&run->events, life.status, life.oom != 0);
 		/* Who is connected is so with this life; the next one may be joined anew. */
 		clients_end(&exited);
 		if (is_to_live_again(run, &life, restarts)) {
@@ -304,6 +310,8 @@ int supervise(struct run *run)
 			tear_down(run, 0);
 			pause_ms = wall_clock_ms() - life.started_ms > STABLE_MS ? FIRST_PAUSE_MS : pause_ms;
 			wait_before_restart(run, pause_ms);
+			if (run->policy == RESTART_NO)
+				run->stopped = 1; /* meanwhile */
 			pause_ms = pause_ms * 2 < LONGEST_PAUSE_MS ? pause_ms * 2 : LONGEST_PAUSE_MS;
 		} else {
 			run->stopped = 1;
@@ -311,8 +319,14 @@ int supervise(struct run *run)
 		if (run->stopped) {
 			int stream, refused = pump_refused(&stream);
 			tell(run, MSG_EXITED, (uint32_t)refused, exited.a, exited.b | (stream == 2 ? 2 : 0));
+			/* A caller in the foreground has its answer first. */
+			if (life.started && !run->detached)
+				events_died(&run->events, life.status, life.oom != 0);
 			release_mounts(run);
-			return tear_down(run, 1) < 0 ? 1 : 0;
+			int failed = tear_down(run, 1) < 0;
+			if (run->events.removes && !failed)
+				events_write(&run->events, "destroy", NULL);
+			return failed;
 		}
 		reset(run);
 		hear_yourself(run);

@@ -82,3 +82,29 @@ int op_unlink(struct run *run, const struct arg *args)
 	(void)run;
 	return unlinkat(args[0].fd, args[1].p, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
+
+/* A link whose text is this one goes; answers whether it was. Another's stays. */
+static int unlink_of(int directory, const char *name, const struct arg *text)
+{
+	char found[128];
+	ssize_t length = readlinkat(directory, name, found, sizeof found);
+	if (length != (ssize_t)text->len || memcmp(found, text->p, text->len))
+		return 0;
+	return unlinkat(directory, name, 0) == 0;
+}
+
+/* Under the name it had at the start, or, as somebody has renamed it since, wherever it is. */
+int op_release_link(struct run *run, const struct arg *args)
+{
+	(void)run;
+	if (unlink_of(args[0].fd, args[1].p, &args[2]))
+		return 0;
+	int fd = openat(args[0].fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir)
+		return -errno;
+	for (struct dirent *entry; (entry = readdir(dir));)
+		(void)unlink_of(dirfd(dir), entry->d_name, &args[2]);
+	closedir(dir);
+	return 0;
+}

@@ -134,7 +134,9 @@
 	X(114, restart, "uu")       /* policy, how many times */                             \
 	X(115, last, "")            /* teardown: what follows is not done before a restart */ \
 	X(116, unlink, "fs")                                                                 \
-	X(117, remove_tree, "fs")   /* a directory with all below it, on its filesystem */
+	X(117, remove_tree, "fs")   /* a directory with all below it, on its filesystem */    \
+	X(120, release_link, "fss") /* a directory, the link in it, its text: whatever link of that text is there */ \
+	X(121, events, "sssbu")     /* file, container's id, name, attributes, EVENTS_* */
 /* clang-format on */
 
 enum column { COLUMN_PARENT, COLUMN_CHILD, COLUMN_TEARDOWN, COLUMNS };
@@ -193,6 +195,8 @@ enum {
 	MSG_GO = 18,
 	MSG_ATTACH = 19, /* a: ATTACH_* */
 	MSG_STOP = 20,   /* a: signal */
+	MSG_CHANGED = 21, /* a: RESTART_*, b: how many times; the container's name follows, and the plan of further lives
+			     comes as a descriptor; answered by MSG_GO */
 };
 
 /* Descriptors that come with MSG_ATTACH, in this order, and whether the first is a terminal to be made raw. */
@@ -200,6 +204,9 @@ enum {
 #define ATTACH_STDOUT 2u
 #define ATTACH_STDERR 4u
 #define ATTACH_TERMINAL 8u
+
+#define EVENTS_CREATE 1u /* the first start tells of the making, too */
+#define EVENTS_REMOVE 2u /* the end tells of the removal */
 
 #define RESTART_NO 0u
 #define RESTART_ON_FAILURE 1u

@@ -209,12 +209,13 @@ int run_column(struct run *run, enum column column)
 /* Finds where each column begins; every size is checked against the end of the plan here, once. */
 static int index_plan(struct run *run, const uint8_t *plan, size_t size)
 {
+	const uint8_t *columns[COLUMNS];
 	const struct plan_header *header = (const void *)plan;
 	if (size < sizeof *header || header->magic != PLAN_MAGIC || header->slots > MAX_SLOTS || header->inherited > header->slots)
 		return -EBADMSG;
 	const uint8_t *at = plan + ((sizeof *header + 7) & ~(size_t)7), *end = plan + size;
 	for (int column = 0; column < COLUMNS; column++) {
-		run->column[column] = at;
+		columns[column] = at;
 		for (uint32_t i = 0; i < header->steps[column]; i++) {
 			struct plan_step step;
 			if ((size_t)(end - at) < sizeof step)
@@ -226,28 +227,34 @@ static int index_plan(struct run *run, const uint8_t *plan, size_t size)
 			at += step.size;
 		}
 	}
-	run->pumps = (const void *)at;
 	if ((size_t)(end - at) / sizeof(struct plan_pump) < header->pumps)
 		return -EBADMSG;
+	memcpy(run->column, columns, sizeof columns);
+	run->pumps = (const void *)at;
 	run->plan = header;
 	run->end = end;
 	return 0;
 }
 
-static int read_plan(struct run *run)
+/* Closes the descriptor. What pointed into an earlier plan stays valid. */
+int map_plan(struct run *run, int fd)
 {
 	struct stat info;
-	if (fstat(PLAN_FD, &info) < 0)
-		return -errno;
-	if (info.st_size < (off_t)sizeof(struct plan_header) || info.st_size > PLAN_MAX_BYTES)
-		return -EBADMSG;
-	void *plan = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, PLAN_FD, 0);
-	if (plan == MAP_FAILED)
-		return -errno;
-	close(PLAN_FD);
+	int failed = fstat(fd, &info) < 0 ? -errno : 0;
+	if (!failed && (info.st_size < (off_t)sizeof(struct plan_header) || info.st_size > PLAN_MAX_BYTES))
+		failed = -EBADMSG;
+	void *plan = failed ? MAP_FAILED : mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (!failed && plan == MAP_FAILED)
+		failed = -errno;
+	close(fd);
+	return failed ? failed : index_plan(run, plan, (size_t)info.st_size);
+}
+
+static int read_plan(struct run *run)
+{
 	for (int i = 0; i < MAX_SLOTS; i++)
 		run->fd[i] = -1;
-	int failed = index_plan(run, plan, (size_t)info.st_size);
+	int failed = map_plan(run, PLAN_FD);
 	for (uint32_t i = 0; !failed && i < run->plan->inherited; i++)
 		run->fd[i] = FIRST_INHERITED_FD + (int)i;
 	return failed;
@@ -279,7 +286,7 @@ static int leave(struct run *run, int failed)
 int main(void)
 {
 	static struct run run = {.control = CONTROL_FD, .sync = -1, .init = -1, .init_pidfd = -1, .listener = -1,
-				  .own_end = -1, .run_dir = -1, .directory = -1, .log = {.directory = -1, .fd = -1}};
+				  .own_end = -1, .run_dir = -1, .directory = -1, .next_plan = -1, .log = {.directory = -1, .fd = -1}};
 	settle_signals();
 	prctl(PR_SET_NAME, "tscrun-monitor");
 	int failed = read_plan(&run);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "events.h"
 #include "log.h"
 #include "plan.h"
 
@@ -48,6 +49,8 @@ struct run {
 	int stopped;		   /* by a person: not to be started again */
 	int own_end;		   /* where the monitor reads what its child says, when Node has gone; -1 */
 	int final;		   /* in the teardown: it will not be started again */
+	int next_plan;		   /* of further lives; -1: as it is */
+	struct events events;
 };
 
 /* Ends the teardown column without being a failure. */
@@ -60,6 +63,7 @@ TSCRUN_OPS(DECLARE_OP)
 #undef DECLARE_OP
 
 int run_column(struct run *run, enum column column);
+int map_plan(struct run *run, int fd);
 void tell(struct run *run, uint32_t type, uint32_t error, uint64_t a, uint64_t b);
 void run_init(struct run *run) __attribute__((noreturn));
 int supervise(struct run *run);

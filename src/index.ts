@@ -1,6 +1,7 @@
 import type { BackgroundOptions, Engine as EngineVerbs, EngineOptions, PulledImage, PullOptions } from './engine/api.ts'
 import { type Container, containerOf } from './engine/container.ts'
 import { createEngine as createCore, type EngineCore } from './engine/engine.ts'
+import type { EngineEvent, EventsOptions } from './engine/events.ts'
 import { runContainer, type RunCallOptions, type RunHandle } from './engine/run.ts'
 
 export type {
@@ -17,6 +18,7 @@ export type {
   RemovedImage,
 } from './engine/api.ts'
 export { type Container, waitForLog, type WaitOptions } from './engine/container.ts'
+export type { EngineEvent, EventFilter, EventsOptions } from './engine/events.ts'
 export type { ExecOptions } from './engine/exec.ts'
 export type { StopOptions } from './engine/live.ts'
 export type { LogLine, LogsOptions } from './engine/logs.ts'
@@ -37,6 +39,9 @@ export interface Engine
     | 'exec'
     | 'execDetached'
     | 'stop'
+    | 'restart'
+    | 'rename'
+    | 'events'
     | 'kill'
     | 'wait'
     | 'pause'
@@ -57,6 +62,8 @@ export interface Engine
   start(image: string | undefined, args?: readonly string[], options?: StartCallOptions): Promise<Container>
   /** Makes a container that `start()` of the answer then starts: ids, name and files are there, nothing runs. */
   create(image: string | undefined, args?: readonly string[], options?: StartCallOptions): Promise<Container>
+  /** What happens in this store, from now on unless `sinceMs` says otherwise, until `signal` aborts it. */
+  events(options?: EventsOptions): AsyncIterable<EngineEvent>
   /** The container of this id, unique beginning of an id, or name. Rejects with NO_SUCH_CONTAINER. */
   get(idOrName: string): Promise<Container>
 }
@@ -79,6 +86,7 @@ export function createEngine(options: EngineOptions = {}): Engine {
     run: (image, args = [], run = {}) => runContainer(core, image, args, run),
     start: async (image, args = [], start = {}) => containerOf(core, await core.runDetached(image, args, start)),
     create: async (image, args = [], made = {}) => containerOf(core, await core.create(image, args, made)),
+    events: (options = {}) => core.events(options),
     get: async (idOrName) => {
       const { Id } = await core.inspect(idOrName, 'container')
       return containerOf(core, String(Id))

@@ -136,6 +136,18 @@ export const ENTRIES: readonly Entry[] = [
     load: async () => (await import('./commands/export.ts')).exportCommand,
   },
   {
+    name: 'rename',
+    summary: 'Give a container another name',
+    group: 'Commands',
+    load: async () => (await import('./commands/rename.ts')).renameCommand,
+  },
+  {
+    name: 'events',
+    summary: 'Show what happens, as it happens',
+    group: 'Commands',
+    load: async () => (await import('./commands/events.ts')).eventsCommand,
+  },
+  {
     name: 'rm',
     summary: 'Remove containers',
     group: 'Commands',
@@ -177,6 +189,7 @@ export const GROUPS: readonly Group[] = [
       kill: ['kill'],
       logs: ['logs'],
       pause: ['pause'],
+      rename: ['rename'],
       restart: ['restart'],
       start: ['start'],
       stop: ['stop'],

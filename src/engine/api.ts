@@ -1,5 +1,6 @@
 import type { DetachedOptions, RunOptions } from '../model/run-options.ts'
 import type { AttachOptions } from './detached.ts'
+import type { EngineEvent, EventsOptions } from './events.ts'
 import type { ExecOptions } from './exec.ts'
 import type { FileVerbs } from './file-verbs.ts'
 import type { Attachment, StopOptions } from './live.ts'
@@ -28,6 +29,12 @@ export interface Engine {
   startAttached(idOrName: string, options: AttachOptions): Promise<Attachment>
   /** Stops a container, killing it after a time; resolves to its id. */
   stop(idOrName: string, options: StopOptions): Promise<string>
+  /** `stop`, then `start`. */
+  restart(idOrName: string, options: StopOptions): Promise<string>
+  /** Gives a container another name; resolves to its id. */
+  rename(idOrName: string, name: string): Promise<string>
+  /** What happens, as it is written down: of containers, images and what else a store has. */
+  events(options: EventsOptions): AsyncIterable<EngineEvent>
   /** Sends a signal (`SIGTERM`, or its number) to the first process; resolves to the container's id. */
   kill(idOrName: string, signal: string | number): Promise<string>
   /** Resolves when the container has ended. */

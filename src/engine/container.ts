@@ -17,6 +17,9 @@ export interface Container extends AsyncDisposable {
   start(): Promise<void>
   /** Its stop signal, and after `timeoutMs` (10 s by default) SIGKILL. One that has ended is no error. */
   stop(options?: StopOptions): Promise<void>
+  /** `stop`, then `start`. */
+  restart(options?: StopOptions): Promise<void>
+  rename(name: string): Promise<void>
   kill(signal?: NodeJS.Signals): Promise<void>
   pause(): Promise<void>
   unpause(): Promise<void>
@@ -44,6 +47,8 @@ export function containerOf(engine: EngineCore, id: string): Container {
       runWithStreams(`exec ${id.slice(0, 12)}`, options, (ends) => engine.beginExec(id, args, { options, ends })),
     start: async () => void (await engine.start(id)),
     stop: async (options = {}) => void (await engine.stop(id, options)),
+    restart: async (options = {}) => void (await engine.restart(id, options)),
+    rename: async (name) => void (await engine.rename(id, name)),
     kill: async (signal = 'SIGKILL') => void (await engine.kill(id, signal)),
     pause: async () => void (await engine.pause(id)),
     unpause: async () => void (await engine.unpause(id)),

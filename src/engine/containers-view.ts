@@ -61,7 +61,11 @@ function isFrozen(cgroup: string | undefined): boolean {
 export function findContainer(paths: EnginePaths, idOrName: string): ContainerView {
   const found = tryFindContainer(paths, idOrName)
   if (found !== undefined) return found
-  throw new TscrunError('NO_SUCH_CONTAINER', `container ${idOrName}: there is none`, {
+  throw noSuchContainer(idOrName)
+}
+
+export function noSuchContainer(idOrName: string): TscrunError {
+  return new TscrunError('NO_SUCH_CONTAINER', `container ${idOrName}: there is none`, {
     subject: idOrName,
     hint: '`tscrun ps -a` lists them',
   })
@@ -72,7 +76,7 @@ export function tryFindContainer(paths: EnginePaths, idOrName: string): Containe
   // By its link, without reading the record of every other container.
   const owner = NAME.test(idOrName) ? linkOwner(join(paths.names, idOrName), ids) : undefined
   const named = owner === undefined ? undefined : view(paths, owner)
-  if (named?.record.name === idOrName) return named
+  if (named !== undefined) return named
   if (!/^[0-9a-f]+$/.test(idOrName)) return undefined
   const matches = ids.filter((id) => id.startsWith(idOrName)).flatMap((id) => view(paths, id) ?? [])
   if (matches.length > 1) {

@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
-import { AT_FDCWD, cString, trySyscall } from '../syscall/call.ts'
+import { AT_FDCWD, cString, syscall, trySyscall } from '../syscall/call.ts'
 import { errnoName, SyscallError } from '../syscall/errno.ts'
 import { releaseRange } from './id-range.ts'
 import { claimLink, linkOwner, releaseLink } from './owner-link.ts'
@@ -117,18 +117,25 @@ function takeName(paths: EnginePaths, name: string, id: string): void {
   const link = join(paths.names, name)
   while (!claimLink(link, id)) {
     const owner = linkOwner(link, containerIds(paths))
-    if (owner !== undefined) {
-      throw new TscrunError(
-        'NAME_IN_USE',
-        `name ${JSON.stringify(name)}: it is in use by container ${owner.slice(0, 12)}`,
-        {
-          subject: name,
-          hint: `remove that one (tscrun rm ${name}), or choose another --name`,
-        },
-      )
-    }
+    if (owner !== undefined) throw nameInUse(name, owner)
     rmSync(link, { force: true })
   }
+}
+
+export function nameInUse(name: string, owner: string): TscrunError {
+  const message = `name ${JSON.stringify(name)}: it is in use by container ${owner.slice(0, 12)}`
+  return new TscrunError('NAME_IN_USE', message, {
+    subject: name,
+    hint: `remove that one (tscrun rm ${name}), or choose another name`,
+  })
+}
+
+/** The name that a container is found by; undefined where it is gone. */
+export function nameOf(paths: EnginePaths, id: string): string | undefined {
+  const record = readRecord(paths, id)
+  const isIts = (name: string): boolean => linkOwner(join(paths.names, name), [id]) === id
+  if (record !== undefined && isIts(record.name)) return record.name
+  return readdirSync(paths.names).find(isIts)
 }
 
 /**
@@ -144,6 +151,35 @@ export function writeRecord(paths: EnginePaths, record: ContainerRecord): void {
 export function writeStartedRecord(paths: EnginePaths, record: ContainerRecord): void {
   writeRecord(paths, record)
   if (record.remove) rmSync(join(paths.containers, record.id, RECORD), { force: true })
+}
+
+/**
+ * Changes the record of a container that may live and end meanwhile. Whoever reads it to write it anew holds the lock of
+ * the directory of names for that moment, so that no change is lost. Undefined where there is none.
+ */
+export function changeRecord(
+  paths: EnginePaths,
+  id: string,
+  change: (record: ContainerRecord) => ContainerRecord,
+): ContainerRecord | undefined {
+  return withRecordLock(paths, () => {
+    const record = readRecord(paths, id)
+    if (record === undefined) return undefined
+    const changed = change(record)
+    writeRecord(paths, changed)
+    return changed
+  })
+}
+
+/** For the moment in which a record or a name is changed. */
+export function withRecordLock<T>(paths: EnginePaths, action: () => T): T {
+  const fd = openSync(paths.names, constants.O_RDONLY | constants.O_DIRECTORY)
+  try {
+    syscall('flock', [fd, LOCK_EX], paths.names)
+    return action()
+  } finally {
+    closeSync(fd)
+  }
 }
 
 function replaceFile(path: string, content: unknown): void {
@@ -188,7 +224,7 @@ export function deleteContainer(
   record: Pick<ContainerRecord, 'name' | 'idRange'> | undefined,
 ): void {
   if (record !== undefined) {
-    releaseLink(join(paths.names, record.name), held.id)
+    if (!releaseLink(join(paths.names, record.name), held.id)) releaseNames(paths, held.id)
     if (record.idRange !== undefined) releaseRange(paths.ranges, held.id, record.idRange)
   }
   removeTree(held.directory, [
@@ -203,6 +239,11 @@ export function deleteContainer(
   ])
   removeTree(join(paths.runRoot, held.id), ['state.json', RECORD])
   unlock(held)
+}
+
+/** Somebody has given it another name meanwhile, or its name is gone already. */
+function releaseNames(paths: EnginePaths, id: string): void {
+  for (const name of readdirSync(paths.names)) releaseLink(join(paths.names, name), id)
 }
 
 /** Once: a failure on the way out may lead here twice, and the number may be another file's by then. */
@@ -244,7 +285,11 @@ export function finishContainer(
   exit: ExitRecord,
 ): void {
   try {
-    writeRecord(paths, { ...record, exit })
+    // As it is now: it may have been renamed or updated while it ran.
+    withRecordLock(paths, () => {
+      const { unstarted: _unstarted, ...now } = readRecord(paths, held.id) ?? record
+      writeRecord(paths, { ...now, exit })
+    })
     rmSync(join(paths.runRoot, held.id), { recursive: true, force: true })
   } finally {
     unlock(held)

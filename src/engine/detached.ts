@@ -5,6 +5,7 @@ import { removeCgroup } from '../cgroups/remove.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { DetachedLaunch, LaunchSpec } from '../model/launch.ts'
 import type { DetachedOptions, RunOptions } from '../model/run-options.ts'
+import type { Plan } from '../model/step.ts'
 import { compile } from '../plan/compile.ts'
 import { hostFacts } from '../runtime/host.ts'
 import { launch } from '../runtime/launch.ts'
@@ -18,13 +19,17 @@ import {
   finishContainer,
   type HeldContainer,
   lockDirectory,
+  readRecord,
+  withRecordLock,
   writeRecord,
   writeStartedRecord,
 } from './containers.ts'
 import type { ContainerView } from './containers-view.ts'
+import { eventLaunch } from './event-launch.ts'
+import { containerEvent, writeEvents } from './event-log.ts'
 import { removeExitFile } from './exit-file.ts'
 import type { IdRange } from './id-range.ts'
-import { rejoin } from './joined-container.ts'
+import { rejoin, storedJoins } from './joined-container.ts'
 import { ownerTag } from './owner-link.ts'
 import type { EnginePaths } from './paths.ts'
 import type { PreparedContainer } from './prepare.ts'
@@ -37,7 +42,7 @@ export function monitorSocket(paths: EnginePaths, id: string): string {
   return join(paths.runRoot, id, 'monitor')
 }
 
-type StartableRecord = ContainerRecord & { readonly launch: StoredLaunch }
+export type StartableRecord = ContainerRecord & { readonly launch: StoredLaunch }
 
 export interface DetachedStart {
   readonly run: RunOptions & DetachedOptions
@@ -53,7 +58,8 @@ export function startDetached(
 ): Promise<string> {
   return make(paths, prepared, options, async (held, record, spec) => {
     writeRecord(paths, record)
-    await launchDetached(paths, held, record, spec, options)
+    const plan = detachedPlan(paths, record, spec, { creates: true })
+    await launchDetached(paths, held, { record, plan }, options)
   })
 }
 
@@ -67,6 +73,7 @@ export function createUnstarted(
     writeRecord(paths, { ...record, unstarted: true })
     // Nothing of it lives, so nobody needs to look at it as one that did.
     rmSync(join(paths.runRoot, held.id), { recursive: true, force: true })
+    writeEvents(paths, [containerEvent(record, 'create')])
     closeSync(held.lockFd)
   })
 }
@@ -142,16 +149,20 @@ export async function startAgain(
     })
   }
   const held: HeldContainer = { id: record.id, directory: join(paths.containers, record.id), lockFd }
-  const { exit: _exit, unstarted: _unstarted, ...rest } = record
-  const { joins, ...again } = rejoined(paths, { ...rest, launch: record.launch }, lockFd)
+  const { launch } = record
+  let again = closingOnError(lockFd, () => rejoined(paths, { ...record, launch }))
   try {
     removeExitFile(paths, record.id)
     rmSync(join(paths.runRoot, record.id), { recursive: true, force: true })
     mkdirSync(join(paths.runRoot, record.id), { recursive: true, mode: 0o700 })
-    const cgroup = placeCgroup(record.id, record.config)
-    const spec = { ...specOf(again, held.directory), ...(joins === undefined ? {} : { joins }) }
-    writeStartedRecord(paths, again)
-    return await launchDetached(paths, held, again, cgroup === undefined ? spec : { ...spec, cgroup }, options)
+    withRecordLock(paths, () => {
+      // Renamed or updated meanwhile, perhaps.
+      const { exit: _exit, unstarted: _unstarted, ...now } = readRecord(paths, record.id) ?? again
+      again = rejoined(paths, { ...now, launch: now.launch ?? launch })
+      writeStartedRecord(paths, again)
+    })
+    const plan = nextPlan(paths, again)
+    return await launchDetached(paths, held, { record: again, plan }, options)
   } catch (error) {
     const exitCode = error instanceof TscrunError ? error.exitCode : 125
     const failed = { exitCode, oomKilled: false, finishedMs: Date.now(), error: (error as Error).message }
@@ -167,37 +178,57 @@ function startHint(held: boolean, rests: boolean): string {
 }
 
 /** Namespaces of other containers may be others than last time. Where one of those is missing, nothing is changed. */
-function rejoined(
-  paths: EnginePaths,
-  record: StartableRecord,
-  lockFd: number,
-): StartableRecord & Pick<LaunchSpec, 'joins'> {
+function rejoined(paths: EnginePaths, record: StartableRecord): StartableRecord {
   const { launch } = record
   if (launch.joins === undefined) return record
+  const { config, files } = rejoin(paths, record, launch.joins)
+  return { ...record, config, launch: { ...launch, files } }
+}
+
+function closingOnError<T>(fd: number, action: () => T): T {
   try {
-    const { config, files, joins } = rejoin(paths, record, launch.joins)
-    return { ...record, config, launch: { ...launch, files }, joins }
+    return action()
   } catch (error) {
-    closeSync(lockFd)
+    closeSync(fd)
     throw error
   }
+}
+
+/** The plan of the lives to come of a container that is there. */
+export function nextPlan(paths: EnginePaths, record: StartableRecord): Plan {
+  const cgroup = placeCgroup(record.id, record.config)
+  const joins = storedJoins(paths, record.launch.joins)
+  const spec = {
+    ...specOf(record, join(paths.containers, record.id)),
+    ...(joins === undefined ? {} : { joins }),
+    ...(cgroup === undefined ? {} : { cgroup }),
+  }
+  return detachedPlan(paths, record, spec, { creates: false })
+}
+
+function detachedPlan(
+  paths: EnginePaths,
+  record: StartableRecord,
+  spec: LaunchSpec,
+  { creates }: { readonly creates: boolean },
+): Plan {
+  const events = eventLaunch(paths, record, creates)
+  return withLock(compile({ ...spec, detach: detachOf(paths, record), events }))
 }
 
 async function launchDetached(
   paths: EnginePaths,
   held: HeldContainer,
-  record: StartableRecord,
-  spec: LaunchSpec,
+  { record, plan }: { readonly record: StartableRecord; readonly plan: Plan },
   { onDebug, attach }: StartAgain,
 ): Promise<MonitorClient | undefined> {
-  const plan = withLock(compile({ ...spec, detach: detachOf(paths, record) }))
   const listener = listenUnix(monitorSocket(paths, held.id), 'seqpacket')
   // The monitor takes it before it reads anything of the container's.
   const client = attach === undefined ? undefined : connectAttached(paths, record, attach)
   const launched = launch(plan, {
     title: `tscrun: ${record.name}`,
     fds: [listener, held.lockFd],
-    workdir: spec.config.process?.cwd ?? '/',
+    workdir: record.config.process?.cwd ?? '/',
     ...(onDebug === undefined ? {} : { onStep: stepPrinter(plan, onDebug) }),
   })
   try {
@@ -217,7 +248,7 @@ async function launchDetached(
 
 function detachOf(paths: EnginePaths, record: StartableRecord): DetachedLaunch {
   const monitors = monitorsCgroup()
-  const links = [join(paths.names, record.name)]
+  const links = [{ directory: paths.names, name: record.name, text: ownerTag(record.id) }]
   const range =
     record.idRange === undefined
       ? {}

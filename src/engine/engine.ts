@@ -52,6 +52,7 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     const stored = await getImage(store, image, {
       ...listener,
       policy: run.pull ?? 'missing',
+      onPulled: async () => (await verbs()).notePull(image),
       ...(run.platform === undefined ? {} : { platform: run.platform }),
       ...(run.tlsVerify === undefined ? {} : { tlsVerify: run.tlsVerify }),
     })
@@ -150,6 +151,11 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     start: async (idOrName) => (await verbs()).start(idOrName, options.onDebug),
     startAttached: async (idOrName, attach) => (await verbs()).startAttached(idOrName, attach),
     stop: async (idOrName, stop) => (await verbs()).stop(idOrName, stop),
+    restart: async (idOrName, stop) => (await verbs()).restart(idOrName, stop),
+    rename: async (idOrName, name) => (await verbs()).rename(idOrName, name),
+    events: async function* (wanted) {
+      yield* (await verbs()).events(wanted)
+    },
     kill: async (idOrName, signal) => (await verbs()).kill(idOrName, signal),
     wait: async (idOrName) => (await verbs()).wait(idOrName),
     exec: async (idOrName, args, exec) => (await verbs()).exec(idOrName, args, exec),

@@ -13,8 +13,10 @@ import { currentCgroup, isFullOfCgroups, namespacesToJoin } from '../runtime/joi
 import { type ContainerExit, launch, type Launched } from '../runtime/launch.ts'
 import { CAPABILITIES } from '../security/capabilities.ts'
 import { closeFd, openProcess, reapStrays } from '../syscall/process.ts'
+import { randomId } from '../syscall/random.ts'
 import { terminalSize } from '../syscall/terminal.ts'
 import { type ContainerView, findContainer } from './containers-view.ts'
+import { containerEvent, writeEvents } from './event-log.ts'
 import type { EnginePaths } from './paths.ts'
 import type { LiveState } from './record.ts'
 import type { StreamEnds } from './run.ts'
@@ -64,7 +66,7 @@ export async function execContainer(
     paths,
     idOrName,
     { args, options, stdio, detached: false },
-    async (plan, target, workdir) => {
+    async (plan, target, workdir, died) => {
       const launched = launch(plan, {
         title: `tscrun: exec ${idOrName}`,
         fds: inheritedFds(plan, new Map([...given, ['fd:target', target]])),
@@ -73,7 +75,9 @@ export async function execContainer(
       streams.onLaunched?.(launched)
       try {
         await launched.started
-        return await launched.exited
+        const exit = await launched.exited
+        died(exit.exitCode)
+        return exit
       } finally {
         await launched.released
       }
@@ -93,22 +97,29 @@ export function execWithStreams(
   const slots = ['fd:stdin', 'fd:stdout', 'fd:stderr'] as const
   const given = slots.map((slot, index): [FdSlot, number] => [slot, fds[index] ?? -1])
   const stdio: Stdio = { kind: 'inherited', give: [false, true, true] }
-  return inContainer(paths, idOrName, { args, options, stdio, detached: false }, async (plan, target, workdir) => {
-    const launched = launch(plan, {
-      title: `tscrun: exec ${idOrName}`,
-      fds: inheritedFds(plan, new Map([...given, ['fd:target', target]])),
-      workdir,
-    })
-    const ended = async (): Promise<ContainerExit> => {
-      try {
-        return await launched.exited
-      } finally {
-        await launched.released
+  return inContainer(
+    paths,
+    idOrName,
+    { args, options, stdio, detached: false },
+    async (plan, target, workdir, died) => {
+      const launched = launch(plan, {
+        title: `tscrun: exec ${idOrName}`,
+        fds: inheritedFds(plan, new Map([...given, ['fd:target', target]])),
+        workdir,
+      })
+      const ended = async (): Promise<ContainerExit> => {
+        try {
+          const exit = await launched.exited
+          died(exit.exitCode)
+          return exit
+        } finally {
+          await launched.released
+        }
       }
-    }
-    await launched.started
-    return { launched, ended: ended() }
-  })
+      await launched.started
+      return { launched, ended: ended() }
+    },
+  )
 }
 
 /** The same without waiting for its end: it has no streams, and goes on when this process ends. */
@@ -161,7 +172,7 @@ async function inContainer<T>(
   paths: EnginePaths,
   idOrName: string,
   request: Request,
-  run: (plan: Plan, target: number, workdir: string) => Promise<T>,
+  run: (plan: Plan, target: number, workdir: string, died: (exitCode: number) => void) => Promise<T>,
 ): Promise<T> {
   const view = findContainer(paths, idOrName)
   const live = requireRunning(view, idOrName)
@@ -169,16 +180,28 @@ async function inContainer<T>(
   const target = openProcess(live.pid, live.startTime, `exec ${idOrName}: the container has ended`)
   try {
     const spec = execSpec(view, live.pid, process, request)
+    const died = tellExec(paths, view, request.args)
     try {
-      return await run(compileExec(spec), target, process.cwd)
+      return await run(compileExec(spec), target, process.cwd, died)
     } catch (error) {
       // With cgroups below that have controllers nobody may be in the container's own ("no internal processes").
-      if (!isFullOfCgroups(error)) throw error
-      return await run(compileExec({ ...spec, cgroup: currentCgroup(live.pid) }), target, process.cwd)
+      if (isFullOfCgroups(error))
+        return await run(compileExec({ ...spec, cgroup: currentCgroup(live.pid) }), target, process.cwd, died)
+      if (error instanceof TscrunError) died(error.exitCode)
+      throw error
     }
   } finally {
     closeFd(target)
   }
+}
+
+/** Tells of the command that begins; answers with what tells of its end, which nobody sees of one in the background. */
+function tellExec(paths: EnginePaths, { record }: ContainerView, args: readonly string[]): (exitCode: number) => void {
+  const execID = randomId()
+  const words = args.join(' ')
+  const begin = ['exec_create', 'exec_start'].map((verb) => containerEvent(record, `${verb}: ${words}`, { execID }))
+  writeEvents(paths, begin)
+  return (exitCode) => writeEvents(paths, [containerEvent(record, 'exec_die', { execID, exitCode: String(exitCode) })])
 }
 
 function requireRunning({ status, live }: ContainerView, name: string): LiveState {

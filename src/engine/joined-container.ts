@@ -5,6 +5,7 @@ import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { JoinedNamespace, LaunchSpec } from '../model/launch.ts'
 import type { NamespaceOptions, RunOptions } from '../model/run-options.ts'
 import { namespaceFile } from '../namespaces/steps.ts'
+import { readRecord } from './containers.ts'
 import { type ContainerView, findContainer, tryFindContainer } from './containers-view.ts'
 import type { IdRange } from './id-range.ts'
 import type { JoinedMappings } from './joined-user.ts'
@@ -187,8 +188,23 @@ function pathOf(type: NamespaceType, { live }: ContainerView): string {
   return `/proc/${live?.pid ?? 'container'}/${namespaceFile(type)}`
 }
 
-function joinOf(paths: EnginePaths, type: NamespaceType, { id, name }: ContainerRecord): JoinedNamespace {
+function joinOf(
+  paths: EnginePaths,
+  type: NamespaceType,
+  { id, name }: Pick<ContainerRecord, 'id' | 'name'>,
+): JoinedNamespace {
   return { type, name, state: join(paths.runRoot, id, 'state.json') }
+}
+
+/** The same of what is kept of a container, for a plan that looks for its targets when it runs. */
+export function storedJoins(
+  paths: EnginePaths,
+  stored: readonly StoredJoin[] | undefined,
+): readonly JoinedNamespace[] | undefined {
+  return stored?.map(({ type, container }) => {
+    const name = readRecord(paths, container)?.name ?? container.slice(0, 12)
+    return joinOf(paths, type, { id: container, name })
+  })
 }
 
 function withNetworkOf({ id, launch, config }: ContainerRecord): Pick<JoinedTargets, 'files' | 'hostname' | 'network'> {

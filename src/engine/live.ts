@@ -9,6 +9,7 @@ import { signalProcess } from '../syscall/process.ts'
 import { lockDirectory } from './containers.ts'
 import { type ContainerView, findContainer } from './containers-view.ts'
 import { type AttachOptions, connectAttached, monitorSocket } from './detached.ts'
+import { containerEvent, type NewEvent, writeEvents } from './event-log.ts'
 import type { EnginePaths } from './paths.ts'
 
 /**
@@ -44,17 +45,29 @@ export async function stopContainer(paths: EnginePaths, idOrName: string, option
   const client = connectMonitor(monitorSocket(paths, record.id))
   try {
     const number = signalNumber(signal)
+    writeEvents(paths, [killEvent(view, number)])
     if (client === undefined) signalFirst(view, number)
     else client.stop(number)
     if (view.status === 'paused') thaw(view)
-    if (await released(paths, record.id, timeoutMs)) return record.id
-    killNow(view, client)
-    if (await released(paths, record.id, PATIENCE_MS)) return record.id
+    if (!(await released(paths, record.id, timeoutMs))) {
+      writeEvents(paths, [killEvent(view, constants.signals.SIGKILL)])
+      killNow(view, client)
+      if (!(await released(paths, record.id, PATIENCE_MS))) throw staysAlive(idOrName)
+    }
+    writeEvents(paths, [containerEvent(record, 'stop')])
+    return record.id
   } finally {
     client?.close()
   }
-  throw new TscrunError('CONTAINER_STATE', `stop ${idOrName}: it does not end after SIGKILL`, {
-    subject: idOrName,
+}
+
+function killEvent({ record }: ContainerView, signal: number): NewEvent {
+  return containerEvent(record, 'kill', { signal: String(signal) })
+}
+
+function staysAlive(name: string): TscrunError {
+  return new TscrunError('CONTAINER_STATE', `stop ${name}: it does not end after SIGKILL`, {
+    subject: name,
     hint: 'a process in it hangs in a call of the kernel: look at /proc/PID/stack',
   })
 }
@@ -66,6 +79,7 @@ export function killContainer(paths: EnginePaths, idOrName: string, signal: stri
   const number = signalNumber(signal)
   // Killed by a person it is not to be started again; any other signal it may live through.
   const client = number === constants.signals.SIGKILL ? connectMonitor(monitorSocket(paths, view.record.id)) : undefined
+  writeEvents(paths, [killEvent(view, number)])
   if (client === undefined) signalFirst(view, number)
   else client.stop(number)
   client?.close()
@@ -114,7 +128,8 @@ export async function attachContainer(
     })
   }
   try {
-    await client.attached
+    await client.done
+    writeEvents(paths, [containerEvent(view.record, 'attach')])
   } catch (error) {
     client.close()
     // It has ended before it took us.
@@ -125,7 +140,7 @@ export async function attachContainer(
 }
 
 /** A monitor that has just ended says nothing to who comes then: what it has written tells how the container ended. */
-async function unlessGone<T>(answer: Promise<T>): Promise<T | undefined> {
+export async function unlessGone<T>(answer: Promise<T>): Promise<T | undefined> {
   try {
     return await answer
   } catch (error) {
@@ -153,6 +168,7 @@ export async function freezeContainer(paths: EnginePaths, idOrName: string, froz
     if (findContainer(paths, view.record.id).status !== wanted) break
     await pause(5)
   }
+  writeEvents(paths, [containerEvent(view.record, verb)])
   return view.record.id
 }
 

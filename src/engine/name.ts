@@ -137,7 +137,7 @@ const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/
 /** Checks a name the user chose (docker's rule). Throws USAGE. */
 export function checkName(name: string): string {
   if (NAME.test(name) && name.length <= 255) return name
-  throw new TscrunError('USAGE', `--name ${JSON.stringify(name)}: not a container name`, {
+  throw new TscrunError('USAGE', `name ${JSON.stringify(name)}: not a container name`, {
     subject: name,
     hint: 'letters, digits, _ . and -, beginning with a letter or digit',
   })

@@ -35,11 +35,14 @@ export function linkOwner(path: string, ids: readonly string[]): string | undefi
   }
 }
 
-/** Gives it back, if it still is this container's. */
-export function releaseLink(path: string, id: string): void {
+/** Gives it back; false where it is not this container's (any more). */
+export function releaseLink(path: string, id: string): boolean {
   try {
-    if (readlinkSync(path) === ownerTag(id)) unlinkSync(path)
+    if (readlinkSync(path) !== ownerTag(id)) return false
+    unlinkSync(path)
+    return true
   } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error
+    if (errnoOf(error) === 'ENOENT') return false
+    throw error
   }
 }

@@ -11,6 +11,8 @@ export interface EnginePaths {
   readonly names: string
   readonly layers: string
   readonly ranges: string
+  /** What has happened, a line of JSON each; `.1` behind it is the file before. */
+  readonly events: string
 }
 
 export const DEFAULT_ROOT = '/var/lib/tscrun'
@@ -26,5 +28,6 @@ export function enginePaths(options: EngineOptions): EnginePaths {
     names: join(root, 'names'),
     layers: join(root, 'layers'),
     ranges: join(root, 'ranges'),
+    events: join(root, 'events.log'),
   }
 }

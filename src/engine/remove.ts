@@ -5,6 +5,7 @@ import { pause } from '../syscall/pause.ts'
 import { deleteContainer, lockDirectory } from './containers.ts'
 import { findContainer } from './containers-view.ts'
 import { stopContainer } from './live.ts'
+import { containerEvent, writeEvents } from './event-log.ts'
 import type { EnginePaths } from './paths.ts'
 
 /** A killed container's command still has to notice and to tidy up. */
@@ -30,6 +31,7 @@ export async function removeContainer(paths: EnginePaths, idOrName: string, forc
     if (lockFd === 'gone') return record.id
     if (lockFd !== undefined) {
       deleteContainer(paths, { id: record.id, directory, lockFd }, record)
+      writeEvents(paths, [containerEvent(record, 'destroy')])
       return record.id
     }
     await pause(10)

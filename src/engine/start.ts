@@ -17,6 +17,7 @@ import {
   writeLiveState,
   writeRecord,
 } from './containers.ts'
+import { eventLaunch } from './event-launch.ts'
 import { type IdRange, readPool, takeRange } from './id-range.ts'
 import type { EnginePaths } from './paths.ts'
 import { nextTurn } from '../syscall/pause.ts'
@@ -64,7 +65,11 @@ export async function startContainer(
       launch: storedLaunch(spec, options.run, prepared.targets?.stored),
     }
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
-    const plan = inheriting(compile(complete), program === undefined ? ['fd:lock'] : ['fd:lock', 'fd:devices'])
+    const events = eventLaunch(paths, record, true)
+    const plan = inheriting(
+      compile({ ...complete, events }),
+      program === undefined ? ['fd:lock'] : ['fd:lock', 'fd:devices'],
+    )
     // What comes next waits for an exec: together with the planning it would be the longest block of the event loop.
     if (options.shareLoop === true) await nextTurn()
     const launched = launch(plan, {

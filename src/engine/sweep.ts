@@ -1,4 +1,4 @@
-import { closeSync, readdirSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { removeCgroup } from '../cgroups/remove.ts'
 import { errnoOf } from '../model/errors.ts'
@@ -14,9 +14,12 @@ import {
   readLiveState,
   readRecord,
 } from './containers.ts'
+import { monitorSocket } from './detached.ts'
+import { containerEvent, type NewEvent, writeEvents } from './event-log.ts'
 import { readExitFile } from './exit-file.ts'
 import { linkOwner } from './owner-link.ts'
 import type { EnginePaths } from './paths.ts'
+import type { ContainerRecord } from './record.ts'
 import { releaseOrphanRanges } from './shared-range.ts'
 
 /** How long to wait for the end of what was killed, for each container. */
@@ -46,9 +49,12 @@ async function sweepOne(paths: EnginePaths, id: string, wasLive: boolean): Promi
   // Without a record it was never finished being made.
   const doomed = record === undefined || (record.remove && record.unstarted !== true)
   if (!doomed && !wasLive) return closeSync(lockFd)
+  // One in the background ends with its monitor only where nothing else could tell of it.
+  const killed = existsSync(monitorSocket(paths, id)) && readLiveState(paths, id) !== undefined
   const ended = await endProcesses(paths, id, record === undefined ? cgroupOf(id) : record.cgroup)
   // A later command tries again; `rm` says what is in the way.
   if (!ended) return closeSync(lockFd)
+  if (record !== undefined && killed) writeEvents(paths, deathsOf(record))
   if (doomed) return deleteContainer(paths, held, record)
   const told = readLiveState(paths, id) === undefined ? readExitFile(paths, id) : undefined
   if (told !== undefined) return finishContainer(paths, held, record, told)
@@ -59,6 +65,11 @@ async function sweepOne(paths: EnginePaths, id: string, wasLive: boolean): Promi
     finishedMs: Date.now(),
     error: 'its monitor was killed',
   })
+}
+
+function deathsOf(record: ContainerRecord): NewEvent[] {
+  const died = containerEvent(record, 'die', { exitCode: '137' })
+  return record.remove ? [died, containerEvent(record, 'destroy')] : [died]
 }
 
 function tryLock(directory: string): number | undefined | 'gone' {

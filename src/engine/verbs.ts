@@ -9,11 +9,14 @@ import { imageSummaries, pullVerb, removeImageVerb } from './image-verbs.ts'
 import { engineInfo } from './info.ts'
 import { inspectContainer, inspectImage } from './inspect.ts'
 import { startAgain } from './detached.ts'
+import { containerEvent, imageEvent, writeEvents } from './event-log.ts'
+import { readEvents } from './events.ts'
 import { execContainer, execDetached } from './exec.ts'
 import { attachContainer, freezeContainer, killContainer, signalNumber, stopContainer, waitContainer } from './live.ts'
 import { containerLogs } from './logs.ts'
 import type { EnginePaths } from './paths.ts'
 import { removeContainer } from './remove.ts'
+import { mendNames, renameContainer } from './rename.ts'
 import { sweep } from './sweep.ts'
 
 /** The verbs on what lies in a store. */
@@ -35,11 +38,16 @@ export interface StoreVerbs
     | 'logs'
     | 'attach'
     | 'startAttached'
+    | 'rename'
+    | 'restart'
+    | 'events'
     | 'exec'
     | 'execDetached'
   > {
   /** Starts a stopped container again; `onDebug` is told each step. */
   start(idOrName: string, onDebug?: (line: string) => void): Promise<string>
+  /** Tells that an image was pulled by its name. */
+  notePull(reference: string): void
   /** Puts right what killed commands left of containers that were running. */
   sweep(): Promise<void>
 }
@@ -47,7 +55,12 @@ export interface StoreVerbs
 export function storeVerbs(paths: EnginePaths, store: ImageStore): StoreVerbs {
   return {
     sweep: () => sweep(paths, 'live'),
-    pull: (reference, pull) => pullVerb(store, reference, pull),
+    notePull: (reference) => writeEvents(paths, [imageEvent('pull', reference, reference)]),
+    pull: async (reference, pull) => {
+      const pulled = await pullVerb(store, reference, pull)
+      writeEvents(paths, [imageEvent('pull', pulled.reference, pulled.reference)])
+      return pulled
+    },
     images: async () => {
       requireReadable(paths)
       return imageSummaries(store)
@@ -55,12 +68,22 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore): StoreVerbs {
     removeImage: async (reference, { force }) => {
       requireReadable(paths)
       await sweep(paths, 'live')
-      return removeImageVerb(paths, store, reference, force)
+      const removed = await removeImageVerb(paths, store, reference, force)
+      writeEvents(paths, [
+        ...removed.untagged.map((name) => imageEvent('untag', name, name)),
+        ...removed.deleted.map((digest) => imageEvent('delete', digest, reference)),
+      ])
+      return removed
     },
     ps: async ({ all, filter = {} }) => {
       requireReadable(paths)
       await sweep(paths, 'all')
-      return viewContainers(paths)
+      const views = viewContainers(paths)
+      mendNames(
+        paths,
+        views.map(({ record }) => record),
+      )
+      return views
         .filter(({ status }) => all || status === 'running' || status === 'paused')
         .filter((view) => matchesFilter(summarize(view), filter, view.record.imageId))
         .map(summarize)
@@ -78,6 +101,20 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore): StoreVerbs {
       const image = store.find(idOrName)
       if (image !== undefined) return inspectImage(image)
       throw noSuch(idOrName, type)
+    },
+    rename: (idOrName, name) => renameContainer(paths, idOrName, name),
+    restart: async (idOrName, options) => {
+      requireReadable(paths)
+      await stopContainer(paths, idOrName, options)
+      await sweep(paths, 'live')
+      const view = findContainer(paths, idOrName)
+      await startAgain(paths, view, {})
+      writeEvents(paths, [containerEvent(view.record, 'restart')])
+      return view.record.id
+    },
+    events: (options) => {
+      requireReadable(paths)
+      return readEvents(paths, options)
     },
     start: async (idOrName, onDebug) => {
       requireReadable(paths)

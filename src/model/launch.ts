@@ -85,12 +85,26 @@ export interface DetachedLaunch {
   readonly monitors?: string
   readonly log: LogOptions
   readonly restart: RestartPolicy
-  /** What the monitor removes at the end, beside both directories: absolute paths of links. */
+  /** What the monitor removes at the end, beside both directories. */
   readonly remove?: {
-    readonly links: readonly string[]
+    /** Links in absolute directories, and what they say: renamed or not. */
+    readonly links: readonly { readonly directory: string; readonly name: string; readonly text: string }[]
     /** Its range of ids: a link, or a directory with an entry for each container that has it. */
     readonly range?: { readonly path: string; readonly entry: string }
   }
+}
+
+/** What the monitor tells of a container's life, in the file that all commands of a store append to. */
+export interface EventLaunch {
+  /** Absolute path of the file. */
+  readonly path: string
+  readonly name: string
+  /** Beside the name: members of a JSON object, without its braces. */
+  readonly attributes: string
+  /** Its first start tells that it was made, too. */
+  readonly creates: boolean
+  /** Its end is its removal. */
+  readonly removes: boolean
 }
 
 export interface LogOptions {
@@ -139,4 +153,5 @@ export interface LaunchSpec {
   readonly detach?: DetachedLaunch
   /** Of the namespaces that the config joins, those that are looked for anew at each start; the others have a path. */
   readonly joins?: readonly JoinedNamespace[]
+  readonly events?: EventLaunch
 }

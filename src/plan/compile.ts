@@ -13,7 +13,7 @@ import { mountSteps } from '../rootfs/mounts.ts'
 import { protectSteps } from '../rootfs/protect.ts'
 import { sharedMemorySteps } from '../rootfs/shared-memory.ts'
 import { checkSysctls } from '../security/sysctl.ts'
-import { detachSteps } from './detach.ts'
+import { detachSteps, eventSteps } from './detach.ts'
 import { labelSteps } from './attributes.ts'
 import { hookSteps, keepOwnNamespaces, listenerText, runsBeforeRoot, startHooks } from './hooks.ts'
 import { outsideSteps } from './outside.ts'
@@ -92,6 +92,7 @@ export function compile(spec: LaunchSpec): Plan {
       resolve: 0,
     },
     ...detach.begin,
+    ...eventSteps(spec),
     ...stdio.make,
     ...cgroup.make,
     ...outside.first,

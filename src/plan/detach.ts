@@ -12,7 +12,14 @@ export interface DetachSteps {
 
 /** Numbers of native/log.h and native/plan.h. */
 const LOG_FORMATS = { none: 0, 'k8s-file': 1, 'json-file': 2 } as const
-const POLICIES = { no: 0, 'on-failure': 1, always: 2, 'unless-stopped': 2 } as const
+export const RESTART_POLICIES = { no: 0, 'on-failure': 1, always: 2, 'unless-stopped': 2 } as const
+
+/** What is told of the container's life; the file is made when there is something to tell. */
+export function eventSteps({ id, events }: LaunchSpec): Step[] {
+  if (events === undefined) return []
+  const { path, name, attributes, creates, removes } = events
+  return [{ op: 'events', path, id, name, attributes, flags: (creates ? 1 : 0) | (removes ? 2 : 0) }]
+}
 
 /** What makes the stage a monitor on its own: a session, a log, a socket for clients, a record of how it goes on. */
 export function detachSteps({ detach, directory }: LaunchSpec): DetachSteps {
@@ -37,11 +44,14 @@ export function detachSteps({ detach, directory }: LaunchSpec): DetachSteps {
       about: `open the log ${directory}/${LOG_FILE}`,
     },
     { op: 'listen', listener: 'fd:listener' },
-    { op: 'restart', policy: POLICIES[restart.name], most: restart.name === 'on-failure' ? restart.most : 0 },
+    { op: 'restart', policy: RESTART_POLICIES[restart.name], most: restart.name === 'on-failure' ? restart.most : 0 },
   ]
   const end: Step[] = [{ op: 'last' }]
   if (remove !== undefined) {
-    end.push(...remove.links.map((path): Step => ({ op: 'unlink', dir: 'cwd', path })))
+    for (const [index, { directory: path, name, text }] of remove.links.entries()) {
+      const dir: FdSlot = `fd:links${index}`
+      end.push(openDirectory(dir, path), { op: 'release_link', dir, path: name, text })
+    }
     if (remove.range !== undefined) end.push(...rangeSteps(remove.range))
     for (const [slot, path] of [
       ['fd:runs', runDirectory],

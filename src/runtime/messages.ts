@@ -18,6 +18,7 @@ export const MESSAGE = {
   go: 18,
   attach: 19,
   stop: 20,
+  changed: 21,
 } as const
 
 export interface Message {

@@ -1,7 +1,11 @@
 import { closeSync } from 'node:fs'
 import { TscrunError } from '../model/errors.ts'
+import type { RestartPolicy } from '../model/launch.ts'
+import type { Plan } from '../model/step.ts'
+import { RESTART_POLICIES } from '../plan/detach.ts'
+import { encodePlan } from '../plan/encode.ts'
 import { SyscallError } from '../syscall/errno.ts'
-import { makeNonBlocking, receiveMessage, sendMessage } from '../syscall/process.ts'
+import { closeFd, makeNonBlocking, memoryFile, receiveMessage, sendMessage } from '../syscall/process.ts'
 import { watchReadable } from '../syscall/watch.ts'
 import { connectUnix, sendWithFds } from '../syscall/socket.ts'
 import { keepTerminalMode } from '../syscall/terminal.ts'
@@ -17,11 +21,19 @@ export interface MonitorClient {
   resize(rows: number, columns: number): void
   /** Hands descriptors over for its streams. */
   attach(streams: AttachedStreams): void
-  /** They are connected. */
-  readonly attached: Promise<void>
+  /** What has been changed of the container: what is told of it from now on, and the plan of its further lives. */
+  change(change: ContainerChange): void
+  /** What was asked for last, to attach or to change, is done. */
+  readonly done: Promise<void>
   /** How it ended, or that the detach keys were typed. Rejects with MONITOR_DIED. */
   readonly ended: Promise<ContainerExit | 'detached'>
   close(): void
+}
+
+export interface ContainerChange {
+  readonly name: string
+  readonly restart: RestartPolicy
+  readonly plan: Plan
 }
 
 export interface AttachedStreams {
@@ -47,7 +59,7 @@ function talk(fd: number): MonitorClient {
   makeNonBlocking(fd)
   const buffer = Buffer.alloc(MESSAGE_BYTES)
   const ended = deferred<ContainerExit | 'detached'>()
-  const attached = deferred<void>()
+  const done = deferred<void>()
   let open = true
   let restoreTerminal = (): void => undefined
   const watch = watchReadable(fd, onReadable)
@@ -73,7 +85,13 @@ function talk(fd: number): MonitorClient {
         names.map((name) => given[name] ?? 0),
       )
     },
-    attached: attached.promise,
+    change: ({ name, restart, plan }) => {
+      const message = encodeMessage(MESSAGE.changed, RESTART_POLICIES[restart.name], restart.most)
+      const planFd = memoryFile('tscrun-plan', encodePlan(plan, { monitor: true, trace: false }), false)
+      sendWithFds(fd, Buffer.concat([message, Buffer.from(name, 'latin1')]), [planFd])
+      closeFd(planFd)
+    },
+    done: done.promise,
     ended: ended.promise,
     close,
   }
@@ -92,11 +110,11 @@ function talk(fd: number): MonitorClient {
         })
         restoreTerminal()
         ended.reject(gone)
-        attached.reject(gone)
+        done.reject(gone)
         return close()
       }
       const { type, a, b } = decodeMessage(bytes)
-      if (type === MESSAGE.go) attached.resolve()
+      if (type === MESSAGE.go) done.resolve()
       if (type === MESSAGE.detached) ended.resolve('detached')
       if (type === MESSAGE.exited) ended.resolve(decodeExit(Number(a), b !== 0n))
     }

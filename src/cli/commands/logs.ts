@@ -3,7 +3,7 @@ import type { Command } from '../command.ts'
 import { LOGS_FLAGS } from '../flags/live.ts'
 import { printBytes } from '../output/print.ts'
 import { parseInteger } from '../parse/numbers.ts'
-import { parseMoment } from '../parse/times.ts'
+import { optionalMoment } from '../parse/times.ts'
 import { withSignals } from '../signals.ts'
 
 export const logsCommand: Command = {
@@ -14,12 +14,9 @@ export const logsCommand: Command = {
   operands: { min: 1, max: 1, noun: 'container' },
   async run({ flags, operands, engine }) {
     const opened = await engine()
-    const moment = (name: 'since' | 'until'): number | undefined => {
-      const text = flags.text(name)
-      return text === undefined || text === '' ? undefined : parseMoment(name, text, Date.now())
-    }
     const tail = flags.text('tail') ?? 'all'
-    const [sinceMs, untilMs] = [moment('since'), moment('until')]
+    const now = Date.now()
+    const [sinceMs, untilMs] = [optionalMoment(flags, 'since', now), optionalMoment(flags, 'until', now)]
     const timestamps = flags.bool('timestamps')
     return withSignals(async ({ aborted }) => {
       const lines = opened.logs(operands[0] ?? '', {

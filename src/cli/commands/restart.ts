@@ -14,8 +14,7 @@ export const restartCommand: Command = {
     const opened = await engine()
     const options = stopOptions(flags)
     const restartOne = async (name: string): Promise<void> => {
-      await opened.stop(name, options)
-      await opened.start(name)
+      await opened.restart(name, options)
       print(`${name}\n`)
     }
     return forEachOperand(operands, restartOne, globals.debug)

@@ -50,3 +50,18 @@ export const LOGS_FLAGS: readonly Flag[] = [
   { name: 'timestamps', short: 't', kind: 'bool', help: 'Print the time of each line' },
   { name: 'until', kind: 'string', value: 'time', help: 'Only what was written until' },
 ]
+
+export const EVENTS_FLAGS: readonly Flag[] = [
+  {
+    name: 'filter',
+    short: 'f',
+    kind: 'list',
+    value: 'key=value',
+    help: 'Only events that match: container, event, image, label, type, volume, network',
+  },
+  { name: 'format', kind: 'string', value: 'format', help: "'json' or a Go template, a line for each event" },
+  HELP_FLAG,
+  { name: 'since', kind: 'string', value: 'time', help: 'Also what has happened since: RFC 3339, seconds, or 10m ago' },
+  { name: 'stream', kind: 'bool', help: 'Go on with what happens from now on (default true)' },
+  { name: 'until', kind: 'string', value: 'time', help: 'Only what happens until then' },
+]

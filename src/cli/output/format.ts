@@ -42,7 +42,7 @@ export async function formatObject(object: unknown, format: string): Promise<str
 }
 
 /** Loads templates only for those who use them; in the text `\t` and `\n` stand for tab and newline, as in docker. */
-async function compileFormat(text: string): Promise<(data: unknown) => string> {
+export async function compileFormat(text: string): Promise<(data: unknown) => string> {
   const { compileTemplate, TemplateError } = await import('./template/evaluate.ts')
   const explain = <T>(action: () => T): T => {
     try {

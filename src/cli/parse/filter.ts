@@ -1,4 +1,5 @@
 import type { ContainerFilter, ContainerStatus } from '../../engine/api.ts'
+import type { EventFilter } from '../../engine/events.ts'
 import { badFlag } from '../errors.ts'
 import { parseInteger } from './numbers.ts'
 
@@ -17,10 +18,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 export function parseContainerFilter(values: readonly string[]): ContainerFilter {
   const filter: Mutable<ContainerFilter> = {}
   for (const text of values) {
-    const equals = text.indexOf('=')
-    const key = text.slice(0, Math.max(equals, 0)).toLowerCase()
-    const value = text.slice(equals + 1)
-    if (key === '' || value === '') throw badFlag('filter', text, 'not KEY=VALUE', 'e.g. status=exited')
+    const [key, value] = splitFilter(text, 'status=exited')
     if (key === 'id' || key === 'name' || key === 'label' || key === 'ancestor' || key === 'volume') {
       filter[key] = [...(filter[key] ?? []), value]
     } else if (key === 'status') {
@@ -38,4 +36,26 @@ export function parseContainerFilter(values: readonly string[]): ContainerFilter
       )
   }
   return filter
+}
+
+const EVENT_KEYS = ['container', 'event', 'image', 'label', 'type', 'volume', 'network'] as const
+
+/** The same for events. Throws USAGE. */
+export function parseEventFilter(values: readonly string[]): EventFilter {
+  const filter: Mutable<EventFilter> = {}
+  for (const text of values) {
+    const [key, value] = splitFilter(text, 'event=die')
+    const known = EVENT_KEYS.find((name) => name === key)
+    if (known === undefined) throw badFlag('filter', text, `unknown key ${JSON.stringify(key)}`, EVENT_KEYS.join(', '))
+    filter[known] = [...(filter[known] ?? []), value]
+  }
+  return filter
+}
+
+function splitFilter(text: string, example: string): readonly [key: string, value: string] {
+  const equals = text.indexOf('=')
+  const key = text.slice(0, Math.max(equals, 0)).toLowerCase()
+  const value = text.slice(equals + 1)
+  if (key === '' || value === '') throw badFlag('filter', text, 'not KEY=VALUE', `e.g. ${example}`)
+  return [key, value]
 }

@@ -1,3 +1,4 @@
+import type { FlagValues } from '../command.ts'
 import { badFlag } from '../errors.ts'
 
 const UNITS = { h: 3_600_000, m: 60_000, s: 1000, ms: 1, us: 0.001, ns: 0.000001 } as const
@@ -11,6 +12,12 @@ export function parseMoment(flag: string, text: string, nowMs: number): number {
   const date = /^[0-9]{4}-[0-9]{2}-[0-9]{2}/.test(text) ? Date.parse(text) : Number.NaN
   if (!Number.isNaN(date)) return date
   throw badFlag(flag, text, 'no time', '2026-01-02T03:04:05Z, seconds since 1970, or 10m for ten minutes ago')
+}
+
+/** The moment of a flag that may be absent. Throws USAGE. */
+export function optionalMoment(flags: FlagValues, flag: string, nowMs: number): number | undefined {
+  const text = flags.text(flag) ?? ''
+  return text === '' ? undefined : parseMoment(flag, text, nowMs)
 }
 
 /** Go's notation: `1h30m`, `1.5s`; undefined for anything else. */

@@ -1,0 +1,122 @@
+/*
+ * One JSON object a line, as docker's API has events:
+ *
+ *   {"Type":"container","Action":"die","Actor":{"ID":"...","Attributes":{"image":"...","name":"...","exitCode":"1"}},
+ *    "scope":"local","time":1700000000,"timeNano":1700000000000000000}
+ *
+ * Each is one write(2) to a file opened for appending, so that lines of several writers stay whole. A file that has grown
+ * too large becomes FILE.1; src/engine/events.ts writes and reads the same.
+ */
+#define _GNU_SOURCE
+#include "events.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "stage.h"
+#include "text.h"
+
+#define MOST_BYTES (1024 * 1024)
+#define LONGEST_EVENT (EVENT_ATTRIBUTES_BYTES + EVENT_NAME_BYTES + 1024)
+
+static uint64_t wall_clock_ns(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static char *put_event(char *at, const struct events *events, const char *action, const char *more, uint64_t ns)
+{
+	at = put(put(put(at, "{\"Type\":\"container\",\"Action\":\""), action), "\",\"Actor\":{\"ID\":\"");
+	at = put(put(at, events->id), "\",\"Attributes\":{");
+	memcpy(at, events->attributes, events->attributes_size);
+	at += events->attributes_size;
+	at = put(put(put(at, events->attributes_size ? ",\"name\":\"" : "\"name\":\""), events->name), "\"");
+	if (more)
+		at = put(put(at, ","), more);
+	at = put_number(put(at, "}},\"scope\":\"local\",\"time\":"), ns / 1000000000u);
+	return put(put_number(put(at, ",\"timeNano\":"), ns), "}\n");
+}
+
+/* Whoever holds the lock of the file that is still there under its name renames it: nobody does so twice. */
+static void rotate(const char *path, int fd)
+{
+	struct stat ours, there;
+	char older[PATH_MAX];
+	if (fstat(fd, &ours) < 0 || ours.st_size < MOST_BYTES || strlen(path) + sizeof ".1" > sizeof older)
+		return;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0 || lstat(path, &there) < 0)
+		return;
+	if (there.st_ino != ours.st_ino || there.st_dev != ours.st_dev)
+		return;
+	*put(put(older, path), ".1") = 0;
+	(void)!rename(path, older);
+}
+
+static void append(const char *path, const char *text, size_t size)
+{
+	cleanup_close fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 || write(fd, text, size) != (ssize_t)size)
+		return;
+	rotate(path, fd);
+}
+
+static char text[2 * LONGEST_EVENT];
+
+void events_write(struct events *events, const char *action, const char *more)
+{
+	if (!events->path || strlen(action) + (more ? strlen(more) : 0) > 512)
+		return;
+	char *end = put_event(text, events, action, more, wall_clock_ns());
+	append(events->path, text, (size_t)(end - text));
+}
+
+void events_started(struct events *events)
+{
+	char *at = text;
+	if (!events->path)
+		return;
+	if (events->created_ns)
+		at = put_event(at, events, "create", NULL, events->created_ns);
+	events->created_ns = 0;
+	at = put_event(at, events, "start", NULL, wall_clock_ns());
+	append(events->path, text, (size_t)(at - text));
+}
+
+void events_died(struct events *events, int status, int oom_killed)
+{
+	char more[64];
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	if (oom_killed)
+		events_write(events, "oom", NULL);
+	*put(put_number(put(more, "\"exitCode\":\""), (uint64_t)code), "\"") = 0;
+	events_write(events, "die", more);
+}
+
+int op_events(struct run *run, const struct arg *args)
+{
+	struct events *events = &run->events;
+	const char *path = args[0].p, *id = args[1].p, *name = args[2].p;
+	int first = !events->path;
+	if (strlen(id) > 64 || strlen(name) >= sizeof events->name || args[3].len > EVENT_ATTRIBUTES_BYTES)
+		return -EMSGSIZE;
+	*events = (struct events){.path = path,
+				  .id = id,
+				  .attributes = args[3].p,
+				  .attributes_size = args[3].len,
+				  .removes = (args[4].u & EVENTS_REMOVE) != 0};
+	memcpy(events->name, name, strlen(name) + 1);
+	/* Told with the start, which is on nobody's way. */
+	if (first && args[4].u & EVENTS_CREATE)
+		events->created_ns = wall_clock_ns();
+	return 0;
+}

@@ -1,0 +1,28 @@
+/* What happens to containers, told to a file that all commands and monitors of a store append to. */
+#ifndef TSCRUN_EVENTS_H
+#define TSCRUN_EVENTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define EVENT_NAME_BYTES 256
+#define EVENT_ATTRIBUTES_BYTES 8192
+
+/* Of the container that is supervised; `path` is NULL where nobody wants to know. */
+struct events {
+	const char *path;
+	const char *id;
+	char name[EVENT_NAME_BYTES];
+	const char *attributes; /* members of a JSON object */
+	size_t attributes_size;
+	int removes;	     /* its end is its removal */
+	uint64_t created_ns; /* when it was made, if that has not been told yet */
+};
+
+/* Appends one event. `more`: further attributes as members of a JSON object, or NULL. What cannot be written is lost. */
+void events_write(struct events *events, const char *action, const char *more);
+/* The start, and before it that it was made. */
+void events_started(struct events *events);
+void events_died(struct events *events, int status, int oom_killed);
+
+#endif
