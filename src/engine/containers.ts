@@ -123,8 +123,8 @@ function takeName(paths: EnginePaths, name: string, id: string): void {
 }
 
 export function nameInUse(name: string, owner: string): TscrunError {
-  const message = `name ${JSON.stringify(name)}: it is in use by container ${owner.slice(0, 12)}`
-  return new TscrunError('NAME_IN_USE', message, {
+  const container = owner.slice(0, 12)
+  return new TscrunError('NAME_IN_USE', `name ${JSON.stringify(name)}: it is in use by container ${container}`, {
     subject: name,
     hint: `remove that one (tscrun rm ${name}), or choose another name`,
   })
