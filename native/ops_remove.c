@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -75,6 +76,24 @@ int op_remove_tree(struct run *run, const struct arg *args)
 	}
 	close(removal.top);
 	return failed ? failed : unlinkat(args[0].fd, args[1].p, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
+/*
+ * Whoever uses a volume has a file in its directory `users`, which can go only when it is empty, and with it the volume;
+ * one that somebody is looking into at this moment (its lock is held) is left to them.
+ */
+int op_remove_volume(struct run *run, const struct arg *args)
+{
+	cleanup_close volume = openat(args[0].fd, args[1].p, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (volume < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (flock(volume, LOCK_EX | LOCK_NB) < 0)
+		return -errno;
+	if (unlinkat(volume, args[2].p, 0) < 0 && errno != ENOENT)
+		return -errno;
+	if (unlinkat(volume, "users", AT_REMOVEDIR) < 0 && errno != ENOENT)
+		return errno == ENOTEMPTY || errno == EEXIST ? 0 : -errno;
+	return op_remove_tree(run, args);
 }
 
 int op_unlink(struct run *run, const struct arg *args)

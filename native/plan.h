@@ -135,6 +135,7 @@
 	X(115, last, "")            /* teardown: what follows is not done before a restart */ \
 	X(116, unlink, "fs")                                                                 \
 	X(117, remove_tree, "fs")   /* a directory with all below it, on its filesystem */    \
+	X(118, remove_volume, "fss") /* a volume, if nobody uses it beside this file in it */ \
 	X(120, release_link, "fss") /* a directory, the link in it, its text: whatever link of that text is there */ \
 	X(121, events, "sssbu")     /* file, container's id, name, attributes, EVENTS_* */
 /* clang-format on */

@@ -5,6 +5,7 @@ import type { ExecOptions } from './exec.ts'
 import type { FileVerbs } from './file-verbs.ts'
 import type { Attachment, StopOptions } from './live.ts'
 import type { LogLine, LogsOptions } from './logs.ts'
+import type { RemoveOptions } from './remove.ts'
 
 /**
  * The engine as its faces (command line, library) see it. It prints nothing, never exits and reads no argv:
@@ -57,7 +58,7 @@ export interface Engine {
   removeImage(reference: string, options: { readonly force: boolean }): Promise<RemovedImage>
   ps(options: { readonly all: boolean; readonly filter?: ContainerFilter }): Promise<readonly ContainerSummary[]>
   /** Takes an id, a unique beginning of one, or a name; resolves to the whole id. */
-  remove(idOrName: string, options: { readonly force: boolean }): Promise<string>
+  remove(idOrName: string, options: RemoveOptions): Promise<string>
   /** What is known about one container or image, under docker's key names (`Id`, `State.Status`, `Config.Env`). */
   inspect(idOrName: string, type?: 'container' | 'image'): Promise<Readonly<Record<string, unknown>>>
   /** Loads the verbs on containers' files. */

@@ -15,11 +15,15 @@ import { dirname, join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import { AT_FDCWD, cString, syscall, trySyscall } from '../syscall/call.ts'
 import { errnoName, SyscallError } from '../syscall/errno.ts'
+import { lockDirectory } from './directory-lock.ts'
 import { releaseRange } from './id-range.ts'
 import { claimLink, linkOwner, releaseLink } from './owner-link.ts'
 import { DEFAULT_ROOT, type EnginePaths } from './paths.ts'
 import type { ContainerRecord, ExitRecord, LiveState } from './record.ts'
 import { storeFailure } from './store-failure.ts'
+import { releaseVolumes } from './volumes/users.ts'
+
+export { lockDirectory } from './directory-lock.ts'
 
 /**
  * The containers of one store, as plain files. Whoever makes, runs or removes a container holds a flock(2) on its
@@ -28,7 +32,6 @@ import { storeFailure } from './store-failure.ts'
  */
 
 const LOCK_EX = 2
-const LOCK_NB = 4
 const ID = /^[0-9a-f]{64}$/
 
 /** A container's directory with its lock held; closing the descriptor everywhere releases it. */
@@ -101,16 +104,6 @@ function makeDirectory(path: string): void {
     makeDirectory(dirname(path))
     mkdirSync(path, { mode: 0o700 })
   }
-}
-
-/** The lock, or undefined where somebody else holds it. Throws ENOENT where the container is gone. */
-export function lockDirectory(directory: string): number | undefined {
-  const fd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY)
-  const result = trySyscall('flock', [fd, LOCK_EX | LOCK_NB])
-  if (result === 0) return fd
-  closeSync(fd)
-  if (errnoName(-result) === 'EAGAIN') return undefined
-  throw new SyscallError('flock', -result, directory)
 }
 
 function takeName(paths: EnginePaths, name: string, id: string): void {
@@ -217,13 +210,18 @@ function readJson(path: string): unknown {
   }
 }
 
-/** Takes a container off the disk. The caller holds its lock; its processes have ended. */
+/**
+ * Takes a container off the disk, with its anonymous volumes unless these are to stay. The caller holds its lock; its
+ * processes have ended.
+ */
 export function deleteContainer(
   paths: EnginePaths,
   held: HeldContainer,
-  record: Pick<ContainerRecord, 'name' | 'idRange'> | undefined,
+  record: Pick<ContainerRecord, 'name' | 'idRange' | 'mounts'> | undefined,
+  anonymousVolumes = true,
 ): void {
   if (record !== undefined) {
+    releaseVolumes(paths, held.id, record.mounts, anonymousVolumes)
     if (!releaseLink(join(paths.names, record.name), held.id)) releaseNames(paths, held.id)
     if (record.idRange !== undefined) releaseRange(paths.ranges, held.id, record.idRange)
   }

@@ -35,7 +35,9 @@ import type { EnginePaths } from './paths.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord, StoredLaunch } from './record.ts'
 import { storedLaunch } from './stored-launch.ts'
-import { ownRange, recordOf, sharedRange, stepPrinter, withLock, writeCidfile } from './start.ts'
+import { given, mountsFor, ownRange, recordOf, sharedRange, stepPrinter, withLock, writeCidfile } from './start.ts'
+import type { TakenMounts } from './volumes/take.ts'
+import { keptVolumes, userFile, volumePath } from './volumes/users.ts'
 
 /** Where the monitor of a container listens. */
 export function monitorSocket(paths: EnginePaths, id: string): string {
@@ -48,6 +50,8 @@ export interface DetachedStart {
   readonly run: RunOptions & DetachedOptions
   readonly cidfile?: string
   readonly onDebug?: (line: string) => void
+  /** Ends the filling of a volume. */
+  readonly signal?: AbortSignal
 }
 
 /** Makes and starts a container that outlives this process. Resolves to its id when the command runs. */
@@ -88,21 +92,23 @@ async function make(
   const held = createContainerDirectory(paths, prepared.id, prepared.name)
   let record: StartableRecord | undefined
   let idRange: IdRange | undefined
+  let taken: TakenMounts | undefined
   try {
     idRange = prepared.targets === undefined ? ownRange(paths, prepared) : await sharedRange(paths, prepared)
     const { tty = false, interactive = false } = options.run
     const stdio = { kind: 'logged', terminal: tty, interactive } as const
-    const spec = prepared.spec({ stdio, ...(idRange === undefined ? {} : { idRange }) })
+    taken = await mountsFor(paths, prepared, options.signal)
+    const spec = prepared.spec({ stdio, ...given({ idRange, taken }) })
     const stored = storedLaunch(spec, options.run, prepared.targets?.stored)
     const cgroup = placeCgroup(held.id, spec.config)
     const complete = cgroup === undefined ? spec : { ...spec, cgroup }
-    record = { ...recordOf(prepared, options.run, complete, idRange), launch: stored }
+    record = { ...recordOf(prepared, options.run, complete, { idRange, taken }), launch: stored }
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
     await then(held, record, complete)
     return held.id
   } catch (error) {
     if (record?.cgroup !== undefined) await removeCgroup(record.cgroup)
-    deleteContainer(paths, held, record ?? { name: prepared.name, ...(idRange === undefined ? {} : { idRange }) })
+    deleteContainer(paths, held, record ?? { name: prepared.name, ...given({ idRange, mounts: taken?.kept }) })
     throw error
   }
 }
@@ -253,12 +259,17 @@ function detachOf(paths: EnginePaths, record: StartableRecord): DetachedLaunch {
     record.idRange === undefined
       ? {}
       : { range: { path: join(paths.ranges, String(record.idRange.hostId)), entry: ownerTag(record.id) } }
+  const volumes = keptVolumes(record.mounts)
+  const user = userFile(record.id)
+  const pathsOf = (anonymous: boolean): string[] =>
+    volumes.flatMap((volume) => (volume.anonymous === anonymous ? [volumePath(paths, volume.volume)] : []))
+  const left = pathsOf(false).map((path) => join(path, user))
   return {
     runDirectory: join(paths.runRoot, record.id),
     log: record.launch.log,
     restart: record.launch.restart,
     ...(monitors === undefined ? {} : { monitors }),
-    ...(record.remove ? { remove: { links, ...range } } : {}),
+    ...(record.remove ? { remove: { links, ...range, files: left, volumes: pathsOf(true), user } } : {}),
   }
 }
 

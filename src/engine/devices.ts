@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { OciDevice } from '../model/config.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { HostFacts } from '../model/facts.ts'
-import type { DeviceOption, RunOptions, VolumeMount } from '../model/run-options.ts'
+import type { BindMount, DeviceOption, RunOptions } from '../model/run-options.ts'
 import { canIdmap, filesystemOf } from '../overlayfs/support.ts'
 
 /** Major and minor of a device file (Linux's 64-bit dev_t). Throws USAGE for anything else. */
@@ -83,11 +83,11 @@ function hostDevices(directory: string): OciDevice[] {
 
 /** Volumes with their sources resolved and made where that was asked for; every one must be able to shift owners. */
 export function bindSources(
-  volumes: readonly VolumeMount[],
+  volumes: readonly BindMount[],
   shifted: boolean,
   facts: HostFacts,
   dryRun: boolean,
-): VolumeMount[] {
+): BindMount[] {
   return volumes.map((volume) => {
     const source = realSource(volume, dryRun)
     if (shifted) {
@@ -107,7 +107,8 @@ export function bindSources(
   })
 }
 
-function realSource(volume: VolumeMount, dryRun: boolean): string {
+/** Where it really lies; makes it if that was asked for. Throws USAGE. */
+export function realSource(volume: BindMount, dryRun: boolean): string {
   try {
     return realpathSync(volume.source)
   } catch (error) {

@@ -91,6 +91,7 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
         fds: run.fds,
         shareLoop: run.shareLoop === true,
         ...(run.cidfile === undefined ? {} : { cidfile: run.cidfile }),
+        ...(run.signal === undefined ? {} : { signal: run.signal }),
         ...(options.onDebug === undefined ? {} : { onDebug: options.onDebug }),
       }),
     )
@@ -107,6 +108,7 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
       detached[how](paths, prepared, {
         run,
         ...(run.cidfile === undefined ? {} : { cidfile: run.cidfile }),
+        ...(run.signal === undefined ? {} : { signal: run.signal }),
         ...(options.onDebug === undefined ? {} : { onDebug: options.onDebug }),
       })
     return prepare(image, args, run, make, how === 'startDetached')
@@ -171,7 +173,7 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     dryRun: async (image, args, run) => {
       const source = await sourceOf(image, { ...run, pull: 'never' }, {})
       const { dryRun } = await import('./dry-run.ts')
-      return dryRun(await prepareContainer(paths, source, args, run, true), callerStreams(run))
+      return dryRun(paths, await prepareContainer(paths, source, args, run, true), callerStreams(run))
     },
     pull: async (reference, pull) => (await verbs()).pull(reference, pull),
     images: async () => (await verbs()).images(),

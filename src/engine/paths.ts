@@ -13,6 +13,7 @@ export interface EnginePaths {
   readonly ranges: string
   /** What has happened, a line of JSON each; `.1` behind it is the file before. */
   readonly events: string
+  readonly volumes: string
 }
 
 export const DEFAULT_ROOT = '/var/lib/tscrun'
@@ -29,5 +30,6 @@ export function enginePaths(options: EngineOptions): EnginePaths {
     layers: join(root, 'layers'),
     ranges: join(root, 'ranges'),
     events: join(root, 'events.log'),
+    volumes: join(root, 'volumes'),
   }
 }

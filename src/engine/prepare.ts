@@ -6,7 +6,7 @@ import { TscrunError } from '../model/errors.ts'
 import type { HostFacts } from '../model/facts.ts'
 import type { ImageConfig } from '../model/image.ts'
 import type { LaunchSpec, RootfsSource } from '../model/launch.ts'
-import type { RunOptions } from '../model/run-options.ts'
+import type { RunOptions, VolumeMount } from '../model/run-options.ts'
 import { canHoldUpper, canIdmap, filesystemOf, overlayTakesIdmapped } from '../overlayfs/support.ts'
 import { randomId } from '../syscall/random.ts'
 import { readInLayers } from '../rootfs/lookup.ts'
@@ -22,6 +22,8 @@ import { RANGE_SIZE, rangesIn, readPool } from './id-range.ts'
 import { checkName, defaultName } from './name.ts'
 import type { EnginePaths } from './paths.ts'
 import { seccompOf } from './seccomp.ts'
+import { requestedMounts } from './volumes/request.ts'
+import type { TakenMounts } from './volumes/take.ts'
 
 /** Where the root filesystem comes from. */
 export interface Source {
@@ -79,10 +81,16 @@ export interface PreparedContainer {
   /** What it joins of other containers. */
   readonly targets?: JoinedTargets
   readonly warnings: readonly string[]
+  /** What of the host and of the store is to be mounted; `takeMounts` sees to the volumes. */
+  readonly mounts: readonly VolumeMount[]
+  /** Whom the command runs as; ids of the container. */
+  readonly user: { readonly uid: number; readonly gid: number }
   /** What is started, once the range of ids is known. */
   spec(options: {
     readonly idRange?: { readonly hostId: number; readonly size: number }
     readonly stdio: LaunchSpec['stdio']
+    /** What the mounts have come to; absent where all are of the host. */
+    readonly taken?: Pick<TakenMounts, 'binds' | 'tmpfs'>
     readonly dryRun?: boolean
   }): LaunchSpec
 }
@@ -122,6 +130,7 @@ export async function prepareContainer(
     account('/etc/group'),
     options.groupAdd,
   )
+  const mounts = requestedMounts(paths, options, source.config.volumes)
   const devices = resolveDevices(options)
   const capabilities = capabilitiesOf(options, shifted ? undefined : ownCapabilities())
   const seccomp = await seccompOf(options, capabilities)
@@ -132,13 +141,17 @@ export async function prepareContainer(
     ownUser,
     ...(targets === undefined ? {} : { targets }),
     warnings,
-    spec: ({ idRange, stdio, dryRun = false }) => {
+    mounts,
+    user,
+    spec: ({ idRange, stdio, taken, dryRun = false }) => {
+      const binds = taken?.binds ?? mounts.flatMap((mount) => (mount.source === undefined ? [] : [mount]))
+      const tmpfs = [...(options.tmpfs ?? []), ...(taken?.tmpfs ?? [])]
       const made = makeConfig({
         id,
         name,
         image: source.config,
         args,
-        options: { ...options, volumes: bindSources(options.volumes ?? [], shifted, facts, dryRun) },
+        options: { ...options, tmpfs, volumes: bindSources(binds, shifted, facts, dryRun) },
         user,
         ...(joined === undefined ? {} : { joined }),
         ...(ownUser ? { idRange: idRange ?? { hostId: readPool().first, size: RANGE_SIZE } } : {}),

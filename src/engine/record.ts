@@ -1,5 +1,6 @@
 import type { NamespaceType, OciConfig } from '../model/config.ts'
 import type { LaunchSpec, LogOptions, RestartPolicy } from '../model/launch.ts'
+import type { KeptMount } from './volumes/users.ts'
 
 /** `container.json`: what a container is, written when it is made and again when it has ended. */
 export interface ContainerRecord {
@@ -24,6 +25,8 @@ export interface ContainerRecord {
   readonly cgroup?: string
   /** Host ids of its user namespace. */
   readonly idRange?: { readonly hostId: number; readonly size: number }
+  /** What of the host and of the store is mounted in it; absent in a record of an older tscrun. */
+  readonly mounts?: readonly KeptMount[]
   readonly exit?: ExitRecord
   /** What `start` and `exec` need beside the config; absent in a record of an older tscrun. */
   readonly launch?: StoredLaunch

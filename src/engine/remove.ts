@@ -11,8 +11,19 @@ import type { EnginePaths } from './paths.ts'
 /** A killed container's command still has to notice and to tidy up. */
 const PATIENCE_MS = 10_000
 
-/** Removes a container; with `force` also one that runs. Resolves to its id. */
-export async function removeContainer(paths: EnginePaths, idOrName: string, force: boolean): Promise<string> {
+export interface RemoveOptions {
+  /** Also one that runs: it is killed. */
+  readonly force: boolean
+  /** With its anonymous volumes. */
+  readonly volumes?: boolean
+}
+
+/** Removes a container. Resolves to its id. */
+export async function removeContainer(
+  paths: EnginePaths,
+  idOrName: string,
+  { force, volumes = false }: RemoveOptions,
+): Promise<string> {
   const { record, status } = findContainer(paths, idOrName)
   const rests = status === 'stopped' || status === 'created'
   if (!rests && !force) {
@@ -30,7 +41,7 @@ export async function removeContainer(paths: EnginePaths, idOrName: string, forc
     const lockFd = lockUnlessGone(directory)
     if (lockFd === 'gone') return record.id
     if (lockFd !== undefined) {
-      deleteContainer(paths, { id: record.id, directory, lockFd }, record)
+      deleteContainer(paths, { id: record.id, directory, lockFd }, record, volumes || record.remove)
       writeEvents(paths, [containerEvent(record, 'destroy')])
       return record.id
     }

@@ -4,7 +4,7 @@ import { errnoOf, TscrunError } from '../model/errors.ts'
 import { SIGKILL } from '../model/kernel-names.ts'
 import type { FdSlot, Plan } from '../model/step.ts'
 import type { LaunchSpec } from '../model/launch.ts'
-import type { NetworkOption, RunOptions } from '../model/run-options.ts'
+import type { NetworkOption, RunOptions, VolumeMount } from '../model/run-options.ts'
 import { compile } from '../plan/compile.ts'
 import { describeStep } from '../plan/words.ts'
 import { type ContainerExit, launch, type Launched } from '../runtime/launch.ts'
@@ -24,6 +24,8 @@ import { nextTurn } from '../syscall/pause.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord, ExitRecord } from './record.ts'
 import { storedLaunch } from './stored-launch.ts'
+import type { TakenMounts } from './volumes/take.ts'
+import type { KeptMount } from './volumes/users.ts'
 
 export interface StartOptions {
   readonly run: RunOptions
@@ -35,6 +37,8 @@ export interface StartOptions {
   readonly onDebug?: (line: string) => void
   /** The event loop turns once between planning and starting: for a process that has other things to do. */
   readonly shareLoop?: boolean
+  /** Ends the filling of a volume. */
+  readonly signal?: AbortSignal
 }
 
 /** A container that is being started or runs. */
@@ -54,14 +58,16 @@ export async function startContainer(
   const held = createContainerDirectory(paths, prepared.id, prepared.name)
   let record: ContainerRecord | undefined
   let idRange: IdRange | undefined
+  let taken: TakenMounts | undefined
   try {
     idRange = prepared.targets === undefined ? ownRange(paths, prepared) : await sharedRange(paths, prepared)
-    const spec = prepared.spec({ stdio: options.stdio, ...(idRange === undefined ? {} : { idRange }) })
+    taken = await mountsFor(paths, prepared, options.signal)
+    const spec = prepared.spec({ stdio: options.stdio, ...given({ idRange, taken }) })
     const placed = placeCgroup(held.id, spec.config)
     const { placement: cgroup, program } = placed === undefined ? {} : withLoadedFilter(placed)
     const complete: LaunchSpec = cgroup === undefined ? spec : { ...spec, cgroup }
     record = {
-      ...recordOf(prepared, options.run, complete, idRange),
+      ...recordOf(prepared, options.run, complete, { idRange, taken }),
       launch: storedLaunch(spec, options.run, prepared.targets?.stored),
     }
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
@@ -80,7 +86,7 @@ export async function startContainer(
     })
     return { id: held.id, launched, ended: seeToTheEnd(paths, held, record, launched) }
   } catch (error) {
-    deleteContainer(paths, held, record ?? { name: prepared.name, ...(idRange === undefined ? {} : { idRange }) })
+    deleteContainer(paths, held, record ?? { name: prepared.name, ...given({ idRange, mounts: taken?.kept }) })
     throw error
   }
 }
@@ -99,6 +105,24 @@ export async function sharedRange(
   const { shareRange } = await import('./shared-range.ts')
   await shareRange(paths.ranges, range, target, id)
   return range
+}
+
+/** An object without what is undefined in it. */
+export function given<T extends object>(object: T): { [Key in keyof T]?: Exclude<T[Key], undefined> } {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as ReturnType<
+    typeof given<T>
+  >
+}
+
+/** Makes and fills the volumes of a container; undefined where it has none that need anything. */
+export async function mountsFor(
+  paths: EnginePaths,
+  { id, mounts, source: { layers }, user }: PreparedContainer,
+  signal?: AbortSignal,
+): Promise<TakenMounts | undefined> {
+  if (mounts.every((mount) => mount.source !== undefined && mount.chown !== true)) return undefined
+  const { takeMounts } = await import('./volumes/take.ts')
+  return takeMounts(paths, { id, mounts, layers, user, ...given({ signal }) })
 }
 
 export function writeCidfile(path: string, id: string): void {
@@ -129,7 +153,7 @@ export function recordOf(
   prepared: PreparedContainer,
   run: RunOptions,
   spec: LaunchSpec,
-  idRange: IdRange | undefined,
+  { idRange, taken }: { readonly idRange: IdRange | undefined; readonly taken: TakenMounts | undefined },
 ): ContainerRecord {
   return {
     version: 1,
@@ -144,13 +168,19 @@ export function recordOf(
     stopSignal: run.stopSignal ?? prepared.source.config.stopSignal ?? 'SIGTERM',
     config: spec.config,
     ...(spec.cgroup === undefined ? {} : { cgroup: `${spec.cgroup.parent}/${spec.cgroup.name}` }),
-    ...(idRange === undefined ? {} : { idRange }),
+    ...given({ idRange }),
+    mounts: taken?.kept ?? keptMounts(prepared.mounts),
   }
 }
 
 function networkName(network: NetworkOption): string {
   if (typeof network === 'string') return network
   return 'path' in network ? `ns:${network.path}` : `container:${network.container}`
+}
+
+/** Without volumes of the store. */
+function keptMounts(mounts: readonly VolumeMount[]): KeptMount[] {
+  return mounts.flatMap((mount) => (mount.source === undefined ? [] : [mount]))
 }
 
 async function seeToTheEnd(

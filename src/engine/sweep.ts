@@ -21,6 +21,7 @@ import { linkOwner } from './owner-link.ts'
 import type { EnginePaths } from './paths.ts'
 import type { ContainerRecord } from './record.ts'
 import { releaseOrphanRanges } from './shared-range.ts'
+import { sweepVolumes } from './volumes/store.ts'
 
 /** How long to wait for the end of what was killed, for each container. */
 const PATIENCE_MS = 1000
@@ -33,7 +34,9 @@ export async function sweep(paths: EnginePaths, scope: 'live' | 'all'): Promise<
   const ids = scope === 'live' ? liveIds(paths) : [...new Set([...liveIds(paths), ...containerIds(paths)])]
   const live = new Set(liveIds(paths))
   for (const id of ids) await sweepOne(paths, id, live.has(id))
-  if (scope === 'all') releaseOrphans(paths)
+  if (scope === 'live') return
+  releaseOrphans(paths)
+  sweepVolumes(paths)
 }
 
 async function sweepOne(paths: EnginePaths, id: string, wasLive: boolean): Promise<void> {

@@ -88,10 +88,10 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore): StoreVerbs {
         .filter((view) => matchesFilter(summarize(view), filter, view.record.imageId))
         .map(summarize)
     },
-    remove: async (idOrName, { force }) => {
+    remove: async (idOrName, options) => {
       requireReadable(paths)
       await sweep(paths, 'live')
-      return removeContainer(paths, idOrName, force)
+      return removeContainer(paths, idOrName, options)
     },
     inspect: async (idOrName, type) => {
       requireReadable(paths)

@@ -91,6 +91,11 @@ export interface DetachedLaunch {
     readonly links: readonly { readonly directory: string; readonly name: string; readonly text: string }[]
     /** Its range of ids: a link, or a directory with an entry for each container that has it. */
     readonly range?: { readonly path: string; readonly entry: string }
+    /** Absolute paths of further files. */
+    readonly files: readonly string[]
+    /** Absolute directories of volumes, if nobody else uses them, and the file in each that says we do. */
+    readonly volumes: readonly string[]
+    readonly user: string
   }
 }
 

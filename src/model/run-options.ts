@@ -20,6 +20,8 @@ export interface RunOptions extends LimitOptions {
   readonly labels?: Readonly<Record<string, string>>
   readonly annotations?: Readonly<Record<string, string>>
   readonly volumes?: readonly VolumeMount[]
+  /** Also what these containers have mounted from the host and the store. */
+  readonly volumesFrom?: readonly { readonly container: string; readonly readonly?: boolean }[]
   readonly tmpfs?: readonly TmpfsMount[]
   readonly readOnly?: boolean
   readonly capAdd?: readonly string[]
@@ -106,19 +108,39 @@ export interface DeviceRate {
   readonly rate: number
 }
 
-export interface VolumeMount {
-  /** Absolute path on the host. */
-  readonly source: string
+/** What is mounted into a container: something of the host's, or a volume of the store. */
+export type VolumeMount = BindMount | StoreVolumeMount
+
+interface MountChoices {
   /** Absolute path in the container. */
   readonly target: string
   readonly readonly?: boolean
-  /** Include the mounts below `source` (`rbind`, the default) or not (`bind`). */
-  readonly recursive?: boolean
   readonly propagation?: 'private' | 'rprivate' | 'slave' | 'rslave' | 'shared' | 'rshared'
-  /** Make `source` as a directory if it does not exist (`-v` does, `--mount` does not). */
-  readonly createSource?: boolean
   /** Extra mount flags: `noexec`, `nosuid`, `nodev`. */
   readonly flags?: readonly string[]
+  /** Give all that is in it to the container's user before the start. */
+  readonly chown?: boolean
+}
+
+export interface BindMount extends MountChoices {
+  /** Absolute path on the host. */
+  readonly source: string
+  /** Include the mounts below `source` (`rbind`, the default) or not (`bind`). */
+  readonly recursive?: boolean
+  /** Make `source` as a directory if it does not exist (`-v` does, `--mount` does not). */
+  readonly createSource?: boolean
+}
+
+/** A volume is made when it is first used; the first use fills it with what the image has at `target`. */
+export interface StoreVolumeMount extends MountChoices {
+  readonly source?: undefined
+  /** Its name; absent: an anonymous volume, which `remove` takes along. */
+  readonly volume?: string
+  /** Do not fill it from the image. */
+  readonly nocopy?: boolean
+  /** What it is made with, if it is made now; see `createVolume`. */
+  readonly labels?: Readonly<Record<string, string>>
+  readonly options?: Readonly<Record<string, string>>
 }
 
 export interface TmpfsMount {

@@ -106,6 +106,7 @@ export const OPS = {
   last: { code: 115, fields: {} },
   unlink: { code: 116, fields: { dir: 'f', path: 's' } },
   remove_tree: { code: 117, fields: { dir: 'f', path: 's' } },
+  remove_volume: { code: 118, fields: { dir: 'f', path: 's', user: 's' } },
   release_link: { code: 120, fields: { dir: 'f', path: 's', text: 's' } },
   events: { code: 121, fields: { path: 's', id: 's', name: 's', attributes: 'b', flags: 'u' } },
 } as const satisfies Record<string, { code: number; fields: Readonly<Record<string, FieldKind>> }>

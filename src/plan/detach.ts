@@ -53,15 +53,30 @@ export function detachSteps({ detach, directory }: LaunchSpec): DetachSteps {
       end.push(openDirectory(dir, path), { op: 'release_link', dir, path: name, text })
     }
     if (remove.range !== undefined) end.push(...rangeSteps(remove.range))
+    end.push(...remove.files.map((path): Step => ({ op: 'unlink', dir: 'cwd', path })))
+    for (const volume of remove.volumes) {
+      const { parent, name } = placeOf(volume)
+      end.push(openDirectory('fd:volumes', parent), {
+        op: 'remove_volume',
+        dir: 'fd:volumes',
+        path: name,
+        user: remove.user,
+      })
+    }
     for (const [slot, path] of [
       ['fd:runs', runDirectory],
       ['fd:containers', directory],
     ] as const) {
-      const slash = path.lastIndexOf('/')
-      end.push(openDirectory(slot, path.slice(0, slash)), { op: 'remove_tree', dir: slot, path: path.slice(slash + 1) })
+      const { parent, name } = placeOf(path)
+      end.push(openDirectory(slot, parent), { op: 'remove_tree', dir: slot, path: name })
     }
   }
   return { begin, end, inherited: ['fd:listener'] }
+}
+
+function placeOf(path: string): { readonly parent: string; readonly name: string } {
+  const slash = path.lastIndexOf('/')
+  return { parent: path.slice(0, slash), name: path.slice(slash + 1) }
 }
 
 function openDirectory(fd: FdSlot, path: string): Step {

@@ -1,4 +1,4 @@
-import { fstatSync, readSync, type Stats } from 'node:fs'
+import { fstatSync, readlinkSync, readSync, type Stats } from 'node:fs'
 import { TscrunError } from '../model/errors.ts'
 import { RESOLVE } from '../model/linux.ts'
 import { AT_FDCWD, cString, syscall, trySyscall } from '../syscall/call.ts'
@@ -28,6 +28,26 @@ export function readInLayers(layers: readonly string[], path: string, maxBytes: 
       roots.push(openAt(AT_FDCWD, layer, openFlags.path | openFlags.directory, 0))
     const found = resolve(roots, path)
     return found === undefined ? undefined : readRegular(found, path, maxBytes)
+  } finally {
+    for (const fd of roots) closeFd(fd)
+  }
+}
+
+/**
+ * The directories that overlayfs would merge into one, found in the same way: absolute, without links, bottom to top.
+ * None where the path is no directory.
+ */
+export function directoriesInLayers(layers: readonly string[], path: string): string[] {
+  const roots: number[] = []
+  try {
+    for (const layer of layers.toReversed())
+      roots.push(openAt(AT_FDCWD, layer, openFlags.path | openFlags.directory, 0))
+    const found: string[] = []
+    const place = resolve(roots, path, (directories) =>
+      found.push(...directories.map((fd) => readlinkSync(`/proc/self/fd/${fd}`))),
+    )
+    if (place !== undefined) closeFd(place.parent)
+    return found.toReversed()
   } finally {
     for (const fd of roots) closeFd(fd)
   }
@@ -89,11 +109,16 @@ function readOpened(fd: number, path: string, maxBytes: number): Buffer | undefi
   }
 }
 
-/** Walks the merged tree; the answer's descriptor is the caller's to close. */
-function resolve(roots: readonly number[], path: string): Found | undefined {
+type OnDirectory = (parts: readonly number[]) => void
+
+/**
+ * Walks the merged tree; the answer's descriptor is the caller's to close. Of a directory its parts are told, from the top
+ * layer down, which are open meanwhile.
+ */
+function resolve(roots: readonly number[], path: string, onDirectory?: OnDirectory): Found | undefined {
   let todo = collapse(path.split('/').filter((part) => part !== '' && part !== '.'))
   for (let links = 0; links <= MAX_LINKS; links++) {
-    const step = walk(roots, todo)
+    const step = walk(roots, todo, onDirectory)
     if (step === undefined || 'parent' in step) return step
     // A link: start again from the root with its target in place of its name.
     const target = step.target.split('/').filter((part) => part !== '' && part !== '.')
@@ -118,7 +143,7 @@ interface Link {
   readonly after: readonly string[]
 }
 
-function walk(roots: readonly number[], todo: readonly string[]): Found | Link | undefined {
+function walk(roots: readonly number[], todo: readonly string[], onDirectory?: OnDirectory): Found | Link | undefined {
   const opened: number[] = []
   let directories = roots
   try {
@@ -134,9 +159,9 @@ function walk(roots: readonly number[], todo: readonly string[]): Found | Link |
         if (keep >= 0) opened.splice(keep, 1)
         return { parent: keep >= 0 ? merged.parent : duplicate(merged.parent), name }
       }
-      if (last) return undefined
       directories = merged.directories
     }
+    onDirectory?.(directories)
     return undefined
   } finally {
     for (const fd of opened) closeFd(fd)
@@ -183,7 +208,7 @@ function isOpaque(fd: number): boolean {
 
 function readLink(fd: number): string {
   const target = Buffer.alloc(4096)
-  return target.toString('latin1', 0, syscall('readlinkat', [fd, cString(''), target, target.length]))
+  return target.toString('utf8', 0, syscall('readlinkat', [fd, cString(''), target, target.length]))
 }
 
 function duplicate(fd: number): number {

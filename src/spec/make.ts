@@ -172,20 +172,24 @@ function userMounts(options: RunOptions, shifted: boolean): OciMount[] {
     const defaults = ['nosuid', 'nodev', 'noexec'].filter((option) => !asked.includes(option.slice(2)))
     return { destination: mount.target, type: 'tmpfs', source: 'tmpfs', options: [...defaults, ...asked] }
   })
-  const binds = (options.volumes ?? []).map(
-    (volume): OciMount => ({
-      destination: volume.target,
-      type: 'bind',
-      source: volume.source,
-      options: [
-        volume.recursive === false ? 'bind' : 'rbind',
-        volume.readonly === true ? 'ro' : 'rw',
-        volume.propagation ?? 'rprivate',
-        ...(volume.flags ?? []),
-        ...(shifted ? ['idmap'] : []),
-      ],
-    }),
-  )
+  const binds = (options.volumes ?? []).flatMap((volume): OciMount[] => {
+    // A volume of the store is a directory of it by now.
+    if (volume.source === undefined) return []
+    return [
+      {
+        destination: volume.target,
+        type: 'bind',
+        source: volume.source,
+        options: [
+          volume.recursive === false ? 'bind' : 'rbind',
+          volume.readonly === true ? 'ro' : 'rw',
+          volume.propagation ?? 'rprivate',
+          ...(volume.flags ?? []),
+          ...(shifted ? ['idmap'] : []),
+        ],
+      },
+    ]
+  })
   const depth = (mount: OciMount): number => mount.destination.split('/').filter((part) => part !== '').length
   return [...tmpfs, ...binds].toSorted((a, b) => depth(a) - depth(b))
 }

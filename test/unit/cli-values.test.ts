@@ -355,7 +355,7 @@ describe('texts that become paths', () => {
         }
         for (const mount of volumes ?? []) {
           expect(mount.target).toMatch(/^\/[^/]/)
-          for (const text of [mount.source, mount.target]) {
+          for (const text of [mount.source ?? '', mount.target]) {
             expect(text.split('/').some((part) => part === '.' || part === '..')).toBe(false)
           }
         }

@@ -16,7 +16,7 @@ const RUN: readonly Unsupported[] = [
   },
   { names: 'hosts-file no-hostname', hint: 'see --add-host; -v FILE:/etc/hosts puts another file in its place' },
   { names: 'a/attach sig-proxy detach-keys', hint: 'run attaches to all of its standard streams' },
-  { names: 'volumes-from volume-driver image-volume', hint: 'name host directories with -v' },
+  { names: 'volume-driver image-volume', hint: 'volumes lie in the store: see tscrun volume create --help' },
   { names: 'gpus', hint: 'name the device files with --device' },
   { names: 'arch os variant', hint: 'use --platform OS/ARCH[/VARIANT]' },
   { names: 'uidmap gidmap subuidname subgidname hostuser', hint: '--userns auto picks a range of its own' },
@@ -68,7 +68,7 @@ const OTHERS: Readonly<Record<string, readonly Unsupported[]>> = {
   ],
   rm: [
     {
-      names: 'a/all cidfile depend filter i/ignore l/latest t/time v/volumes link',
+      names: 'a/all cidfile depend filter i/ignore l/latest t/time link',
       hint: 'tscrun rm $(tscrun ps -aq)',
     },
   ],

@@ -4,7 +4,8 @@ import type { FlagValues } from '../command.ts'
 import { badFlag } from '../errors.ts'
 import { type Caller, keyValues, parseEnvironment, parseLabels } from './environment.ts'
 import { parseDetached } from './detached.ts'
-import { parseDevice, parseDeviceRule, parseMount, parseRootfs, parseTmpfs, parseVolume } from './files.ts'
+import { parseDevice, parseDeviceRule, parseRootfs } from './files.ts'
+import { parseMount, parseTmpfs, parseVolume, parseVolumesFrom } from './mounts.ts'
 import { parseLimits, parseUlimit } from './limits.ts'
 import { parseNamespaces, parseNetwork } from './namespaces.ts'
 import { parseInteger, parseSize } from './numbers.ts'
@@ -201,6 +202,7 @@ function mountOptions(flags: FlagValues, options: Options, cwd: string): string[
     targets.add(target)
   }
   if (volumes.length > 0) options.volumes = volumes
+  setList(flags, 'volumes-from', parseVolumesFrom, (list) => (options.volumesFrom = list))
   if (tmpfs.length > 0) options.tmpfs = tmpfs
   const shm = flags.text('shm-size')
   if (shm !== undefined) {
