@@ -2,6 +2,7 @@ import type { BackgroundOptions, Engine as EngineVerbs, EngineOptions, PulledIma
 import { type Container, containerOf } from './engine/container.ts'
 import { createEngine as createCore, type EngineCore } from './engine/engine.ts'
 import type { EngineEvent, EventsOptions } from './engine/events.ts'
+import type { CreateVolumeOptions, VolumeSummary } from './engine/volumes/verbs.ts'
 import { runContainer, type RunCallOptions, type RunHandle } from './engine/run.ts'
 
 export type {
@@ -23,8 +24,16 @@ export type { ExecOptions } from './engine/exec.ts'
 export type { StopOptions } from './engine/live.ts'
 export type { LogLine, LogsOptions } from './engine/logs.ts'
 export { ExitError, type RunCallOptions, type RunHandle, type RunResult } from './engine/run.ts'
+export type { CreateVolumeOptions, PrunedVolumes, VolumeFilter, VolumeSummary } from './engine/volumes/verbs.ts'
 export { type ErrorCode, TscrunError } from './model/errors.ts'
-export type { DetachedOptions, RunOptions } from './model/run-options.ts'
+export type {
+  BindMount,
+  DetachedOptions,
+  RunOptions,
+  StoreVolumeMount,
+  TmpfsMount,
+  VolumeMount,
+} from './model/run-options.ts'
 
 /** An engine over one store, for programs: the verbs of the command line, and `run` with streams and a result. */
 export interface Engine
@@ -80,6 +89,11 @@ export function createEngine(options: EngineOptions = {}): Engine {
     ps: (options) => core.ps(options),
     remove: (idOrName, options) => core.remove(idOrName, options),
     inspect: (idOrName, type) => core.inspect(idOrName, type),
+    createVolume: (volume) => core.createVolume(volume),
+    volumes: (filter) => core.volumes(filter),
+    volume: (name) => core.volume(name),
+    removeVolume: (name) => core.removeVolume(name),
+    pruneVolumes: (which) => core.pruneVolumes(which),
     info: () => core.info(),
     doctor: () => core.doctor(),
     dryRun: (image, args, options) => core.dryRun(image, args, options),
@@ -127,6 +141,11 @@ export function plan(
   options: RunCallOptions = {},
 ): Promise<string> {
   return defaultEngine().dryRun(image, args, options)
+}
+
+/** `createVolume` of a default engine. */
+export function createVolume(options: CreateVolumeOptions = {}): Promise<VolumeSummary> {
+  return defaultEngine().createVolume(options)
 }
 
 /** What this host can and cannot do. */

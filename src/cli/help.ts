@@ -43,7 +43,7 @@ export function commandHelp(command: Command, columns: number): string {
   )
   const aliases = GROUPS.flatMap(({ name, members }) =>
     Object.entries(members).flatMap(([word, [target]]) => (target === command.name ? [`tscrun ${name} ${word}`] : [])),
-  )
+  ).filter((alias) => alias !== `tscrun ${command.name}`)
   const aliasText = aliases.length === 0 ? '' : `\nAliases:\n  ${[`tscrun ${command.name}`, ...aliases].join(', ')}\n`
   return `Usage:  tscrun ${command.name} ${`[OPTIONS] ${command.usage}`.trim()}
 

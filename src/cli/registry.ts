@@ -4,7 +4,8 @@ import type { Command } from './command.ts'
 export interface Entry {
   readonly name: string
   readonly summary: string
-  readonly group: 'Common Commands' | 'Management Commands' | 'Commands'
+  /** Heading in the help; `volume` and the like: a command that is only a member of that group. */
+  readonly group: 'Common Commands' | 'Management Commands' | 'Commands' | 'volume' | 'system' | 'image'
   readonly load: () => Promise<Command>
 }
 
@@ -159,6 +160,36 @@ export const ENTRIES: readonly Entry[] = [
     group: 'Commands',
     load: async () => (await import('./commands/rmi.ts')).rmiCommand,
   },
+  {
+    name: 'volume create',
+    summary: 'Make a volume',
+    group: 'volume',
+    load: async () => (await import('./commands/volume.ts')).volumeCreateCommand,
+  },
+  {
+    name: 'volume exists',
+    summary: 'End with 0 where there is a volume of this name, with 1 where not',
+    group: 'volume',
+    load: async () => (await import('./commands/volume.ts')).volumeExistsCommand,
+  },
+  {
+    name: 'volume ls',
+    summary: 'List volumes',
+    group: 'volume',
+    load: async () => (await import('./commands/volume.ts')).volumeLsCommand,
+  },
+  {
+    name: 'volume prune',
+    summary: 'Remove volumes that no container has',
+    group: 'volume',
+    load: async () => (await import('./commands/volume.ts')).volumePruneCommand,
+  },
+  {
+    name: 'volume rm',
+    summary: 'Remove volumes',
+    group: 'volume',
+    load: async () => (await import('./commands/volume.ts')).volumeRmCommand,
+  },
 ]
 
 /** A second way to write a command, as docker has it: `image ls` is `images`. */
@@ -195,6 +226,20 @@ export const GROUPS: readonly Group[] = [
       stop: ['stop'],
       unpause: ['unpause'],
       wait: ['wait'],
+    },
+  },
+  {
+    name: 'volume',
+    summary: 'Manage volumes',
+    members: {
+      create: ['volume create'],
+      exists: ['volume exists'],
+      inspect: ['inspect', '--type=volume'],
+      ls: ['volume ls'],
+      list: ['volume ls'],
+      prune: ['volume prune'],
+      rm: ['volume rm'],
+      remove: ['volume rm'],
     },
   },
   {

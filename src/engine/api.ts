@@ -6,6 +6,7 @@ import type { FileVerbs } from './file-verbs.ts'
 import type { Attachment, StopOptions } from './live.ts'
 import type { LogLine, LogsOptions } from './logs.ts'
 import type { RemoveOptions } from './remove.ts'
+import type { CreateVolumeOptions, PrunedVolumes, VolumeFilter, VolumeSummary } from './volumes/verbs.ts'
 
 /**
  * The engine as its faces (command line, library) see it. It prints nothing, never exits and reads no argv:
@@ -59,10 +60,19 @@ export interface Engine {
   ps(options: { readonly all: boolean; readonly filter?: ContainerFilter }): Promise<readonly ContainerSummary[]>
   /** Takes an id, a unique beginning of one, or a name; resolves to the whole id. */
   remove(idOrName: string, options: RemoveOptions): Promise<string>
-  /** What is known about one container or image, under docker's key names (`Id`, `State.Status`, `Config.Env`). */
-  inspect(idOrName: string, type?: 'container' | 'image'): Promise<Readonly<Record<string, unknown>>>
+  /** What is known about one container, image or volume, under docker's key names (`Id`, `State.Status`, `Config.Env`). */
+  inspect(idOrName: string, type?: 'container' | 'image' | 'volume'): Promise<Readonly<Record<string, unknown>>>
   /** Loads the verbs on containers' files. */
   files(): Promise<FileVerbs>
+  /** Makes a volume. Rejects with NAME_IN_USE where there is one of this name, unless `ignore`. */
+  createVolume(options?: CreateVolumeOptions): Promise<VolumeSummary>
+  volumes(filter?: VolumeFilter): Promise<readonly VolumeSummary[]>
+  /** By name, or by a beginning that only one has. Rejects with NO_SUCH_VOLUME. */
+  volume(name: string): Promise<VolumeSummary>
+  /** Resolves to its name. Rejects with VOLUME_IN_USE where a container has it, running or not. */
+  removeVolume(name: string): Promise<string>
+  /** Removes volumes that no container has: those without a name, with `all` the others too. */
+  pruneVolumes(options?: { readonly all?: boolean; readonly filter?: VolumeFilter }): Promise<PrunedVolumes>
   info(): Promise<Readonly<Record<string, unknown>>>
   doctor(): Promise<readonly DoctorCheck[]>
 }
@@ -177,7 +187,7 @@ export interface ContainerSummary {
   readonly finishedMs?: number
   readonly exitCode?: number
   readonly labels: Readonly<Record<string, string>>
-  /** Sources of the volumes. */
+  /** Names of volumes, sources of what is the host's. */
   readonly mounts: readonly string[]
   readonly network: string
 }

@@ -7,6 +7,7 @@ import { readExitFile } from './exit-file.ts'
 import { linkOwner } from './owner-link.ts'
 import type { EnginePaths } from './paths.ts'
 import type { ContainerRecord, LiveState } from './record.ts'
+import { keptVolumes } from './volumes/users.ts'
 
 /** A container as it is now: its record, and whether somebody keeps it alive. */
 export interface ContainerView {
@@ -94,6 +95,7 @@ const NAME = /^[A-Za-z0-9][\w.-]{0,254}$/
 export function summarize({ record, status, live }: ContainerView): ContainerSummary {
   const { exit } = record
   const binds = record.config.mounts?.filter((mount) => mount.type === 'bind') ?? []
+  const names = new Map(keptVolumes(record.mounts).map(({ target, volume }) => [target, volume]))
   return {
     id: record.id,
     name: record.name,
@@ -104,7 +106,7 @@ export function summarize({ record, status, live }: ContainerView): ContainerSum
     startedMs: live?.startedMs ?? exit?.startedMs ?? record.createdMs,
     ...(exit === undefined ? {} : { finishedMs: exit.finishedMs, exitCode: exit.exitCode }),
     labels: record.labels,
-    mounts: binds.map((mount) => mount.source ?? ''),
+    mounts: binds.map((mount) => names.get(mount.destination) ?? mount.source ?? ''),
     network: record.network,
   }
 }

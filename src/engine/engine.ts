@@ -182,6 +182,11 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     remove: async (idOrName, removal) => (await verbs()).remove(idOrName, removal),
     inspect: async (idOrName, type) => (await verbs()).inspect(idOrName, type),
     files: async () => (await import('./file-verbs.ts')).fileVerbs(paths),
+    createVolume: async (volume) => (await verbs()).createVolume(volume),
+    volumes: async (filter) => (await verbs()).volumes(filter),
+    volume: async (name) => (await verbs()).volume(name),
+    removeVolume: async (name) => (await verbs()).removeVolume(name),
+    pruneVolumes: async (which) => (await verbs()).pruneVolumes(which),
     info: async () => (await verbs()).info(),
     doctor: async () => (await import('./doctor.ts')).runDoctor(hostFacts(), paths),
   }

@@ -4,6 +4,7 @@ import { formatPlatform } from '../model/platform.ts'
 import type { ContainerView } from './containers-view.ts'
 import type { EnginePaths } from './paths.ts'
 import type { ContainerRecord } from './record.ts'
+import { keptVolumes } from './volumes/users.ts'
 
 /** A container under docker's key names, and its OCI config as `OCIConfig`. */
 export function inspectContainer(
@@ -53,7 +54,7 @@ export function inspectContainer(
     Mounts: (config.mounts ?? [])
       .filter((mount) => mount.type === 'bind')
       .map((mount) => ({
-        Type: 'bind',
+        ...volumeAt(record, mount.destination),
         Source: mount.source,
         Destination: mount.destination,
         RW: mount.options?.includes('ro') !== true,
@@ -87,6 +88,11 @@ function modeOf({ config, launch }: ContainerRecord, type: NamespaceType): strin
   const namespace = config.linux?.namespaces?.find((each) => each.type === type)
   if (namespace === undefined) return 'host'
   return namespace.path === undefined ? 'private' : `ns:${namespace.path}`
+}
+
+function volumeAt({ mounts }: ContainerRecord, target: string): Readonly<Record<string, string>> {
+  const volume = keptVolumes(mounts).find((mount) => mount.target === target)
+  return volume === undefined ? { Type: 'bind' } : { Type: 'volume', Name: volume.volume, Driver: 'local' }
 }
 
 /** An image under docker's key names. */

@@ -130,7 +130,7 @@ export async function prepareContainer(
     account('/etc/group'),
     options.groupAdd,
   )
-  const mounts = requestedMounts(paths, options, source.config.volumes)
+  const mounts = await requestedMounts(paths, options, source.config.volumes)
   const devices = resolveDevices(options)
   const capabilities = capabilitiesOf(options, shifted ? undefined : ownCapabilities())
   const seccomp = await seccompOf(options, capabilities)

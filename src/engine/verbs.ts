@@ -18,6 +18,17 @@ import type { EnginePaths } from './paths.ts'
 import { removeContainer } from './remove.ts'
 import { mendNames, renameContainer } from './rename.ts'
 import { sweep } from './sweep.ts'
+import { readVolume } from './volumes/store.ts'
+import {
+  createVolume,
+  findVolume,
+  inspectVolume,
+  pruneVolumes,
+  removeVolume,
+  volumeSummaries,
+} from './volumes/verbs.ts'
+
+type VolumeVerb = 'createVolume' | 'volumes' | 'volume' | 'removeVolume' | 'pruneVolumes'
 
 /** The verbs on what lies in a store. */
 export interface StoreVerbs
@@ -43,6 +54,7 @@ export interface StoreVerbs
     | 'events'
     | 'exec'
     | 'execDetached'
+    | VolumeVerb
   > {
   /** Starts a stopped container again; `onDebug` is told each step. */
   start(idOrName: string, onDebug?: (line: string) => void): Promise<string>
@@ -95,11 +107,15 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore): StoreVerbs {
     },
     inspect: async (idOrName, type) => {
       requireReadable(paths)
+      if (type === 'volume') return inspectVolume(findVolume(paths, idOrName))
       const container = type === 'image' ? undefined : tryFindContainer(paths, idOrName)
       if (container !== undefined) return inspectContainer(paths, container)
       if (type === 'container') return inspectContainer(paths, findContainer(paths, idOrName))
       const image = store.find(idOrName)
       if (image !== undefined) return inspectImage(image)
+      if (type === undefined && readVolume(paths, idOrName) !== undefined) {
+        return inspectVolume(findVolume(paths, idOrName))
+      }
       throw noSuch(idOrName, type)
     },
     rename: (idOrName, name) => renameContainer(paths, idOrName, name),
@@ -145,10 +161,25 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore): StoreVerbs {
     unpause: (idOrName) => freezeContainer(paths, idOrName, false),
     logs: (idOrName, options) => containerLogs(paths, idOrName, options),
     attach: (idOrName, streams) => attachContainer(paths, idOrName, streams),
+    ...volumeVerbs(paths),
     info: async () => {
       requireReadable(paths)
       return engineInfo(paths, viewContainers(paths), store.list())
     },
+  }
+}
+
+function volumeVerbs(paths: EnginePaths): Pick<Engine, VolumeVerb> {
+  const checked = <T>(action: () => T): Promise<T> => {
+    requireReadable(paths)
+    return Promise.resolve(action())
+  }
+  return {
+    createVolume: async (volume = {}) => checked(() => createVolume(paths, volume)),
+    volumes: async (filter) => checked(() => volumeSummaries(paths, filter)),
+    volume: async (name) => checked(() => findVolume(paths, name)),
+    removeVolume: async (name) => checked(() => removeVolume(paths, name)),
+    pruneVolumes: async (which = {}) => checked(() => pruneVolumes(paths, which)),
   }
 }
 

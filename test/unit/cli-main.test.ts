@@ -113,7 +113,7 @@ describe('what is typed wrong', () => {
     ['ps x', 'ps: takes no arguments (usage: tscrun ps [OPTIONS])'],
     ['images a b', 'images: takes at most 1 argument (usage: tscrun images [OPTIONS] [REPOSITORY[:TAG]])'],
     ['ps --filter x', '--filter x: not KEY=VALUE (e.g. status=exited)'],
-    ['inspect --type volume x', '--type volume: not supported yet (container or image)'],
+    ['inspect --type network x', '--type network: not supported yet (container, image or volume)'],
     ['pull --platform windows/amd64 x', '--platform windows/amd64: only linux images can run here'],
     ['--log-level loud ps', '--log-level loud: unknown level (error, warn or debug)'],
     ['ps --root relative', '--root relative: must be an absolute path'],

@@ -9,7 +9,7 @@ import { print } from '../output/print.ts'
 export const inspectCommand: Command = {
   name: 'inspect',
   usage: 'NAME|ID [NAME|ID...]',
-  description: 'Show what is known about containers and images, as JSON or through a template',
+  description: 'Show what is known about containers, images and volumes, as JSON or through a template',
   flags: INSPECT_FLAGS,
   operands: { min: 1, max: Number.POSITIVE_INFINITY, noun: 'name or id' },
   async run({ flags, operands, globals, engine }) {
@@ -27,10 +27,10 @@ export const inspectCommand: Command = {
   },
 }
 
-function parseType(text: string | undefined): 'container' | 'image' | undefined {
+function parseType(text: string | undefined): 'container' | 'image' | 'volume' | undefined {
   if (text === undefined || text === '' || text === 'all') return undefined
-  if (text === 'container' || text === 'image') return text
-  const known = ['network', 'volume', 'pod', 'plugin', 'secret', 'service', 'node', 'task', 'config'].includes(text)
-  if (known) throw new TscrunError('USAGE', `--type ${text}: not supported yet`, { hint: 'container or image' })
-  throw badFlag('type', text, 'unknown type', 'container or image')
+  if (text === 'container' || text === 'image' || text === 'volume') return text
+  const known = ['network', 'pod', 'plugin', 'secret', 'service', 'node', 'task', 'config'].includes(text)
+  if (known) throw new TscrunError('USAGE', `--type ${text}: not supported yet`, { hint: 'container, image or volume' })
+  throw badFlag('type', text, 'unknown type', 'container, image or volume')
 }

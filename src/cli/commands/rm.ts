@@ -12,7 +12,7 @@ export const rmCommand: Command = {
   async run({ flags, operands, globals, engine }) {
     const opened = await engine()
     const removeOne = async (name: string): Promise<void> => {
-      await opened.remove(name, { force: flags.bool('force') })
+      await opened.remove(name, { force: flags.bool('force'), volumes: flags.bool('volumes') })
       print(`${name}\n`)
     }
     return forEachOperand(operands, removeOne, globals.debug)

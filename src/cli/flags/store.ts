@@ -1,6 +1,6 @@
 import { type Flag, HELP_FLAG } from './flag.ts'
 
-const FORMAT = {
+export const FORMAT = {
   name: 'format',
   kind: 'string',
   value: 'format',
@@ -51,12 +51,13 @@ export const PS_FLAGS: readonly Flag[] = [
 export const RM_FLAGS: readonly Flag[] = [
   { name: 'force', short: 'f', kind: 'bool', help: 'Kill the container first if it is running' },
   HELP_FLAG,
+  { name: 'volumes', short: 'v', kind: 'bool', help: 'Remove its anonymous volumes too' },
 ]
 
 export const INSPECT_FLAGS: readonly Flag[] = [
   { ...FORMAT, short: 'f', help: "'json' or a Go template" },
   HELP_FLAG,
-  { name: 'type', kind: 'string', value: 'type', help: 'container or image' },
+  { name: 'type', kind: 'string', value: 'type', help: 'container, image or volume' },
 ]
 
 export const REPORT_FLAGS: readonly Flag[] = [{ ...FORMAT, short: 'f', help: "'json' or a Go template" }, HELP_FLAG]

@@ -91,7 +91,7 @@ const COMMANDS =
   'farm generate healthcheck init kube login logout machine ' +
   'mount network node play plugin pod port prune push quadlet restore scp ' +
   'search secret service sign stack stats swarm system top trust umount unmount ' +
-  'unshare update volume volumes'
+  'unshare update volumes'
 
 /** The entry for a flag of `command` (`''` for flags before it), by long name or single letter. */
 export function unsupportedFlag(command: string, name: string): { name: string; hint?: string } | undefined {

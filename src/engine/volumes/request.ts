@@ -1,7 +1,6 @@
 import { posix } from 'node:path'
 import { TscrunError } from '../../model/errors.ts'
 import type { RunOptions, VolumeMount } from '../../model/run-options.ts'
-import { findContainer } from '../containers-view.ts'
 import type { EnginePaths } from '../paths.ts'
 
 /** An image that asks for more is none of an honest maker. */
@@ -13,31 +12,20 @@ const KERNELS = /^\/(?:proc|sys|dev)(?:\/|$)/
  * All that is to be mounted of host and store: what the user names, what other containers have, and an anonymous volume for
  * each path the image declares; the first of these at a path counts.
  */
-export function requestedMounts(
+export async function requestedMounts(
   paths: EnginePaths,
   options: Pick<RunOptions, 'volumes' | 'volumesFrom' | 'tmpfs'>,
   imageVolumes: readonly string[],
-): VolumeMount[] {
+): Promise<VolumeMount[]> {
   const { volumes = [], volumesFrom = [], tmpfs = [] } = options
   if (volumesFrom.length === 0 && imageVolumes.length === 0) return [...volumes]
   const taken = new Set([...volumes, ...tmpfs].map(({ target }) => target))
   const others = [
-    ...volumesFrom.flatMap((from) => mountsOf(paths, from)),
+    ...(volumesFrom.length === 0 ? [] : (await import('./volumes-from.ts')).mountsFrom(paths, volumesFrom)),
     ...declaredBy(imageVolumes).map((target): VolumeMount => ({ target })),
   ]
   const free = others.filter(({ target }) => !taken.has(target) && taken.add(target))
   return [...volumes, ...free]
-}
-
-function mountsOf(
-  paths: EnginePaths,
-  { container, readonly }: NonNullable<RunOptions['volumesFrom']>[number],
-): VolumeMount[] {
-  const { record } = findContainer(paths, container)
-  return (record.mounts ?? []).map((mount): VolumeMount => {
-    const { chown: _, ...rest } = mount
-    return readonly === undefined ? rest : { ...rest, readonly }
-  })
 }
 
 /** Their paths are an image's word: hostile. */
