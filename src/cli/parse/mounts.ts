@@ -69,13 +69,11 @@ function applyOption(
   notes: string[],
   bad: Bad,
 ): void {
-  const { source } = mount
   const name = mount.source ?? ('volume' in mount ? mount.volume : undefined) ?? mount.target
   if (option === 'ro' || option === 'rw') mount.readonly = option === 'ro'
-  else if ((option === 'bind' || option === 'rbind') && source !== undefined)
-    (mount as Mutable<BindMount>).recursive = option === 'rbind'
+  else if ((option === 'bind' || option === 'rbind') && mount.source !== undefined) mount.recursive = option === 'rbind'
   else if (option === 'nocopy') {
-    if (source === undefined) (mount as Mutable<StoreVolumeMount>).nocopy = true
+    if (mount.source === undefined) mount.nocopy = true
   } else if (option === 'U') mount.chown = true
   else if (PROPAGATIONS.includes(option)) mount.propagation = option as Propagation
   else if (FLAGS.includes(option)) mount.flags = [...(mount.flags ?? []), option]
