@@ -57,7 +57,8 @@ function writeCache(script) {
     fs.lchownSync(own, made.uid, made.gid)
     fs.renameSync(own, cache)
   } catch (error) {
-    if (['EACCES', 'EROFS', 'EPERM', 'ENOSPC', 'EDQUOT'].indexOf(error.code) < 0) throw error
+    // Whatever a filesystem has against it (read-only, full, rebuilt just now): the command itself has done its work.
+    if (error.syscall === undefined) throw error
   }
 }
 

@@ -3,13 +3,13 @@ import type { OciCapabilities, OciProcess } from '../model/config.ts'
 import { TscrunError } from '../model/errors.ts'
 import type { Stdio } from '../model/launch.ts'
 import type { FdSlot, Plan } from '../model/step.ts'
-import { compileExec, type ExecSpec } from '../plan/compile-exec.ts'
+import type { ExecSpec } from '../plan/compile-exec.ts'
 import { inheritedFds } from '../plan/inherited.ts'
 import { readInLayers } from '../rootfs/lookup.ts'
 import { resolveUser } from '../rootfs/user.ts'
 import { followStage } from '../runtime/follow.ts'
 import { ownCapabilities } from '../runtime/host.ts'
-import { currentCgroup, isFullOfCgroups, namespacesToJoin } from '../runtime/join.ts'
+import { inCgroupOf, namespacesToJoin } from '../runtime/join.ts'
 import { type ContainerExit, launch, type Launched } from '../runtime/launch.ts'
 import { CAPABILITIES } from '../security/capabilities.ts'
 import { closeFd, openProcess, reapStrays } from '../syscall/process.ts'
@@ -182,11 +182,8 @@ async function inContainer<T>(
     const spec = execSpec(view, live.pid, process, request)
     const died = tellExec(paths, view, request.args)
     try {
-      return await run(compileExec(spec), target, process.cwd, died)
+      return await inCgroupOf(live.pid, spec, (plan) => run(plan, target, process.cwd, died))
     } catch (error) {
-      // With cgroups below that have controllers nobody may be in the container's own ("no internal processes").
-      if (isFullOfCgroups(error))
-        return await run(compileExec({ ...spec, cgroup: currentCgroup(live.pid) }), target, process.cwd, died)
       if (error instanceof TscrunError) died(error.exitCode)
       throw error
     }

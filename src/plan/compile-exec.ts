@@ -1,11 +1,11 @@
 import type { IdMapping, NamespaceType, OciConfig, OciProcess } from '../model/config.ts'
 import type { LaunchSpec, Stdio } from '../model/launch.ts'
 import { CLONE, O, PR, RESOLVE } from '../model/linux.ts'
-import { MEETING, type FdSlot, type Plan, type Pump, type Step } from '../model/step.ts'
+import { MEETING, type FdSlot, type Plan, type Step } from '../model/step.ts'
 import { hostId, NAMESPACE_FLAGS } from '../namespaces/select.ts'
 import { bitMask, labelSteps } from './attributes.ts'
 import { LISTENER_SOCKET, preservedSlots, processSteps } from './process.ts'
-import { consoleSocket, stdioSteps, type StdioSteps, takeTerminal } from './stdio.ts'
+import { consoleSocket, ptySteps, stdioSteps, type StdioSteps } from './stdio.ts'
 
 /** One more process in a container that is there: who it is, and what of the container it joins. */
 export interface ExecSpec {
@@ -177,46 +177,18 @@ function execStdio(spec: ExecSpec, owner: { uid: number; hostUid: number; hostGi
   if (spec.stdio.kind !== 'terminal' && spec.stdio.kind !== 'console') {
     return stdioSteps({ stdio: spec.stdio, init: false }, owner, undefined)
   }
-  const place = [0, 1, 2].map((onto): Step => ({ op: 'dup', fd: 'fd:slave', onto }))
-  const steps: StdioSteps = {
-    inherited: ['fd:in', 'fd:out', 'fd:err'],
-    make: [],
-    release: [],
-    open: [
-      {
-        op: 'open',
-        fd: 'fd:devpts',
-        dir: 'cwd',
-        path: '/dev/pts',
-        flags: O.PATH | O.DIRECTORY,
-        mode: 0,
-        resolve: RESOLVE.NO_SYMLINKS,
-        about: 'find /dev/pts of the container',
-        hint: 'a terminal needs a devpts mount in the container',
-      },
-      { op: 'open_pty', master: 'fd:master', slave: 'fd:slave', devpts: 'fd:devpts' },
-      {
-        op: 'chown',
-        dir: 'fd:slave',
-        path: '',
-        uid: owner.uid,
-        gid: 5,
-        tolerate: ['EINVAL'],
-        because: 'group tty (5) is outside the range',
-      },
-      { op: 'send_fd', fd: 'fd:master' },
-      { op: 'close', fd: 'fd:master' },
-    ],
-    receive: [{ op: 'recv_fd', fd: 'fd:master' }],
-    place: [...place, takeTerminal()],
-    pumps: terminalPumps(spec.stdio),
+  const find: Step = {
+    op: 'open',
+    fd: 'fd:devpts',
+    dir: 'cwd',
+    path: '/dev/pts',
+    flags: O.PATH | O.DIRECTORY,
+    mode: 0,
+    resolve: RESOLVE.NO_SYMLINKS,
+    about: 'find /dev/pts of the container',
+    hint: 'a terminal needs a devpts mount in the container',
   }
-  if (spec.stdio.kind === 'terminal') return steps
-  return consoleSocket(steps)
-}
-
-function terminalPumps(stdio: Stdio): Pump[] {
-  if (stdio.kind !== 'terminal') return []
-  const output: Pump = { from: 'fd:master', to: 'fd:out', kind: 'output' }
-  return stdio.interactive ? [{ from: 'fd:in', to: 'fd:master', kind: 'terminal-in' }, output] : [output]
+  const interactive = spec.stdio.kind === 'terminal' && spec.stdio.interactive
+  const steps = ptySteps({ find: [find], devpts: 'fd:devpts' }, { interactive, init: false }, owner)
+  return spec.stdio.kind === 'terminal' ? steps : consoleSocket(steps)
 }

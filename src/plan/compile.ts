@@ -255,10 +255,10 @@ function literalMounts({
   if (oci === undefined) return undefined
   const propagation = config.linux?.rootfsPropagation?.replace(/^r/, '') === 'private' ? MS.PRIVATE : MS.SLAVE
   const label = config.linux?.mountLabel
-  const clonesDetached = kernel.major > 6 || (kernel.major === 6 && kernel.minor >= 15)
+  const since = (minor: number): boolean => kernel.major > 6 || (kernel.major === 6 && kernel.minor >= minor)
   return {
     propagation,
-    clonesDetached,
+    listed: since(15) ? 'as-made' : since(8) ? 'as-made-if-placed' : 'as-placed',
     ...(label === undefined ? {} : { label }),
   }
 }

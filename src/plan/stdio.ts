@@ -100,8 +100,12 @@ function copied(interactive: boolean, owner: StdioOwner): Omit<StdioSteps, 'rece
   return { inherited: ['fd:in', 'fd:out', 'fd:err'], make, release, open: interactive ? [] : [nullInput()], pumps }
 }
 
-function terminal(interactive: boolean, owner: StdioOwner, devpts: FdSlot | undefined, init: boolean): StdioSteps {
-  const { find, slot } = devpts === undefined ? ownDevpts() : { find: [], slot: devpts }
+/** A terminal of the container's own /dev/pts, found by these steps: its slave for the command, its master for us. */
+export function ptySteps(
+  { find, devpts }: { readonly find: readonly Step[]; readonly devpts: FdSlot },
+  { interactive, init }: { readonly interactive: boolean; readonly init: boolean },
+  owner: Pick<StdioOwner, 'uid'>,
+): StdioSteps {
   const pumps: Pump[] = [{ from: 'fd:master', to: 'fd:out', kind: 'output' }]
   if (interactive) pumps.unshift({ from: 'fd:in', to: 'fd:master', kind: 'terminal-in' })
   const place: Step[] = [0, 1, 2].map((onto) => ({ op: 'dup', fd: 'fd:slave', onto }))
@@ -113,7 +117,7 @@ function terminal(interactive: boolean, owner: StdioOwner, devpts: FdSlot | unde
     release: [],
     open: [
       ...find,
-      { op: 'open_pty', master: 'fd:master', slave: 'fd:slave', devpts: slot },
+      { op: 'open_pty', master: 'fd:master', slave: 'fd:slave', devpts },
       {
         op: 'chown',
         dir: 'fd:slave',
@@ -123,19 +127,6 @@ function terminal(interactive: boolean, owner: StdioOwner, devpts: FdSlot | unde
         tolerate: ['EINVAL'],
         because: 'group tty (5) is outside the range',
       },
-      { op: 'open_tree', fd: 'fd:console', dir: 'fd:slave', path: '', flags: OPEN_TREE_CLONE | AT.EMPTY_PATH },
-      {
-        op: 'target',
-        fd: 'fd:console-target',
-        root: 'fd:dev',
-        path: 'console',
-        kind: TARGET.plainFile,
-        mode: 0o600,
-        like: 'none',
-        about: 'prepare /dev/console',
-        hint: 'a link has this name in the root filesystem',
-      },
-      { op: 'move_mount', mount: 'fd:console', dir: 'fd:console-target', path: '', about: 'place /dev/console' },
       { op: 'send_fd', fd: 'fd:master' },
       { op: 'close', fd: 'fd:master' },
     ],
@@ -143,6 +134,30 @@ function terminal(interactive: boolean, owner: StdioOwner, devpts: FdSlot | unde
     place,
     pumps,
   }
+}
+
+/** The same, and as /dev/console. */
+function terminal(interactive: boolean, owner: StdioOwner, devpts: FdSlot | undefined, init: boolean): StdioSteps {
+  const found = devpts === undefined ? ownDevpts() : { find: [], devpts }
+  const steps = ptySteps(found, { interactive, init }, owner)
+  const console: Step[] = [
+    { op: 'open_tree', fd: 'fd:console', dir: 'fd:slave', path: '', flags: OPEN_TREE_CLONE | AT.EMPTY_PATH },
+    {
+      op: 'target',
+      fd: 'fd:console-target',
+      root: 'fd:dev',
+      path: 'console',
+      kind: TARGET.plainFile,
+      mode: 0o600,
+      like: 'none',
+      about: 'prepare /dev/console',
+      hint: 'a link has this name in the root filesystem',
+    },
+    { op: 'move_mount', mount: 'fd:console', dir: 'fd:console-target', path: '', about: 'place /dev/console' },
+  ]
+  // Before the master goes: nobody may use the terminal as long as it is not whole.
+  const at = steps.open.findIndex((step) => step.op === 'send_fd')
+  return { ...steps, open: [...steps.open.slice(0, at), ...console, ...steps.open.slice(at)] }
 }
 
 /** As for the caller in the foreground, without the caller: the monitor has the log, and serves those who attach. */
@@ -161,12 +176,15 @@ function logged(
 }
 
 /** A devpts that is not a mount of the list but comes with a bind of /dev. */
-function ownDevpts(): { find: Step[]; slot: FdSlot } {
+function ownDevpts(): { find: Step[]; devpts: FdSlot } {
   const flags = O.PATH | O.DIRECTORY | O.NOFOLLOW
   const about = 'find /dev/pts of the container'
   const hint = 'a terminal needs a devpts mount in the container'
-  const slot: FdSlot = 'fd:devpts'
-  return { find: [{ op: 'open', fd: slot, dir: 'fd:dev', path: 'pts', flags, mode: 0, resolve: 0, about, hint }], slot }
+  const devpts: FdSlot = 'fd:devpts'
+  return {
+    find: [{ op: 'open', fd: devpts, dir: 'fd:dev', path: 'pts', flags, mode: 0, resolve: 0, about, hint }],
+    devpts,
+  }
 }
 
 /** process.consoleSize: what the terminal says before anybody sets it. */

@@ -22,8 +22,11 @@ export interface Literal {
   readonly propagation: number
   /** The label of what is mounted (linux.mountLabel). */
   readonly label?: string
-  /** A mount without a place can be cloned (Linux 6.15). */
-  readonly clonesDetached: boolean
+  /**
+   * The order of mountinfo: that in which mounts were placed; from Linux 6.8 on that in which they were made, and only from
+   * 6.15 on one without a place can be cloned, which makes it anew.
+   */
+  readonly listed: 'as-placed' | 'as-made-if-placed' | 'as-made'
 }
 
 /** Of the host's own namespaces, made by the stage: from a user namespace the child could not. */

@@ -66,8 +66,9 @@ export function mountSteps(config: OciConfig, context: MountContext): MountSteps
     if (context.literal !== undefined && type === 'tmpfs' && made === undefined)
       steps.child.push(...contentSteps(mount, options, slot))
     const target: FdSlot = context.literal === undefined ? `fd:target${index}` : 'fd:target'
-    const again = isFromStage(mount, type, options, context)
-    steps.child.push(...placeSteps(mount, type, { slot, target, again }))
+    const again = type === 'bind' ? isFromStage(mount, options, context) : isMadeAgain(options, context)
+    const kept = type !== 'bind'
+    steps.child.push(...placeSteps(mount, type, { slot, target, again, kept }))
     if (context.literal !== undefined && type !== 'bind') {
       steps.child.push(...propagationSteps(mount, options, slot))
       if (isLate(type, options)) steps.late.push(...readonlySteps(mount, slot))
@@ -104,10 +105,15 @@ function childBinds({ uidMappings = [] }: OciMount, options: ParsedOptions, cont
 }
 
 /** Made by the stage of the host's own mounts, before the list has come to it. */
-function isFromStage(mount: OciMount, type: string, options: ParsedOptions, context: MountContext): boolean {
+function isFromStage(mount: OciMount, options: ParsedOptions, context: MountContext): boolean {
   const { literal, ownUser, mounts } = context
-  if (type !== 'bind' || literal === undefined || ownUser || mounts !== 'own') return false
+  if (literal === undefined || ownUser || mounts !== 'own') return false
   return !childBinds(mount, options, context) && options.propagation !== MS.UNBINDABLE
+}
+
+/** Linux 6.8 to 6.14 clone only what has a place: as `inOrder`, but there. */
+function isMadeAgain({ propagation }: ParsedOptions, { literal }: MountContext): boolean {
+  return literal?.listed === 'as-made-if-placed' && propagation !== MS.UNBINDABLE
 }
 
 /**
@@ -115,7 +121,7 @@ function isFromStage(mount: OciMount, type: string, options: ParsedOptions, cont
  * was made beforehand is made again as a clone of itself, which is cheap.
  */
 function inOrder({ destination }: OciMount, { propagation }: ParsedOptions, slot: FdSlot, literal: Literal): Step[] {
-  if (!literal.clonesDetached || propagation === MS.UNBINDABLE) return []
+  if (literal.listed !== 'as-made' || propagation === MS.UNBINDABLE) return []
   const flags = OPEN_TREE_CLONE | AT.EMPTY_PATH
   return [{ op: 'open_tree', fd: slot, dir: slot, path: '', flags, about: `mount ${destination} in its turn` }]
 }
@@ -139,12 +145,14 @@ interface Placement {
   readonly target: FdSlot
   /** A mount of another namespace can be cloned only where it has a place: then the clone is what stays. */
   readonly again: boolean
+  /** It is used later on. */
+  readonly kept: boolean
 }
 
 /**
  * /proc, /sys and /dev must be what they seem: a link there would move the mount (CVE-2023-27561, CVE-2025-31133).
  */
-function placeSteps(mount: OciMount, type: string, { slot, target, again }: Placement): Step[] {
+function placeSteps(mount: OciMount, type: string, { slot, target, again, kept }: Placement): Step[] {
   const strict = type === 'proc' || type === 'sysfs' || mount.destination === '/dev'
   const about = `place ${mount.destination}`
   const place: Step = { op: 'move_mount', mount: slot, dir: target, path: '', about }
@@ -170,6 +178,9 @@ function placeSteps(mount: OciMount, type: string, { slot, target, again }: Plac
           { op: 'open_tree', fd: clone, dir: slot, path: '', flags, about: `mount ${mount.destination} in its turn` },
           { op: 'detach_mount', mount: slot, about },
           { ...place, mount: clone },
+          ...(kept
+            ? ([{ op: 'open_tree', fd: slot, dir: clone, path: '', flags: AT.EMPTY_PATH, about }] as const)
+            : []),
           { op: 'close', fd: clone },
         ] as const)
       : []),

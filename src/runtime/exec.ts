@@ -17,7 +17,7 @@ import { containerPaths, type ContainerState, readState, statusOf, writeWhole } 
 import { checkConsoleSocket } from './console-socket.ts'
 import { followStage } from './follow.ts'
 import { hostFacts } from './host.ts'
-import { currentCgroup, isFullOfCgroups, namespacesToJoin } from './join.ts'
+import { inCgroupOf, namespacesToJoin } from './join.ts'
 import { type ContainerExit, launch, type Launched, type StepEvent } from './launch.ts'
 
 export interface ExecOptions {
@@ -55,14 +55,9 @@ export async function execInContainer(options: ExecOptions): Promise<ContainerEx
     openCallersFds(options, fds)
     const spec = execSpec(options, state, { config, process, pid: pid.pid })
     openContainersFds(spec, { config, process, pid: pid.pid }, fds)
-    try {
-      return await runPlan(compileExec(spec), options, { fds, workdir: process.cwd })
-    } catch (error) {
-      // With cgroups below that have controllers nobody may be in the container's own ("no internal processes").
-      if (!(isFullOfCgroups(error) && options.cgroup === undefined)) throw error
-      const plan = compileExec({ ...spec, cgroup: currentCgroup(pid.pid) })
-      return await runPlan(plan, options, { fds, workdir: process.cwd })
-    }
+    const run = (plan: Plan): Promise<ContainerExit | undefined> =>
+      runPlan(plan, options, { fds, workdir: process.cwd })
+    return await (options.cgroup === undefined ? inCgroupOf(pid.pid, spec, run) : run(compileExec(spec)))
   } finally {
     for (const [slot, fd] of fds) if (OPENED.has(slot)) closeFd(fd)
   }

@@ -87,6 +87,7 @@ const CASES: Readonly<Record<string, Case>> = {
     oci: { pidfdSocket: true },
   },
   'oci-linux-6.1': { spec: { kernel: { major: 6, minor: 1 } } },
+  'oci-linux-6.12': { spec: { kernel: { major: 6, minor: 12 } } },
   'oci-hooks': {
     config: (config) => ({
       ...linux({ namespaces: [{ type: 'network', path: '/run/netns/web' }, { type: 'mount' }] })(config),

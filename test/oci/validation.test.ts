@@ -1,12 +1,23 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { EXCEPTIONS } from './fixtures/exceptions.ts'
-import { type Comparison, compare, describeComparison } from './fixtures/expected.ts'
+import { type Comparison, compare, describeComparison, summary } from './fixtures/expected.ts'
 import { PEERS, RUNTIME } from './fixtures/runtimes.ts'
 import { buildPrograms, programs, runProgram, validate } from './fixtures/validation.ts'
 
 const PAGE = join(import.meta.dirname, 'EXPECTED.md')
+
+const DOCS = join(import.meta.dirname, '..', '..', 'docs', 'oci-runtime.md')
+const TABLE = /(\n\n)\| runtime \|[^]*?\n(\n)/
+
+/** `runc 1.1.5` and so on: the first line of each `--version`. */
+function versions(): Record<'runc' | 'crun' | 'tscrun', string> {
+  const of = ([path = '']: readonly string[]): string =>
+    execFileSync(path, ['--version'], { encoding: 'utf8' }).split('\n')[0]?.replace(' version', '') ?? path
+  return { runc: of(PEERS.runc), crun: of(PEERS.crun), tscrun: of([RUNTIME]) }
+}
 
 describe('the validation programs of the OCI runtime-tools', () => {
   let comparison: Comparison
@@ -19,7 +30,10 @@ describe('the validation programs of the OCI runtime-tools', () => {
     const again = new Map(tscrun)
     for (const program of comparison.behind) again.set(program, await runProgram(program, [RUNTIME]))
     comparison = compare({ runc, crun, tscrun: again })
-    if (process.env['TSCRUN_TEST_WRITE'] === '1') writeFileSync(PAGE, describeComparison(comparison))
+    if (process.env['TSCRUN_TEST_WRITE'] === '1') {
+      writeFileSync(PAGE, describeComparison(comparison))
+      writeFileSync(DOCS, readFileSync(DOCS, 'utf8').replace(TABLE, `$1${summary(comparison, versions())}\n$2`))
+    }
   }, 600_000)
 
   it.each(['runc', 'crun'] as const)('can say something here: %s passes what the plainest asks', (name) => {
@@ -39,5 +53,24 @@ describe('the validation programs of the OCI runtime-tools', () => {
       expect(page).toContain(because)
       expect(page).toContain(sentence)
     }
+  })
+
+  it('have their totals in docs/oci-runtime.md, as the page of results has them', () => {
+    const rows = readFileSync(PAGE, 'utf8').match(/^\| \w+ \|(?: [0-9]+ passed.*\|){3}$/gm) ?? []
+    const cells = rows.map((row) => row.split('|').slice(2, 5))
+    const totals = [0, 1, 2].map((column) => {
+      const count = (words: RegExp): number =>
+        cells.reduce((sum, row) => sum + Number(words.exec(row[column] ?? '')?.[1] ?? 0), 0)
+      const whole = cells.filter((row) => row[column]?.includes('failed') === false).length
+      return `| ${whole} of ${rows.length} | ${count(/([0-9]+) passed/)} | ${count(/([0-9]+) failed/)} |`
+    })
+    const [, , ...lines] = (TABLE.exec(readFileSync(DOCS, 'utf8'))?.[0] ?? '').trim().split('\n')
+    expect(lines.map((line) => line.replace(/^\| [^|]+ \| [0-9-]+ /, ''))).toEqual(totals)
+  })
+
+  it('have no program in the table that is not there', () => {
+    const page = readFileSync(PAGE, 'utf8')
+    const named = [...page.matchAll(/^\| (\w+) \| [0-9]+ passed/gm)].map(([, name]) => name)
+    expect(named).toEqual(programs())
   })
 })
