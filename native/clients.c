@@ -3,7 +3,7 @@
  *
  *   MSG_ATTACH  a: which descriptors come with it (ATTACH_*), in this order; behind it the detach keys
  *   MSG_SIGNAL  MSG_RESIZE  as on the control socket
- *   MSG_STOP    a: signal for the container's first process, which then is not started again
+ *   MSG_STOP    a: signal for the container's first process, which then is not started again; b: see plan.h
  *   MSG_CHANGED  a, b: the restart policy; behind it the name; with it the plan of further lives. Answered by MSG_GO
  *
  * and is told MSG_GO when it is attached, MSG_DETACHED, and at the end MSG_EXITED. Who only waits sends nothing.
@@ -95,6 +95,7 @@ static void obey(struct run *run, int who, const struct request *request, size_t
 		break;
 	case MSG_STOP:
 		run->stopped = 1;
+		run->by_person = message->b != STOP_FOR_NOW;
 		if (message->a)
 			signal_init(run, (int)message->a);
 		break;

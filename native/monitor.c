@@ -96,7 +96,7 @@ static void write_record(int directory, const char *name, const struct entry *en
 /* One life of the container. */
 struct life {
 	int started; /* the command ran */
-	uint64_t started_ms;
+	uint64_t started_ms, finished_ms;
 	int status;
 	uint64_t oom;
 };
@@ -122,8 +122,9 @@ static void note_end(struct run *run, const struct life *life, uint64_t restarts
 		     (struct entry[]){{"status", (uint64_t)life->status},
 				      {"oomKilled", life->oom},
 				      {"startedMs", life->started_ms},
-				      {"finishedMs", wall_clock_ms()},
+				      {"finishedMs", life->finished_ms},
 				      {"restarts", restarts},
+				      {"byPerson", (uint64_t)run->by_person},
 				      {"failedColumn", run->failed ? run->failure.column : 0},
 				      {"failedStep", run->failed ? run->failure.step : 0},
 				      {"failedErrno", run->failed ? run->failure.error : 0},
@@ -247,6 +248,7 @@ static struct life live(struct run *run, uint64_t restarts)
 		life.status = 125 << 8; /* could not be started (again) */
 	pump_end();
 	life.oom = oom_killed(run);
+	life.finished_ms = wall_clock_ms();
 	return life;
 }
 
@@ -294,6 +296,12 @@ static int tear_down(struct run *run, int final)
 	return run_column(run, COLUMN_TEARDOWN);
 }
 
+/* Whoever started the monitor as a service sees how the container ended. */
+static int exit_code(const struct life *life)
+{
+	return WIFSIGNALED(life->status) ? 128 + WTERMSIG(life->status) : WEXITSTATUS(life->status);
+}
+
 int supervise(struct run *run)
 {
 	uint64_t pause_ms = FIRST_PAUSE_MS;
@@ -312,6 +320,8 @@ int supervise(struct run *run)
 			wait_before_restart(run, pause_ms);
 			if (run->policy == RESTART_NO)
 				run->stopped = 1; /* meanwhile */
+			if (run->stopped)
+				note_end(run, &life, restarts); /* once more: by whom */
 			pause_ms = pause_ms * 2 < LONGEST_PAUSE_MS ? pause_ms * 2 : LONGEST_PAUSE_MS;
 		} else {
 			run->stopped = 1;
@@ -326,7 +336,7 @@ int supervise(struct run *run)
 			int failed = tear_down(run, 1) < 0;
 			if (run->events.removes && !failed)
 				events_write(&run->events, "destroy", NULL);
-			return failed;
+			return run->detached ? exit_code(&life) : failed;
 		}
 		reset(run);
 		hear_yourself(run);

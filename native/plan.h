@@ -195,7 +195,7 @@ enum {
 	MSG_RESIZE = 17, /* a: rows, b: columns */
 	MSG_GO = 18,
 	MSG_ATTACH = 19, /* a: ATTACH_* */
-	MSG_STOP = 20,   /* a: signal */
+	MSG_STOP = 20,   /* a: signal, b: 0 where a person wants it to end, or STOP_FOR_NOW */
 	MSG_CHANGED = 21, /* a: RESTART_*, b: how many times; the container's name follows, and the plan of further lives
 			     comes as a descriptor; answered by MSG_GO */
 };
@@ -208,6 +208,8 @@ enum {
 
 #define EVENTS_CREATE 1u /* the first start tells of the making, too */
 #define EVENTS_REMOVE 2u /* the end tells of the removal */
+
+#define STOP_FOR_NOW 1u /* until the next boot: the exit is not noted as wanted */
 
 #define RESTART_NO 0u
 #define RESTART_ON_FAILURE 1u

@@ -46,7 +46,8 @@ struct run {
 	struct log log;
 	uint32_t policy;	   /* RESTART_* */
 	uint64_t most_restarts;	   /* 0: no limit */
-	int stopped;		   /* by a person: not to be started again */
+	int stopped;		   /* not to be started again */
+	int by_person;		   /* who wanted that: noted for the next boot */
 	int own_end;		   /* where the monitor reads what its child says, when Node has gone; -1 */
 	int final;		   /* in the teardown: it will not be started again */
 	int next_plan;		   /* of further lives; -1: as it is */

@@ -44,6 +44,8 @@ export interface Engine
     | 'create'
     | 'start'
     | 'startAttached'
+    | 'unitSource'
+    | 'startable'
     | 'attach'
     | 'exec'
     | 'execDetached'

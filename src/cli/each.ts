@@ -1,6 +1,31 @@
 import { TscrunError } from '../model/errors.ts'
+import type { FlagValues } from './command.ts'
 import { reportError } from './errors.ts'
 import { printError } from './output/print.ts'
+
+/** Those that are named, or with `--all` undefined. Throws USAGE where it is neither, or both. */
+export function namedOrAll(
+  verb: string,
+  flags: FlagValues,
+  operands: readonly string[],
+): readonly string[] | undefined {
+  const all = flags.bool('all')
+  const usage = { subject: verb, hint: `usage: tscrun ${verb} [OPTIONS] CONTAINER [CONTAINER...], or ${verb} --all` }
+  if (!all && operands.length === 0) throw new TscrunError('USAGE', `${verb}: the container is missing`, usage)
+  if (all && operands.length > 0) throw new TscrunError('USAGE', `${verb} --all: no container can be named`, usage)
+  if (!all && flags.has('filter')) throw new TscrunError('USAGE', `${verb} --filter: needs --all`, usage)
+  return all ? undefined : operands
+}
+
+/** As `forEachOperand`, all at once: each of them mostly waits. */
+export async function forAllAtOnce(
+  operands: readonly string[],
+  action: (operand: string) => Promise<void>,
+  debug: boolean,
+): Promise<number> {
+  const codes = await Promise.all(operands.map((operand) => forEachOperand([operand], action, debug)))
+  return codes.find((code) => code !== 0) ?? 0
+}
 
 /**
  * Does something for each operand in turn; one that fails does not keep the others from their turn. Its error is

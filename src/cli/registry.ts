@@ -71,6 +71,12 @@ export const ENTRIES: readonly Entry[] = [
     load: async () => (await import('./commands/create.ts')).createCommand,
   },
   {
+    name: 'generate',
+    summary: 'Print units of systemd that run containers',
+    group: 'Commands',
+    load: async () => (await import('./commands/generate.ts')).generateCommand,
+  },
+  {
     name: 'start',
     summary: 'Start containers that were made or have stopped',
     group: 'Commands',

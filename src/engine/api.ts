@@ -26,9 +26,13 @@ export interface Engine {
   /** Makes a container as `runDetached` does and does not start it; resolves to its id. */
   create(image: string | undefined, args: readonly string[], options: BackgroundOptions): Promise<string>
   /** Starts a stopped container again, with what it has written; resolves to its id. */
-  start(idOrName: string): Promise<string>
+  start(idOrName: string, options?: { readonly monitorPidfile?: string }): Promise<string>
   /** The same, connected with its streams from the beginning. */
   startAttached(idOrName: string, options: AttachOptions): Promise<Attachment>
+  /** What a unit of systemd must know of a container. */
+  unitSource(idOrName: string): Promise<UnitSource>
+  /** Containers that do not run and match, in the order in which to start them: what others join comes before them. */
+  startable(filter: ContainerFilter): Promise<readonly ContainerSummary[]>
   /** Stops a container, killing it after a time; resolves to its id. */
   stop(idOrName: string, options: StopOptions): Promise<string>
   /** `stop`, then `start`. */
@@ -97,7 +101,30 @@ export interface PullOptions extends Listener {
   readonly tlsVerify?: boolean
 }
 
+/** The command that made a container, to make it again. */
+export interface MadeBy {
+  /** As typed, without the program. */
+  readonly words: readonly string[]
+  /** Absolute directory that paths in them begin at. */
+  readonly cwd: string
+}
+
+export interface UnitSource {
+  readonly id: string
+  readonly name: string
+  readonly restart: RestartPolicyName
+  /** Its name or number. */
+  readonly stopSignal: string
+  readonly env: readonly string[]
+  readonly madeBy?: MadeBy
+  /** Names of the containers whose namespaces it joins. */
+  readonly joins: readonly string[]
+  readonly root: string
+  readonly runRoot: string
+}
+
 export interface ForegroundOptions extends RunOptions, Listener {
+  readonly madeBy?: MadeBy
   /** A file that must not exist yet; it gets the container's id before the container starts. */
   readonly cidfile?: string
   /** Called once, when signals have somebody to go to. */
@@ -110,6 +137,9 @@ export interface ExecRequest extends ExecOptions {
 }
 
 export interface BackgroundOptions extends RunOptions, DetachedOptions, Listener {
+  readonly madeBy?: MadeBy
+  /** A file that gets the pid of the monitor once the command runs. */
+  readonly monitorPidfile?: string
   /** A file that must not exist yet; it gets the container's id before the container starts. */
   readonly cidfile?: string
 }
@@ -172,6 +202,8 @@ export interface RemovedImage {
   readonly deleted: readonly string[]
 }
 
+export type RestartPolicyName = NonNullable<DetachedOptions['restart']>['name']
+
 export type ContainerStatus = 'created' | 'running' | 'paused' | 'stopped'
 
 export interface ContainerSummary {
@@ -190,6 +222,9 @@ export interface ContainerSummary {
   /** Names of volumes, sources of what is the host's. */
   readonly mounts: readonly string[]
   readonly network: string
+  readonly restartPolicy: RestartPolicyName
+  /** What `start --all --filter should-start-on-boot=true` starts: `always`, and `unless-stopped` unless it was stopped. */
+  readonly startsAtBoot: boolean
 }
 
 /** Each list is "any of"; all lists must hold. Names match as parts, ids as beginnings, as docker does it. */
@@ -202,6 +237,8 @@ export interface ContainerFilter {
   readonly ancestor?: readonly string[]
   readonly exited?: readonly number[]
   readonly volume?: readonly string[]
+  readonly restartPolicy?: readonly RestartPolicyName[]
+  readonly startsAtBoot?: readonly boolean[]
 }
 
 /** One fact about this host: `remedy` says what to do, exactly, where the result is not `ok`. */

@@ -108,7 +108,15 @@ export function summarize({ record, status, live }: ContainerView): ContainerSum
     labels: record.labels,
     mounts: binds.map((mount) => names.get(mount.destination) ?? mount.source ?? ''),
     network: record.network,
+    restartPolicy: record.launch?.restart.name ?? 'no',
+    startsAtBoot: startsAtBoot(record),
   }
+}
+
+/** As docker's daemon decides it when it starts; `on-failure` is for the failures of a running machine. */
+function startsAtBoot({ launch, exit, unstarted }: ContainerRecord): boolean {
+  const policy = launch?.restart.name
+  return unstarted !== true && (policy === 'always' || (policy === 'unless-stopped' && exit?.byPerson !== true))
 }
 
 /** Each list is "any of"; all lists must hold. */
@@ -129,6 +137,8 @@ export function matchesFilter(
     ) &&
     any(filter.exited, (code) => summary.exitCode === code) &&
     any(filter.volume, (volume) => summary.mounts.includes(volume)) &&
+    any(filter.restartPolicy, (policy) => summary.restartPolicy === policy) &&
+    any(filter.startsAtBoot, (wanted) => summary.startsAtBoot === wanted) &&
     (filter.label ?? []).every((label) => hasLabel(summary, label))
   )
 }

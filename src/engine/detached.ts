@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, rmSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { prepareCgroupParent } from '../cgroups/prepare.ts'
 import { removeCgroup } from '../cgroups/remove.ts'
@@ -49,6 +49,7 @@ export type StartableRecord = ContainerRecord & { readonly launch: StoredLaunch 
 export interface DetachedStart {
   readonly run: RunOptions & DetachedOptions
   readonly cidfile?: string
+  readonly monitorPidfile?: string
   readonly onDebug?: (line: string) => void
   /** Ends the filling of a volume. */
   readonly signal?: AbortSignal
@@ -132,6 +133,8 @@ export function connectAttached(
 
 export interface StartAgain {
   readonly onDebug?: (line: string) => void
+  /** A file that gets the pid of the monitor once the command runs. */
+  readonly monitorPidfile?: string
   /** Connect these before the command runs, so that nothing of its output is missed. */
   readonly attach?: AttachOptions
 }
@@ -226,8 +229,10 @@ async function launchDetached(
   paths: EnginePaths,
   held: HeldContainer,
   { record, plan }: { readonly record: StartableRecord; readonly plan: Plan },
-  { onDebug, attach }: StartAgain,
+  { onDebug, attach, monitorPidfile }: StartAgain,
 ): Promise<MonitorClient | undefined> {
+  // What may fail of it fails before anything runs.
+  const pidfile = monitorPidfile === undefined ? undefined : openPidfile(monitorPidfile)
   const listener = listenUnix(monitorSocket(paths, held.id), 'seqpacket')
   // The monitor takes it before it reads anything of the container's.
   const client = attach === undefined ? undefined : connectAttached(paths, record, attach)
@@ -239,6 +244,7 @@ async function launchDetached(
   })
   try {
     await launched.started
+    if (pidfile !== undefined) writeSync(pidfile, `${launched.monitor}\n`)
     launched.leave()
     closeSync(held.lockFd)
     return client
@@ -249,6 +255,17 @@ async function launchDetached(
     throw error
   } finally {
     closeFd(listener)
+    if (pidfile !== undefined) closeSync(pidfile)
+  }
+}
+
+function openPidfile(path: string): number {
+  try {
+    return openSync(path, 'w')
+  } catch (error) {
+    const errno = errnoOf(error)
+    if (errno === undefined) throw error
+    throw new TscrunError('USAGE', `--monitor-pidfile ${path}: ${errno}`, { errno, subject: path, cause: error })
   }
 }
 

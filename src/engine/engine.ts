@@ -3,7 +3,7 @@ import { TscrunError } from '../model/errors.ts'
 import { signalNumber } from '../model/kernel-names.ts'
 import type { Stdio } from '../model/launch.ts'
 import type { RunOptions } from '../model/run-options.ts'
-import type { BackgroundOptions, Engine, EngineOptions, ForegroundOptions, Listener } from './api.ts'
+import type { BackgroundOptions, Engine, EngineOptions, ForegroundOptions, Listener, MadeBy } from './api.ts'
 import { liveIds } from './containers.ts'
 import type { ExecOptions } from './exec.ts'
 import { getImage } from './get-image.ts'
@@ -31,6 +31,7 @@ export interface EngineCore extends Engine {
 }
 
 export interface BeginOptions extends RunOptions, Listener {
+  readonly madeBy?: MadeBy
   readonly stdio: Stdio
   /** For the slots of `stdio`: in, out, err; for direct streams without input only out, err. */
   readonly fds: readonly number[]
@@ -109,6 +110,7 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
         run,
         ...(run.cidfile === undefined ? {} : { cidfile: run.cidfile }),
         ...(run.signal === undefined ? {} : { signal: run.signal }),
+        ...(run.monitorPidfile === undefined ? {} : { monitorPidfile: run.monitorPidfile }),
         ...(options.onDebug === undefined ? {} : { onDebug: options.onDebug }),
       })
     return prepare(image, args, run, make, how === 'startDetached')
@@ -150,8 +152,14 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     runForeground,
     runDetached: (image, args, run) => inBackground('startDetached', image, args, run),
     create: (image, args, run) => inBackground('createUnstarted', image, args, run),
-    start: async (idOrName) => (await verbs()).start(idOrName, options.onDebug),
+    start: async (idOrName, start = {}) =>
+      (await verbs()).start(idOrName, {
+        ...start,
+        ...(options.onDebug === undefined ? {} : { onDebug: options.onDebug }),
+      }),
+    unitSource: async (idOrName) => (await verbs()).unitSource(idOrName),
     startAttached: async (idOrName, attach) => (await verbs()).startAttached(idOrName, attach),
+    startable: async (filter) => (await verbs()).startable(filter),
     stop: async (idOrName, stop) => (await verbs()).stop(idOrName, stop),
     restart: async (idOrName, stop) => (await verbs()).restart(idOrName, stop),
     rename: async (idOrName, name) => (await verbs()).rename(idOrName, name),

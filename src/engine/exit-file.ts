@@ -14,6 +14,8 @@ interface ExitFile {
   readonly finishedMs: number
   /** How often it has been started again before. */
   readonly restarts: number
+  /** A person has stopped it. */
+  readonly byPerson?: number
 }
 
 /** How a detached container ended; undefined where its monitor has not written it. */
@@ -28,6 +30,7 @@ export function readExitFile(paths: EnginePaths, id: string): (ExitRecord & { re
       ...(file.startedMs === 0 ? {} : { startedMs: file.startedMs }),
       finishedMs: file.finishedMs,
       restarts: file.restarts,
+      ...(file.byPerson === 1 ? { byPerson: true } : {}),
     }
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined

@@ -34,6 +34,8 @@ export interface StopOptions {
   readonly timeoutMs?: number
   /** Instead of the container's own stop signal. */
   readonly signal?: string | number
+  /** The machine goes down: nobody wants it to end for good, so what starts at boot starts again then. */
+  readonly shutdown?: boolean
 }
 
 /** Stops a container, so that it is not started again. One that has stopped already is no error. */
@@ -41,17 +43,17 @@ export async function stopContainer(paths: EnginePaths, idOrName: string, option
   const view = findContainer(paths, idOrName)
   const { record } = view
   if (view.status === 'stopped' || view.status === 'created') return record.id
-  const { timeoutMs = 10_000, signal = record.stopSignal } = options
+  const { timeoutMs = 10_000, signal = record.stopSignal, shutdown = false } = options
   const client = connectMonitor(monitorSocket(paths, record.id))
   try {
     const number = signalNumber(signal)
     writeEvents(paths, [killEvent(view, number)])
     if (client === undefined) signalFirst(view, number)
-    else client.stop(number)
+    else client.stop(number, shutdown)
     if (view.status === 'paused') thaw(view)
     if (!(await released(paths, record.id, timeoutMs))) {
       writeEvents(paths, [killEvent(view, constants.signals.SIGKILL)])
-      killNow(view, client)
+      killNow(view, client, shutdown)
       if (!(await released(paths, record.id, PATIENCE_MS))) throw staysAlive(idOrName)
     }
     writeEvents(paths, [containerEvent(record, 'stop')])
@@ -188,8 +190,8 @@ function thaw({ record }: ContainerView): void {
   if (record.cgroup !== undefined) writeCgroup(join(record.cgroup, 'cgroup.freeze'), '0')
 }
 
-function killNow(view: ContainerView, client: MonitorClient | undefined): void {
-  client?.stop(constants.signals.SIGKILL)
+function killNow(view: ContainerView, client: MonitorClient | undefined, shutdown: boolean): void {
+  client?.stop(constants.signals.SIGKILL, shutdown)
   signalFirst(view, constants.signals.SIGKILL)
   if (view.record.cgroup !== undefined) writeCgroup(join(view.record.cgroup, 'cgroup.kill'), '1')
 }

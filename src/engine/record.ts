@@ -1,4 +1,5 @@
 import type { NamespaceType, OciConfig } from '../model/config.ts'
+import type { MadeBy } from './api.ts'
 import type { LaunchSpec, LogOptions, RestartPolicy } from '../model/launch.ts'
 import type { KeptMount } from './volumes/users.ts'
 
@@ -20,6 +21,8 @@ export interface ContainerRecord {
   /** Made by `create`; its first start takes this away. */
   readonly unstarted?: true
   readonly stopSignal: string
+  /** The command line that made it. */
+  readonly madeBy?: MadeBy
   readonly config: OciConfig
   /** Absolute directory of its cgroup. */
   readonly cgroup?: string
@@ -53,6 +56,8 @@ export interface ExitRecord {
   readonly exitCode: number
   readonly signal?: string
   readonly oomKilled: boolean
+  /** Somebody stopped it: `unless-stopped` does not start it at the next boot. */
+  readonly byPerson?: true
   readonly startedMs?: number
   readonly finishedMs: number
   /** Why it never ran. */

@@ -8,6 +8,7 @@ import type { NetworkOption, RunOptions, VolumeMount } from '../model/run-option
 import { compile } from '../plan/compile.ts'
 import { describeStep } from '../plan/words.ts'
 import { type ContainerExit, launch, type Launched } from '../runtime/launch.ts'
+import type { MadeBy } from './api.ts'
 import { placeCgroup, withLoadedFilter } from './cgroup.ts'
 import {
   createContainerDirectory,
@@ -28,7 +29,7 @@ import type { TakenMounts } from './volumes/take.ts'
 import type { KeptMount } from './volumes/users.ts'
 
 export interface StartOptions {
-  readonly run: RunOptions
+  readonly run: RunOptions & { readonly madeBy?: MadeBy }
   readonly stdio: LaunchSpec['stdio']
   /** Descriptors for the plan's inherited slots. */
   readonly fds: readonly number[]
@@ -151,7 +152,7 @@ function inheriting(plan: Plan, slots: readonly FdSlot[]): Plan {
 
 export function recordOf(
   prepared: PreparedContainer,
-  run: RunOptions,
+  run: RunOptions & { readonly madeBy?: MadeBy },
   spec: LaunchSpec,
   { idRange, taken }: { readonly idRange: IdRange | undefined; readonly taken: TakenMounts | undefined },
 ): ContainerRecord {
@@ -166,6 +167,7 @@ export function recordOf(
     network: prepared.targets?.network ?? networkName(run.network ?? 'none'),
     remove: run.remove === true,
     stopSignal: run.stopSignal ?? prepared.source.config.stopSignal ?? 'SIGTERM',
+    ...(run.madeBy === undefined ? {} : { madeBy: run.madeBy }),
     config: spec.config,
     ...(spec.cgroup === undefined ? {} : { cgroup: `${spec.cgroup.parent}/${spec.cgroup.name}` }),
     ...given({ idRange }),

@@ -8,7 +8,7 @@ import type { Launched } from '../runtime/launch.ts'
 import { imageSummaries, pullVerb, removeImageVerb } from './image-verbs.ts'
 import { engineInfo } from './info.ts'
 import { inspectContainer, inspectImage } from './inspect.ts'
-import { startAgain } from './detached.ts'
+import { type StartAgain, startAgain } from './detached.ts'
 import { containerEvent, imageEvent, writeEvents } from './event-log.ts'
 import { readEvents } from './events.ts'
 import { execContainer, execDetached } from './exec.ts'
@@ -17,7 +17,9 @@ import { containerLogs } from './logs.ts'
 import type { EnginePaths } from './paths.ts'
 import { removeContainer } from './remove.ts'
 import { mendNames, renameContainer } from './rename.ts'
+import { startOrder } from './start-order.ts'
 import { sweep } from './sweep.ts'
+import { unitSource } from './unit-source.ts'
 import { readVolume } from './volumes/store.ts'
 import {
   createVolume,
@@ -52,12 +54,14 @@ export interface StoreVerbs
     | 'rename'
     | 'restart'
     | 'events'
+    | 'unitSource'
+    | 'startable'
     | 'exec'
     | 'execDetached'
     | VolumeVerb
   > {
   /** Starts a stopped container again; `onDebug` is told each step. */
-  start(idOrName: string, onDebug?: (line: string) => void): Promise<string>
+  start(idOrName: string, options?: Omit<StartAgain, 'attach'>): Promise<string>
   /** Tells that an image was pulled by its name. */
   notePull(reference: string): void
   /** Puts right what killed commands left of containers that were running. */
@@ -132,12 +136,24 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore): StoreVerbs {
       requireReadable(paths)
       return readEvents(paths, options)
     },
-    start: async (idOrName, onDebug) => {
+    unitSource: async (idOrName) => {
+      requireReadable(paths)
+      return unitSource(paths, findContainer(paths, idOrName))
+    },
+    start: async (idOrName, start = {}) => {
       requireReadable(paths)
       await sweep(paths, 'live')
       const view = findContainer(paths, idOrName)
-      await startAgain(paths, view, onDebug === undefined ? {} : { onDebug })
+      await startAgain(paths, view, start)
       return view.record.id
+    },
+    startable: async (filter) => {
+      requireReadable(paths)
+      await sweep(paths, 'all')
+      const resting = viewContainers(paths)
+        .filter(({ status }) => status === 'stopped' || status === 'created')
+        .filter((view) => matchesFilter(summarize(view), filter, view.record.imageId))
+      return startOrder(resting).map(summarize)
     },
     startAttached: async (idOrName, attach) => {
       requireReadable(paths)

@@ -56,6 +56,8 @@ export interface StartedProcess {
 
 /** A container under its monitor. */
 export interface Launched {
+  /** The monitor's pid. */
+  readonly monitor: number
   /** The user's command runs. Rejects with TscrunError where a step failed; then nothing is left of it. */
   readonly started: Promise<StartedProcess>
   /** Resolves as soon as the first process has ended; rejects as `started` does, or MONITOR_DIED. */
@@ -101,6 +103,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
   const controlWatch = watchReadable(control, onControl)
   const pidWatch = watchReadable(monitor.pidfd, onMonitorEnd)
   return {
+    monitor: monitor.pid,
     started: started.promise,
     exited: exited.promise,
     released: released.promise,

@@ -16,8 +16,8 @@ import { decodeMessage, encodeMessage, MESSAGE, MESSAGE_BYTES } from './messages
 export interface MonitorClient {
   /** A signal for the first process. */
   signal(signal: number): void
-  /** The same, and it is not to be started again; 0 sends none. */
-  stop(signal: number): void
+  /** The same, and it is not to be started again; 0 sends none. `forNow`: not before the next boot. */
+  stop(signal: number, forNow?: boolean): void
   resize(rows: number, columns: number): void
   /** Hands descriptors over for its streams. */
   attach(streams: AttachedStreams): void
@@ -71,7 +71,7 @@ function talk(fd: number): MonitorClient {
   }
   return {
     signal: (signal) => send(MESSAGE.signal, signal),
-    stop: (signal) => send(MESSAGE.stop, signal),
+    stop: (signal, forNow = false) => send(MESSAGE.stop, signal, forNow ? 1 : 0),
     resize: (rows, columns) => send(MESSAGE.resize, rows, columns),
     attach: ({ stdin, stdout, stderr, terminal, detachKeys }) => {
       const given = { stdin, stdout, stderr }

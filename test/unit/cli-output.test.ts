@@ -152,6 +152,8 @@ describe('containers', () => {
     labels: { a: '1' },
     mounts: ['/srv'],
     network: 'none',
+    restartPolicy: 'no',
+    startsAtBoot: false,
   }
   const row = (changes: Partial<ContainerSummary>) =>
     containerRow({ ...container, ...changes }, { nowMs: 3 * HOUR, noTrunc: false })

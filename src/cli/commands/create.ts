@@ -10,7 +10,7 @@ export const createCommand: Command = {
   name: 'create',
   usage: 'IMAGE [COMMAND] [ARG...]',
   description: 'Make a container as `run` does, without starting it, and print its id',
-  flags: RUN_FLAGS.filter(({ name }) => name !== 'detach' && name !== 'dry-run'),
+  flags: RUN_FLAGS.filter(({ name }) => !['detach', 'dry-run', 'monitor-pidfile'].includes(name)),
   operands: { min: 0, max: Number.POSITIVE_INFINITY, noun: 'image' },
   passThrough: true,
   async run({ flags, operands, globals, engine }) {
@@ -22,7 +22,8 @@ export const createCommand: Command = {
     const opened = await engine()
     try {
       return await withSignals(async ({ aborted }) => {
-        const given = { ...options, ...detached, ...(cidfile === '' ? {} : { cidfile }) }
+        const madeBy = { words: process.argv.slice(2), cwd: caller.cwd }
+        const given = { ...options, ...detached, madeBy, ...(cidfile === '' ? {} : { cidfile }) }
         print(`${await opened.create(image, args, { ...given, onWarning, onProgress, signal: aborted })}\n`)
         return 0
       })

@@ -1,6 +1,6 @@
 import type { Command } from '../command.ts'
 import { forEachOperand } from '../each.ts'
-import { STOP_FLAGS } from '../flags/live.ts'
+import { RESTART_FLAGS } from '../flags/live.ts'
 import { print } from '../output/print.ts'
 import { stopOptions } from '../parse/stop.ts'
 
@@ -8,7 +8,7 @@ export const restartCommand: Command = {
   name: 'restart',
   usage: 'CONTAINER [CONTAINER...]',
   description: 'Stop containers that run, and start them again',
-  flags: STOP_FLAGS,
+  flags: RESTART_FLAGS,
   operands: { min: 1, max: Number.POSITIVE_INFINITY, noun: 'container' },
   async run({ flags, operands, globals, engine }) {
     const opened = await engine()

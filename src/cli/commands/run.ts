@@ -1,5 +1,6 @@
 import type { RunningContainer } from '../../engine/api.ts'
-import type { Command } from '../command.ts'
+import type { Command, FlagValues } from '../command.ts'
+import { badFlag } from '../errors.ts'
 import { RUN_FLAGS } from '../flags/run.ts'
 import { print } from '../output/print.ts'
 import { parseRun } from '../parse/run.ts'
@@ -31,6 +32,8 @@ export const runCommand: Command = {
     const common = {
       ...options,
       ...(cidfile === undefined || cidfile === '' ? {} : { cidfile }),
+      ...pidfileOf(flags, detached !== undefined),
+      madeBy: { words: process.argv.slice(2), cwd: caller.cwd },
       onWarning,
       onProgress,
     }
@@ -51,6 +54,13 @@ export const runCommand: Command = {
       await finish()
     }
   },
+}
+
+function pidfileOf(flags: FlagValues, detached: boolean): { monitorPidfile?: string } {
+  const path = flags.text('monitor-pidfile') ?? ''
+  if (path === '') return {}
+  if (!detached) throw badFlag('monitor-pidfile', path, 'needs --detach')
+  return { monitorPidfile: path }
 }
 
 function forwardSignals(signals: Signals, running: RunningContainer): void {

@@ -1,9 +1,10 @@
 import { TscrunError } from '../../model/errors.ts'
 import { attachHere } from '../attached.ts'
 import type { Command } from '../command.ts'
-import { forEachOperand } from '../each.ts'
+import { forEachOperand, namedOrAll } from '../each.ts'
 import { START_FLAGS } from '../flags/live.ts'
 import { print } from '../output/print.ts'
+import { parseContainerFilter } from '../parse/filter.ts'
 import { parseDetachKeys } from '../parse/times.ts'
 import { DEFAULT_DETACH_KEYS } from './attach.ts'
 
@@ -12,12 +13,13 @@ export const startCommand: Command = {
   usage: 'CONTAINER [CONTAINER...]',
   description: 'Start containers that were made or have stopped, with what they have written',
   flags: START_FLAGS,
-  operands: { min: 1, max: Number.POSITIVE_INFINITY, noun: 'container' },
+  operands: { min: 0, max: Number.POSITIVE_INFINITY, noun: 'container' },
   async run({ flags, operands, globals, engine }) {
     const opened = await engine()
+    const named = namedOrAll('start', flags, operands)
     const [first = ''] = operands
     if (flags.bool('attach') || flags.bool('interactive')) {
-      if (operands.length > 1) {
+      if (operands.length !== 1) {
         throw new TscrunError('USAGE', 'start --attach: one container at a time', { subject: '--attach' })
       }
       return attachHere((options) => opened.startAttached(first, options), {
@@ -26,10 +28,22 @@ export const startCommand: Command = {
         signals: true,
       })
     }
+    const pidfile = flags.text('monitor-pidfile') ?? ''
+    if (pidfile !== '' && operands.length !== 1) {
+      throw new TscrunError('USAGE', 'start --monitor-pidfile: one container at a time', {
+        subject: '--monitor-pidfile',
+      })
+    }
     const startOne = async (name: string): Promise<void> => {
-      await opened.start(name)
+      await opened.start(name, pidfile === '' ? {} : { monitorPidfile: pidfile })
       print(`${name}\n`)
     }
-    return forEachOperand(operands, startOne, globals.debug)
+    if (named !== undefined) return forEachOperand(named, startOne, globals.debug)
+    const resting = await opened.startable(parseContainerFilter(flags.list('filter')))
+    return forEachOperand(
+      resting.map(({ name }) => name),
+      startOne,
+      globals.debug,
+    )
   },
 }

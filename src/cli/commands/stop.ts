@@ -1,7 +1,8 @@
 import type { Command } from '../command.ts'
-import { forEachOperand } from '../each.ts'
+import { forAllAtOnce, forEachOperand, namedOrAll } from '../each.ts'
 import { STOP_FLAGS } from '../flags/live.ts'
 import { print } from '../output/print.ts'
+import { parseContainerFilter } from '../parse/filter.ts'
 import { stopOptions } from '../parse/stop.ts'
 
 export const stopCommand: Command = {
@@ -9,7 +10,7 @@ export const stopCommand: Command = {
   usage: 'CONTAINER [CONTAINER...]',
   description: 'Stop containers: their stop signal, and after a time SIGKILL',
   flags: STOP_FLAGS,
-  operands: { min: 1, max: Number.POSITIVE_INFINITY, noun: 'container' },
+  operands: { min: 0, max: Number.POSITIVE_INFINITY, noun: 'container' },
   async run({ flags, operands, globals, engine }) {
     const opened = await engine()
     const options = stopOptions(flags)
@@ -17,6 +18,13 @@ export const stopCommand: Command = {
       await opened.stop(name, options)
       print(`${name}\n`)
     }
-    return forEachOperand(operands, stopOne, globals.debug)
+    const named = namedOrAll('stop', flags, operands)
+    if (named !== undefined) return forEachOperand(named, stopOne, globals.debug)
+    const running = await opened.ps({ all: false, filter: parseContainerFilter(flags.list('filter')) })
+    return forAllAtOnce(
+      running.map(({ name }) => name),
+      stopOne,
+      globals.debug,
+    )
   },
 }

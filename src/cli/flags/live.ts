@@ -11,7 +11,29 @@ const TIME: Flag = {
 
 const SIGNAL: Flag = { name: 'signal', short: 's', kind: 'string', value: 'signal', help: 'Signal to send' }
 
-export const STOP_FLAGS: readonly Flag[] = [HELP_FLAG, SIGNAL, TIME]
+const ALL: Flag = { name: 'all', short: 'a', kind: 'bool', help: 'All containers, or those that --filter leaves' }
+
+const FILTER: Flag = {
+  name: 'filter',
+  short: 'f',
+  kind: 'list',
+  value: 'key=value',
+  help: 'With --all: restart-policy=always, should-start-on-boot=true, and those of ps',
+}
+
+export const STOP_FLAGS: readonly Flag[] = [
+  ALL,
+  FILTER,
+  HELP_FLAG,
+  {
+    name: 'shutdown',
+    kind: 'bool',
+    help: 'Because the machine goes down: what starts at boot starts again then, also unless-stopped',
+  },
+  SIGNAL,
+  TIME,
+]
+export const RESTART_FLAGS: readonly Flag[] = [HELP_FLAG, SIGNAL, TIME]
 export const KILL_FLAGS: readonly Flag[] = [HELP_FLAG, SIGNAL]
 export const PLAIN_FLAGS: readonly Flag[] = [HELP_FLAG]
 
@@ -23,10 +45,19 @@ const DETACH_KEYS: Flag = {
 }
 
 export const START_FLAGS: readonly Flag[] = [
+  { name: 'all', kind: 'bool', help: 'All containers that do not run, or those that --filter leaves' },
+  FILTER,
   { name: 'attach', short: 'a', kind: 'bool', help: "Connect with the container's output, and end as it ends" },
   DETACH_KEYS,
   HELP_FLAG,
   { name: 'interactive', short: 'i', kind: 'bool', help: 'Connect standard input, too' },
+  {
+    name: 'monitor-pidfile',
+    kind: 'string',
+    value: 'file',
+    help: 'Write the pid of the monitor to a file, for systemd',
+    aliases: ['conmon-pidfile'],
+  },
 ]
 
 export const ATTACH_FLAGS: readonly Flag[] = [
@@ -34,6 +65,31 @@ export const ATTACH_FLAGS: readonly Flag[] = [
   HELP_FLAG,
   { name: 'no-stdin', kind: 'bool', help: 'Do not connect standard input' },
   { name: 'sig-proxy', kind: 'bool', help: 'Hand signals on to the container (default true)' },
+]
+
+export const GENERATE_FLAGS: readonly Flag[] = [
+  {
+    name: 'all',
+    kind: 'bool',
+    help: 'One unit that starts at boot what is to run then, and stops all at the shutdown',
+  },
+  HELP_FLAG,
+  { name: 'name', short: 'n', kind: 'bool', help: 'Name the container by its name and not by its id (default true)' },
+  { name: 'new', kind: 'bool', help: 'Make a new container at each start, and remove it at each stop' },
+  {
+    name: 'restart-policy',
+    kind: 'string',
+    value: 'policy',
+    help: "Restart= of the unit (default on-failure, or as the container's own policy)",
+  },
+  {
+    name: 'time',
+    short: 't',
+    kind: 'string',
+    value: 'seconds',
+    aliases: ['stop-timeout'],
+    help: 'How long a stop may take before the container is killed (default 10)',
+  },
 ]
 
 export const LOGS_FLAGS: readonly Flag[] = [

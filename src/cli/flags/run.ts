@@ -43,6 +43,13 @@ export const RUN_FLAGS: readonly Flag[] = [
     value: 'key=value',
     help: 'max-size=SIZE of one log file (default 10m), max-file=NUMBER of them (default 2)',
   },
+  {
+    name: 'monitor-pidfile',
+    kind: 'string',
+    value: 'file',
+    help: 'Write the pid of the monitor of a detached container to a file, for systemd',
+    aliases: ['conmon-pidfile'],
+  },
   { name: 'name', kind: 'string', value: 'name', help: 'Name the container' },
   { name: 'platform', kind: 'string', value: 'os/arch', help: 'Take the image for this platform' },
   {

@@ -88,7 +88,7 @@ const OTHERS: Readonly<Record<string, readonly Unsupported[]>> = {
 
 const COMMANDS =
   'auto-update build builder buildx checkpoint cleanup clone compose config context ' +
-  'farm generate healthcheck init kube login logout machine ' +
+  'farm healthcheck init kube login logout machine ' +
   'mount network node play plugin pod port prune push quadlet restore scp ' +
   'search secret service sign stack stats swarm system top trust umount unmount ' +
   'unshare update volumes'

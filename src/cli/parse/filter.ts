@@ -12,6 +12,8 @@ const STATUSES: ReadonlyMap<string, ContainerStatus> = new Map([
   ['stopped', 'stopped'],
 ])
 
+const POLICIES = ['no', 'on-failure', 'always', 'unless-stopped'] as const
+
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 /** `key=value` each; values of one key are alternatives. Throws USAGE. */
@@ -25,6 +27,13 @@ export function parseContainerFilter(values: readonly string[]): ContainerFilter
       const status = STATUSES.get(value.toLowerCase())
       if (status === undefined) throw badFlag('filter', text, 'unknown status', [...STATUSES.keys()].join(', '))
       filter.status = [...(filter.status ?? []), status]
+    } else if (key === 'restart-policy') {
+      const policy = POLICIES.find((name) => name === value)
+      if (policy === undefined) throw badFlag('filter', text, 'unknown policy', POLICIES.join(', '))
+      filter.restartPolicy = [...(filter.restartPolicy ?? []), policy]
+    } else if (key === 'should-start-on-boot') {
+      if (value !== 'true' && value !== 'false') throw badFlag('filter', text, 'neither true nor false')
+      filter.startsAtBoot = [...(filter.startsAtBoot ?? []), value === 'true']
     } else if (key === 'exited')
       filter.exited = [...(filter.exited ?? []), parseInteger('filter', value, { min: 0, max: 255, within: text })]
     else
@@ -32,7 +41,7 @@ export function parseContainerFilter(values: readonly string[]): ContainerFilter
         'filter',
         text,
         `unknown key ${JSON.stringify(key)}`,
-        'id, name, label, status, ancestor, exited or volume',
+        'id, name, label, status, ancestor, exited, volume, restart-policy or should-start-on-boot',
       )
   }
   return filter
