@@ -35,7 +35,7 @@ const RUN: readonly Unsupported[] = [
   },
   {
     names:
-      'pod pod-id-file shm-size-systemd preserve-fds preserve-fd pidfile conmon-pidfile sdnotify systemd stop-timeout ' +
+      'pod pod-id-file shm-size-systemd preserve-fds preserve-fd pidfile sdnotify systemd stop-timeout ' +
       'requires replace rmi',
   },
   { names: 'read-only-tmpfs', hint: 'mount one with --tmpfs' },
