@@ -3,6 +3,7 @@ import { type Container, containerOf } from './engine/container.ts'
 import { createEngine as createCore, type EngineCore } from './engine/engine.ts'
 import type { EngineEvent, EventsOptions } from './engine/events.ts'
 import type { CreateVolumeOptions, VolumeSummary } from './engine/volumes/verbs.ts'
+import type { RegistryVerbs } from './engine/registry-verbs.ts'
 import { runContainer, type RunCallOptions, type RunHandle } from './engine/run.ts'
 
 export type {
@@ -59,7 +60,12 @@ export interface Engine
     | 'unpause'
     | 'logs'
     | 'files'
+    | 'registry'
   > {
+  /** Sends a stored image to a registry, under `destination` or its own name; resolves to the digest it has there. */
+  push: RegistryVerbs['push']
+  /** Copies between `docker://`, `oci:`, `docker-archive:` and the like without unpacking; resolves to the digest. */
+  copy: RegistryVerbs['copy']
   /**
    * Runs a container to its end. The image may be a name, an id, or `undefined` with `options.rootfs`.
    * Rejects with `ExitError` where the exit code is not 0 (unless `reject: false`), with `TscrunError` where it could
@@ -86,6 +92,8 @@ export function createEngine(options: EngineOptions = {}): Engine {
   const core: EngineCore = createCore(options)
   return {
     pull: (reference, options) => core.pull(reference, options),
+    push: async (image, destination, options) => (await core.registry()).push(image, destination, options),
+    copy: async (source, target, options) => (await core.registry()).copy(source, target, options),
     images: () => core.images(),
     removeImage: (reference, options) => core.removeImage(reference, options),
     ps: (options) => core.ps(options),

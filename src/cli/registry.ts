@@ -5,7 +5,7 @@ export interface Entry {
   readonly name: string
   readonly summary: string
   /** Heading in the help; `volume` and the like: a command that is only a member of that group. */
-  readonly group: 'Common Commands' | 'Management Commands' | 'Commands' | 'volume' | 'system' | 'image'
+  readonly group: 'Common Commands' | 'Management Commands' | 'Commands' | 'volume' | 'system' | 'image' | 'manifest'
   readonly load: () => Promise<Command>
 }
 
@@ -196,6 +196,42 @@ export const ENTRIES: readonly Entry[] = [
     group: 'volume',
     load: async () => (await import('./commands/volume.ts')).volumeRmCommand,
   },
+  {
+    name: 'push',
+    summary: 'Send an image to a registry',
+    group: 'Commands',
+    load: async () => (await import('./commands/push.ts')).pushCommand,
+  },
+  {
+    name: 'copy',
+    summary: 'Copy an image between registries, directories and archives',
+    group: 'Commands',
+    load: async () => (await import('./commands/push.ts')).copyCommand,
+  },
+  {
+    name: 'login',
+    summary: 'Log in to a registry',
+    group: 'Commands',
+    load: async () => (await import('./commands/login.ts')).loginCommand,
+  },
+  {
+    name: 'logout',
+    summary: 'Forget the login of a registry',
+    group: 'Commands',
+    load: async () => (await import('./commands/login.ts')).logoutCommand,
+  },
+  {
+    name: 'search',
+    summary: 'Look for images in a registry',
+    group: 'Commands',
+    load: async () => (await import('./commands/search.ts')).searchCommand,
+  },
+  {
+    name: 'manifest inspect',
+    summary: 'Show the manifest or index a registry has for a name',
+    group: 'manifest',
+    load: async () => (await import('./commands/manifest.ts')).manifestInspectCommand,
+  },
 ]
 
 /** A second way to write a command, as docker has it: `image ls` is `images`. */
@@ -249,6 +285,11 @@ export const GROUPS: readonly Group[] = [
     },
   },
   {
+    name: 'manifest',
+    summary: 'Look at manifests in registries',
+    members: { inspect: ['manifest inspect'] },
+  },
+  {
     name: 'image',
     summary: 'Manage images',
     members: {
@@ -256,7 +297,9 @@ export const GROUPS: readonly Group[] = [
       ls: ['images'],
       list: ['images'],
       pull: ['pull'],
+      push: ['push'],
       rm: ['rmi'],
+      search: ['search'],
       remove: ['rmi'],
     },
   },

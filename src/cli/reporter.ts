@@ -2,7 +2,7 @@ import type { Listener } from '../engine/api.ts'
 import type { Globals } from './command.ts'
 import { warningLine } from './errors.ts'
 import type { ProgressView } from './output/progress.ts'
-import { printError } from './output/print.ts'
+import { print, printError } from './output/print.ts'
 
 /** What the engine tells while it works, on standard error. */
 export interface Reporter extends Required<Pick<Listener, 'onWarning' | 'onProgress'>> {
@@ -10,8 +10,15 @@ export interface Reporter extends Required<Pick<Listener, 'onWarning' | 'onProgr
   readonly finish: () => Promise<void>
 }
 
-/** The code that draws is loaded with the first event: most runs pull nothing. `quiet` shows no progress. */
-export function createReporter(globals: Globals, quiet: boolean): Reporter {
+export interface ReporterOptions {
+  /** Shows no progress. */
+  readonly quiet: boolean
+  /** One JSON object a line on standard output instead of rows on standard error. */
+  readonly json?: boolean
+}
+
+/** The code that draws is loaded with the first event: most runs pull nothing. */
+export function createReporter(globals: Globals, { quiet, json = false }: ReporterOptions): Reporter {
   let view: Promise<ProgressView> | undefined
   return {
     onWarning(line) {
@@ -19,13 +26,17 @@ export function createReporter(globals: Globals, quiet: boolean): Reporter {
     },
     onProgress(event) {
       if (quiet) return
-      view ??= openView()
+      view ??= json ? openJsonLines() : openView()
       void view.then((opened) => opened.show(event))
     },
     async finish() {
       ;(await view)?.finish()
     },
   }
+}
+
+async function openJsonLines(): Promise<ProgressView> {
+  return (await import('./output/progress.ts')).createJsonLines(print)
 }
 
 async function openView(): Promise<ProgressView> {

@@ -1,10 +1,12 @@
 import type { DetachedOptions, RunOptions } from '../model/run-options.ts'
+import type { RegistryAccess } from '../registry/session.ts'
 import type { AttachOptions } from './detached.ts'
 import type { EngineEvent, EventsOptions } from './events.ts'
 import type { ExecOptions } from './exec.ts'
 import type { FileVerbs } from './file-verbs.ts'
 import type { Attachment, StopOptions } from './live.ts'
 import type { LogLine, LogsOptions } from './logs.ts'
+import type { RegistryVerbs } from './registry-verbs.ts'
 import type { RemoveOptions } from './remove.ts'
 import type { CreateVolumeOptions, PrunedVolumes, VolumeFilter, VolumeSummary } from './volumes/verbs.ts'
 
@@ -59,6 +61,8 @@ export interface Engine {
   dryRun(image: string | undefined, args: readonly string[], options: RunOptions): Promise<string>
   /** Resolves when every blob has been verified and unpacked. */
   pull(reference: string, options: PullOptions): Promise<PulledImage>
+  /** The verbs on registries and on images outside the store. */
+  registry(): Promise<RegistryVerbs>
   images(): Promise<readonly ImageSummary[]>
   removeImage(reference: string, options: { readonly force: boolean }): Promise<RemovedImage>
   ps(options: { readonly all: boolean; readonly filter?: ContainerFilter }): Promise<readonly ContainerSummary[]>
@@ -96,9 +100,10 @@ export interface Listener {
   readonly signal?: AbortSignal
 }
 
-export interface PullOptions extends Listener {
+export interface PullOptions extends Listener, RegistryAccess {
   readonly platform?: string
-  readonly tlsVerify?: boolean
+  /** Stores what the registry has for other platforms too; one is unpacked. */
+  readonly allPlatforms?: boolean
 }
 
 /** The command that made a container, to make it again. */
@@ -152,15 +157,24 @@ export interface RunningContainer {
 }
 
 /**
- * What happens during a pull, in order: one `resolved`, then events of several layers mixed, then `done`.
+ * What happens during a pull, push or copy, in order: one `resolved`, then events of several layers mixed, then `done`.
  * `id` is a blob's digest; sizes are compressed bytes.
  */
 export type PullEvent =
-  | { readonly type: 'resolved'; readonly reference: string; readonly digest: string }
+  | { readonly type: 'resolved'; readonly verb: TransferVerb; readonly reference: string; readonly digest: string }
   | { readonly type: 'layer'; readonly id: string; readonly size: number; readonly phase: LayerPhase }
   | { readonly type: 'bytes'; readonly id: string; readonly current: number; readonly size: number }
   | { readonly type: 'retry'; readonly id: string; readonly reason: string }
-  | { readonly type: 'done'; readonly reference: string; readonly digest: string; readonly fresh: boolean }
+  | {
+      readonly type: 'done'
+      readonly verb: TransferVerb
+      readonly reference: string
+      readonly digest: string
+      /** False where the store had just that already. */
+      readonly fresh: boolean
+    }
+
+export type TransferVerb = 'pull' | 'push' | 'copy'
 
 export type LayerPhase =
   | 'waiting'

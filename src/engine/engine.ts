@@ -15,6 +15,7 @@ import { prepareContainer, type PreparedContainer, rootfsSource, type Source } f
 import type { ContainerExit } from '../runtime/launch.ts'
 import type { StreamEnds } from './run.ts'
 import { type RunningHandle, startContainer } from './start.ts'
+import { createShortNames } from './short-names.ts'
 import type { StoreVerbs } from './verbs.ts'
 
 /** What the library's face needs beyond the verbs of `Engine`. */
@@ -44,16 +45,19 @@ export interface BeginOptions extends RunOptions, Listener {
 /** An engine over one store. Nothing is read or made until a verb needs it; two engines share nothing but the disk. */
 export function createEngine(options: EngineOptions = {}): EngineCore {
   const paths = enginePaths(options)
-  const store = openImageStore({ root: paths.root })
+  const names = createShortNames(process.env)
+  const store = openImageStore({ root: paths.root, localNames: names.local })
 
   async function sourceOf(image: string | undefined, run: RunOptions, listener: Listener): Promise<Source> {
     if (run.rootfs !== undefined) return rootfsSource(run.rootfs)
     if (image === undefined)
       throw new TscrunError('USAGE', 'no image', { hint: 'name one, or a root directory by --rootfs' })
-    const stored = await getImage(store, image, {
+    const { image: stored } = await getImage(store, image, {
       ...listener,
+      names,
       policy: run.pull ?? 'missing',
       onPulled: async () => (await verbs()).notePull(image),
+      ...(options.onDebug === undefined ? {} : { onDebug: options.onDebug }),
       ...(run.platform === undefined ? {} : { platform: run.platform }),
       ...(run.tlsVerify === undefined ? {} : { tlsVerify: run.tlsVerify }),
     })
@@ -143,7 +147,7 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
   /** What a run does not need is not loaded for one. */
   async function verbs(): Promise<StoreVerbs> {
     const { storeVerbs } = await import('./verbs.ts')
-    return storeVerbs(paths, store)
+    return storeVerbs(paths, store, names)
   }
 
   return {
@@ -183,7 +187,12 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
       const { dryRun } = await import('./dry-run.ts')
       return dryRun(paths, await prepareContainer(paths, source, args, run, true), callerStreams(run))
     },
-    pull: async (reference, pull) => (await verbs()).pull(reference, pull),
+    pull: async (reference, pull) =>
+      (await verbs()).pull(reference, {
+        ...pull,
+        ...(options.onDebug === undefined ? {} : { onDebug: options.onDebug }),
+      }),
+    registry: async () => (await import('./registry-verbs.ts')).registryVerbs(store, names, options.onDebug),
     images: async () => (await verbs()).images(),
     removeImage: async (reference, removal) => (await verbs()).removeImage(reference, removal),
     ps: async (which) => (await verbs()).ps(which),

@@ -1,13 +1,17 @@
 import type { ImageStore } from '../images/store.ts'
-import { formatReference, parseReference } from '../model/reference.ts'
+import { parseReference } from '../model/reference.ts'
 import type { ImageSummary, PulledImage, PullOptions, RemovedImage } from './api.ts'
 import { viewContainers } from './containers-view.ts'
-import { getImage } from './get-image.ts'
+import { getImage, type GetOptions } from './get-image.ts'
 import type { EnginePaths } from './paths.ts'
 
-export async function pullVerb(store: ImageStore, reference: string, options: PullOptions): Promise<PulledImage> {
-  const image = await getImage(store, reference, { ...options, policy: 'always' })
-  return { id: image.id, reference: formatReference(parseReference(reference)), digest: image.manifest.digest }
+export async function pullVerb(
+  store: ImageStore,
+  text: string,
+  options: PullOptions & Pick<GetOptions, 'names' | 'onDebug'>,
+): Promise<PulledImage> {
+  const { image, name } = await getImage(store, text, { ...options, policy: 'always' })
+  return { id: image.id, reference: name, digest: image.manifest.digest }
 }
 
 /** One row a name; an image without a name has one row too. */

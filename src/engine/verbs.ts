@@ -1,7 +1,7 @@
 import { accessSync, constants as access } from 'node:fs'
 import type { ImageStore } from '../images/store.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
-import type { Engine } from './api.ts'
+import type { Engine, PulledImage, PullOptions } from './api.ts'
 import { findContainer, matchesFilter, summarize, tryFindContainer, viewContainers } from './containers-view.ts'
 import { hostFacts } from '../runtime/host.ts'
 import type { Launched } from '../runtime/launch.ts'
@@ -17,6 +17,7 @@ import { containerLogs } from './logs.ts'
 import type { EnginePaths } from './paths.ts'
 import { removeContainer } from './remove.ts'
 import { mendNames, renameContainer } from './rename.ts'
+import type { ShortNames } from './short-names.ts'
 import { startOrder } from './start-order.ts'
 import { sweep } from './sweep.ts'
 import { unitSource } from './unit-source.ts'
@@ -36,7 +37,6 @@ type VolumeVerb = 'createVolume' | 'volumes' | 'volume' | 'removeVolume' | 'prun
 export interface StoreVerbs
   extends Pick<
     Engine,
-    | 'pull'
     | 'images'
     | 'removeImage'
     | 'ps'
@@ -60,6 +60,7 @@ export interface StoreVerbs
     | 'execDetached'
     | VolumeVerb
   > {
+  pull(reference: string, options: PullOptions & { readonly onDebug?: (line: string) => void }): Promise<PulledImage>
   /** Starts a stopped container again; `onDebug` is told each step. */
   start(idOrName: string, options?: Omit<StartAgain, 'attach'>): Promise<string>
   /** Tells that an image was pulled by its name. */
@@ -68,12 +69,12 @@ export interface StoreVerbs
   sweep(): Promise<void>
 }
 
-export function storeVerbs(paths: EnginePaths, store: ImageStore): StoreVerbs {
+export function storeVerbs(paths: EnginePaths, store: ImageStore, names: ShortNames): StoreVerbs {
   return {
     sweep: () => sweep(paths, 'live'),
     notePull: (reference) => writeEvents(paths, [imageEvent('pull', reference, reference)]),
     pull: async (reference, pull) => {
-      const pulled = await pullVerb(store, reference, pull)
+      const pulled = await pullVerb(store, reference, { ...pull, names })
       writeEvents(paths, [imageEvent('pull', pulled.reference, pulled.reference)])
       return pulled
     },
@@ -84,6 +85,7 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore): StoreVerbs {
     removeImage: async (reference, { force }) => {
       requireReadable(paths)
       await sweep(paths, 'live')
+      await names.prepare(reference)
       const removed = await removeImageVerb(paths, store, reference, force)
       writeEvents(paths, [
         ...removed.untagged.map((name) => imageEvent('untag', name, name)),
@@ -115,6 +117,7 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore): StoreVerbs {
       const container = type === 'image' ? undefined : tryFindContainer(paths, idOrName)
       if (container !== undefined) return inspectContainer(paths, container)
       if (type === 'container') return inspectContainer(paths, findContainer(paths, idOrName))
+      await names.prepare(idOrName)
       const image = store.find(idOrName)
       if (image !== undefined) return inspectImage(image)
       if (type === undefined && readVolume(paths, idOrName) !== undefined) {

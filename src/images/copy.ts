@@ -4,10 +4,11 @@ import { TscrunError } from '../model/errors.ts'
 import type { Descriptor, Manifest, Platform } from '../model/image.ts'
 import { digestOf } from './chain.ts'
 import { choosePlatform, type ImageIndex, LIMITS, parseManifest } from './documents.ts'
-import type { LayerPhase, PullProgress } from './progress.ts'
+import type { LayerPhase, PullProgress, TransferVerb } from './progress.ts'
 import type { ImageDocument, ImageSource, ImageTarget } from './transport.ts'
 
 export interface CopyOptions {
+  readonly verb: TransferVerb
   /** The one to take out of an index; all of it, attestations too, where it is `all` and the target has room for it. */
   readonly platform: Platform | 'all'
   readonly signal?: AbortSignal
@@ -34,10 +35,10 @@ export async function copyImage(source: ImageSource, target: ImageTarget, option
   }
   const found = await readDocument(source, undefined)
   const top = options.platform === 'all' ? found : await narrow(source, found, options.platform)
-  options.onProgress?.({ type: 'resolved', reference: target.name, digest: top.digest })
+  options.onProgress?.({ type: 'resolved', verb: options.verb, reference: target.name, digest: top.digest })
   await copyTree(source, target, { ...top, depth: 0 }, { ...options, done: new Set() })
   await target.finish()
-  options.onProgress?.({ type: 'done', reference: target.name, digest: top.digest, fresh: true })
+  options.onProgress?.({ type: 'done', verb: options.verb, reference: target.name, digest: top.digest, fresh: true })
   return top.digest
 }
 
@@ -132,7 +133,6 @@ function tell({ onProgress }: CopyOptions, { digest, size }: Descriptor, phase: 
 
 async function copyBlob(source: ImageSource, target: ImageTarget, blob: Descriptor, copying: Copying): Promise<void> {
   if (await target.hasBlob(blob)) return tell(copying, blob, 'exists')
-  tell(copying, blob, 'copying')
   const outcome = await target.putBlob(blob, checkedContent(source, blob, copying))
   tell(copying, blob, outcome)
 }
@@ -141,8 +141,9 @@ async function copyBlob(source: ImageSource, target: ImageTarget, blob: Descript
 function checkedContent(
   source: ImageSource,
   blob: Descriptor,
-  { onProgress, signal }: CopyOptions,
+  copying: CopyOptions,
 ): (offset: number) => AsyncGenerator<Buffer> {
+  const { onProgress, signal } = copying
   const hash = createHash('sha256')
   let hashed = 0
   let toldAt = 0
@@ -151,6 +152,8 @@ function checkedContent(
       subject: blob.digest,
     })
   return async function* content(offset) {
+    // Not before: a blob that is mounted is never read.
+    if (hashed === 0) tell(copying, blob, 'copying')
     let at = offset
     let held: Buffer | undefined
     for await (const chunk of source.blob(blob, offset)) {

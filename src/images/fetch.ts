@@ -5,43 +5,28 @@ import { TscrunError } from '../model/errors.ts'
 import type { Descriptor, Manifest } from '../model/image.ts'
 import { formatPlatform, platformDistance } from '../model/platform.ts'
 import { formatReference, type Reference } from '../model/reference.ts'
-import { manifestReference, openRegistry, type RegistryClient } from '../registry/client.ts'
-import { DEFAULT_RETRY } from '../registry/retry.ts'
+import { manifestReference, type RegistryClient } from '../registry/client.ts'
 import { digestOf } from './chain.ts'
-import { choosePlatform, LIMITS, MEDIA_TYPES, parseImageConfig, parseManifest, wrongPlatform } from './documents.ts'
+import { choosePlatform, LIMITS, parseImageConfig, parseManifest, wrongPlatform } from './documents.ts'
+import { ACCEPT } from './docker-transport.ts'
 import { storeError, writeDurably } from './files.ts'
 import { hasBlob } from './garbage.ts'
 import { blobPath } from './layout.ts'
+import { openForReading } from './open-registry.ts'
 import type { PullImageOptions } from './pull.ts'
 import type { ImageStore, StoredImage } from './store.ts'
 import { isFinal, type ResolvedImage, unpackImage, wantedLayers } from './unpack-image.ts'
 
-const ACCEPT = Object.values(MEDIA_TYPES)
-
 /** True where the registry still has for a tag what it had at the last pull. */
 export async function isCurrent(store: ImageStore, reference: Reference, options: PullImageOptions): Promise<boolean> {
   if (reference.digest !== undefined) return true
-  const client = open(reference, options, options.signal)
+  const client = openForReading(reference, options)
   try {
     const digest = await client.manifestDigest(manifestReference(reference), ACCEPT)
     return digest !== undefined && digest === store.resolvedDigest(formatReference(reference))
   } finally {
     client.close()
   }
-}
-
-function open(reference: Reference, options: PullImageOptions, signal: AbortSignal | undefined): RegistryClient {
-  const { tlsVerify, env, idleTimeoutMs, retryDelayMs, onProgress } = options
-  return openRegistry({
-    registry: reference.registry,
-    repository: reference.repository,
-    ...(tlsVerify === undefined ? {} : { tlsVerify }),
-    ...(signal === undefined ? {} : { signal }),
-    ...(env === undefined ? {} : { env }),
-    ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
-    ...(retryDelayMs === undefined ? {} : { retry: { ...DEFAULT_RETRY, delayMs: retryDelayMs } }),
-    onRetry: (reason) => onProgress?.({ type: 'retry', id: formatReference(reference), reason }),
-  })
 }
 
 /** Asks the registry for an image and stores it: documents checked, layers verified while they stream and unpack. */
@@ -63,7 +48,7 @@ async function fetchHolding(store: ImageStore, reference: Reference, options: Pu
   // The first failure of one part ends the others, also what they wait for of the registry.
   const stop = new AbortController()
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal])
-  const client = open(reference, options, signal)
+  const client = openForReading(reference, { ...options, signal })
   try {
     using _hold = await store.hold(signal)
     const image = await resolveImage(store, client, reference, options)

@@ -29,7 +29,9 @@ function reachable(paths: StorePaths): { blobs: Set<string>; records: Set<string
     manifests: { digest: string }[]
   }
   for (const { digest } of index.manifests) addManifest(paths, digest, blobs, 0)
-  for (const { id } of readIndex(paths)) {
+  for (const { id, resolved } of readIndex(paths)) {
+    // Pulled with all its platforms, the index is here too.
+    if (resolved !== undefined && fs.existsSync(blobPath(paths, resolved))) addManifest(paths, resolved, blobs, 0)
     records.add(`${hexOf(id)}.json`)
     const chain = readRecord(paths, id)?.chain ?? []
     for (const chainId of chain) {
@@ -46,7 +48,7 @@ function addManifest(paths: StorePaths, digest: string, blobs: Set<string>, dept
   blobs.add(hex)
   const bytes = readIfThere(join(paths.blobs, hex))
   if (bytes === undefined || depth > 4) return
-  const document = parseManifest(bytes, undefined, `stored manifest ${digest}`)
+  const document = parseManifest(bytes, undefined, `stored manifest ${digest}`, { artifacts: true })
   if ('manifests' in document) {
     for (const entry of document.manifests) addManifest(paths, entry.digest, blobs, depth + 1)
   } else for (const { digest: part } of [document.config, ...document.layers]) blobs.add(hexOf(part))

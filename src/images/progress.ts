@@ -11,13 +11,21 @@ export type LayerPhase =
   | 'copied'
   | 'mounted'
 
+export type TransferVerb = 'pull' | 'push' | 'copy'
+
 /**
  * What happens during a pull, push or copy, in order: one `resolved`, then events of several layers mixed, then `done`.
  * `id` is a blob's digest, sizes are compressed bytes.
  */
 export type PullProgress =
-  | { readonly type: 'resolved'; readonly reference: string; readonly digest: Digest }
+  | { readonly type: 'resolved'; readonly verb: TransferVerb; readonly reference: string; readonly digest: Digest }
   | { readonly type: 'layer'; readonly id: Digest; readonly size: number; readonly phase: LayerPhase }
   | { readonly type: 'bytes'; readonly id: Digest; readonly current: number; readonly size: number }
   | { readonly type: 'retry'; readonly id: string; readonly reason: string }
-  | { readonly type: 'done'; readonly reference: string; readonly digest: Digest; readonly fresh: boolean }
+  | {
+      readonly type: 'done'
+      readonly verb: TransferVerb
+      readonly reference: string
+      readonly digest: Digest
+      readonly fresh: boolean
+    }

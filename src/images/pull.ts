@@ -1,16 +1,16 @@
 import { TscrunError } from '../model/errors.ts'
 import type { Platform } from '../model/image.ts'
 import { formatReference, type Reference } from '../model/reference.ts'
+import type { RegistryAccess } from '../registry/session.ts'
 import type { PullProgress } from './progress.ts'
 import { type ImageStore, noSuchImage, type StoredImage } from './store.ts'
 
 /** When the registry is asked: if the store lacks the image, every time, never, or for a digest only. */
 export type PullPolicy = 'missing' | 'always' | 'never' | 'newer'
 
-export interface PullImageOptions {
+export interface PullImageOptions extends RegistryAccess {
   readonly platform: Platform
   readonly policy: PullPolicy
-  readonly tlsVerify?: boolean
   readonly onProgress?: (event: PullProgress) => void
   /** One line about something tolerated. */
   readonly onWarning?: (line: string) => void
@@ -20,6 +20,10 @@ export interface PullImageOptions {
   /** Layers that are fetched and unpacked at once. */
   readonly parallel?: number
   readonly env?: Readonly<Record<string, string | undefined>>
+  /** Stores the blobs of all platforms, and the index; the one of `platform` is unpacked. */
+  readonly allPlatforms?: boolean
+  /** Each request to a registry, one line. */
+  readonly onDebug?: (line: string) => void
   /** For tests: a registry that never answers is given up after this. */
   readonly idleTimeoutMs?: number
   /** The first pause before another try. */
@@ -49,5 +53,7 @@ export async function pullImage(
       throw error
     }
   }
-  return fetchImage(store, reference, options)
+  if (options.allPlatforms !== true) return fetchImage(store, reference, options)
+  const { fetchAllPlatforms } = await import('./fetch-all.ts')
+  return fetchAllPlatforms(store, reference, options)
 }

@@ -63,9 +63,16 @@ export interface ImageStore {
   readBlob(digest: Digest): Buffer
 }
 
+export interface StoreOptions {
+  readonly root: string
+  /** Complete names that a short one may stand for, likeliest first; none where it is Docker Hub's as usual. */
+  readonly localNames?: (text: string) => readonly string[]
+}
+
 /** Opens a store without touching the disk; it is made when something is first put in. */
-export function openImageStore(options: { readonly root: string }): ImageStore {
+export function openImageStore(options: StoreOptions): ImageStore {
   const paths = storePaths(options.root)
+  const lookUp: LookUp = (entries, nameOrId) => lookUpBy(entries, nameOrId, options.localNames)
 
   function find(nameOrId: string, platform?: Platform): StoredImage | undefined {
     const entries = readIndex(paths)
@@ -139,7 +146,7 @@ export function openImageStore(options: { readonly root: string }): ImageStore {
     // Nothing is made where there is no store.
     if (lookUp(readIndex(paths), nameOrId) === undefined) throw noSuchImage(nameOrId)
     const removed = await update((before) => {
-      const { entries, ...result } = without(before, nameOrId, removal)
+      const { entries, ...result } = without(before, nameOrId, { ...removal, lookUp })
       return { entries, result }
     })
     if (removed.deleted !== undefined) await collect()
@@ -181,10 +188,18 @@ export function noSuchImage(nameOrId: string): TscrunError {
 
 const ID = /^(?:sha256:)?([0-9a-f]{4,64})$/
 
+type LookUp = (entries: readonly IndexEntry[], nameOrId: string) => IndexEntry | undefined
+
 /** A name wins over an id that begins alike. */
-function lookUp(entries: readonly IndexEntry[], nameOrId: string): IndexEntry | undefined {
+function lookUpBy(
+  entries: readonly IndexEntry[],
+  nameOrId: string,
+  localNames: StoreOptions['localNames'],
+): IndexEntry | undefined {
   const prefix = ID.exec(nameOrId)?.[1]
-  const byName = nameOrId.startsWith('sha256:') ? undefined : byReference(entries, nameOrId, prefix !== undefined)
+  const byName = nameOrId.startsWith('sha256:')
+    ? undefined
+    : byNames(entries, nameOrId, localNames?.(nameOrId) ?? [], prefix !== undefined)
   if (byName !== undefined || prefix === undefined) return byName
   const matches = entries.filter((entry) => entry.id.startsWith(`sha256:${prefix}`))
   if (new Set(matches.map((entry) => entry.id)).size > 1) {
@@ -194,6 +209,20 @@ function lookUp(entries: readonly IndexEntry[], nameOrId: string): IndexEntry | 
     })
   }
   return matches[0]
+}
+
+/** By the first of the names a text may stand for; podman gives what has no registry `localhost`. */
+function byNames(
+  entries: readonly IndexEntry[],
+  text: string,
+  names: readonly string[],
+  lenient: boolean,
+): IndexEntry | undefined {
+  for (const name of names) {
+    const found = byReference(entries, name, lenient)
+    if (found !== undefined) return found
+  }
+  return byReference(entries, text, lenient) ?? byReference(entries, `localhost/${text}`, true)
 }
 
 function byReference(entries: readonly IndexEntry[], text: string, lenient: boolean): IndexEntry | undefined {
@@ -242,9 +271,9 @@ function load(paths: StorePaths, entries: readonly IndexEntry[], entry: IndexEnt
 function without(
   entries: readonly IndexEntry[],
   nameOrId: string,
-  removal: RemoveOptions,
+  removal: RemoveOptions & { readonly lookUp: LookUp },
 ): RemovedImage & { readonly entries: readonly IndexEntry[] } {
-  const entry = lookUp(entries, nameOrId)
+  const entry = removal.lookUp(entries, nameOrId)
   if (entry === undefined) throw noSuchImage(nameOrId)
   const byId = entry.name === undefined || ID.test(nameOrId)
   const names = namesOf(entries, entry.id)

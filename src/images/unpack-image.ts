@@ -59,7 +59,7 @@ export async function unpackImage(
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal])
   const { name } = options
   try {
-    options.onProgress?.({ type: 'resolved', reference: name ?? image.id, digest: image.resolved })
+    options.onProgress?.({ type: 'resolved', verb: 'pull', reference: name ?? image.id, digest: image.resolved })
     sweepWork(store.paths, new Set(image.layers.map((layer) => hexOf(layer.blob.digest))))
     const maxBytes = options.maxUnpackBytes ?? DEFAULT_MAX_BYTES
     const { facts, unpacked } = await fetchLayers(store, blobs, image.layers, { ...options, maxBytes, signal, stop })
@@ -72,7 +72,7 @@ export async function unpackImage(
     const { manifest, config, id } = image
     const fresh = name === undefined || store.resolvedDigest(name) !== image.resolved
     const stored = await store.add({ id, manifest, config, chain, size: sum(facts) }, name, image.resolved)
-    options.onProgress?.({ type: 'done', reference: name ?? image.id, digest: image.resolved, fresh })
+    options.onProgress?.({ type: 'done', verb: 'pull', reference: name ?? image.id, digest: image.resolved, fresh })
     return stored
   } catch (error) {
     if (options.signal?.aborted === true) throw error

@@ -1,33 +1,9 @@
 import type { Digest } from '../model/digest.ts'
 import { TscrunError } from '../model/errors.ts'
 import type { Descriptor } from '../model/image.ts'
-import { type Authorizer, createAuthorizer, refused } from './auth.ts'
-import type { Environment } from './credentials.ts'
-import { apiHost, isLoopback } from './hosts.ts'
-import {
-  beforeNextTry,
-  DEFAULT_RETRY,
-  PassingFault,
-  type RetryListener,
-  type RetryPolicy,
-  retryAfterMs,
-  withRetries,
-} from './retry.ts'
-import { createTransport, type HttpRequest, type HttpResponse, type Transport } from './transport.ts'
-
-export interface RegistryOptions {
-  /** As a reference names it: `docker.io`, `localhost:5000`. */
-  readonly registry: string
-  readonly repository: string
-  /** False also allows plain http, without passwords. */
-  readonly tlsVerify?: boolean
-  readonly signal?: AbortSignal
-  readonly env?: Environment
-  readonly retry?: RetryPolicy
-  readonly idleTimeoutMs?: number
-  /** A fault that is met by another try. */
-  readonly onRetry?: (reason: string) => void
-}
+import { beforeNextTry } from './retry.ts'
+import { openSession, type RegistryOptions, type Session } from './session.ts'
+import type { HttpResponse } from './transport.ts'
 
 export interface FetchedManifest {
   readonly bytes: Buffer
@@ -51,51 +27,25 @@ export interface RegistryClient {
   close(): void
 }
 
-export const DEFAULT_IDLE_TIMEOUT_MS = 30_000
+/** Bytes after which a connection was worth it; less, again and again, is a registry that does not want to end. */
+const PROGRESS = 64 << 10
 
 export function openRegistry(options: RegistryOptions): RegistryClient {
-  const { registry, repository, signal } = options
-  const env = options.env ?? process.env
-  const retry = options.retry ?? DEFAULT_RETRY
-  const transport = createTransport({
-    tlsVerify: options.tlsVerify ?? true,
-    env,
-    idleTimeoutMs: options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS,
-    ...(signal === undefined ? {} : { signal }),
-  })
-  const authorizer = createAuthorizer(transport, { registry, repository, env })
-  let base: Promise<URL> | undefined
-  const subject = `${registry}/${repository}`
+  const session = openSession(options)
+  return { ...readingClient(session, options.repository), close: () => session.close() }
+}
 
-  async function urlOf(kind: 'manifests' | 'blobs', name: string): Promise<URL> {
-    base ??= chooseBase(transport, registry, options.tlsVerify ?? true)
-    try {
-      return new URL(`/v2/${repository}/${kind}/${name}`, await base)
-    } catch (error) {
-      base = undefined
-      throw error
-    }
-  }
-
-  const listener = (onRetry = options.onRetry): RetryListener => ({
-    ...(signal === undefined ? {} : { signal }),
-    ...(onRetry === undefined ? {} : { onRetry }),
-  })
-
-  async function ask(url: URL, request: HttpRequest, what: string): Promise<HttpResponse> {
-    const response = await authorized(transport, authorizer, url, request)
-    if (response.status === 200 || response.status === 206) return response
-    const explanation = await explain(response)
-    throw statusError(response, explanation, { registry, repository, what, source: authorizer.source() })
-  }
+/** The reading half, over a session that may serve others too. */
+export function readingClient(session: Session, repository: string): Omit<RegistryClient, 'close'> {
+  const { subject } = session
+  const urlOf = (kind: 'manifests' | 'blobs', name: string): Promise<URL> =>
+    session.url(`/v2/${repository}/${kind}/${name}`)
 
   async function manifest(reference: string, accept: readonly string[], maxBytes: number): Promise<FetchedManifest> {
-    return withRetries(retry, listener(), async () => {
-      const response = await ask(
-        await urlOf('manifests', reference),
-        { headers: { accept: accept.join(', ') } },
-        `manifest ${reference}`,
-      )
+    return session.retrying(async () => {
+      const request = { headers: { accept: accept.join(', ') } }
+      const asked = { what: `manifest ${reference}`, ok: [200] }
+      const response = await session.ask(await urlOf('manifests', reference), request, asked)
       const bytes = await response.read(maxBytes, `manifest of ${subject}`)
       const mediaType = response.headers.get('content-type')?.split(';', 1)[0]?.trim()
       return { bytes, mediaType, digest: response.headers.get('docker-content-digest') ?? undefined }
@@ -103,9 +53,9 @@ export function openRegistry(options: RegistryOptions): RegistryClient {
   }
 
   async function manifestDigest(tag: string, accept: readonly string[]): Promise<string | undefined> {
-    return withRetries(retry, listener(), async () => {
+    return session.retrying(async () => {
       const request = { method: 'HEAD', headers: { accept: accept.join(', ') } } as const
-      const response = await ask(await urlOf('manifests', tag), request, `manifest ${tag}`)
+      const response = await session.ask(await urlOf('manifests', tag), request, { what: `manifest ${tag}`, ok: [200] })
       response.discard()
       return response.headers.get('docker-content-digest') ?? undefined
     })
@@ -125,7 +75,8 @@ export function openRegistry(options: RegistryOptions): RegistryClient {
       const before = at
       try {
         const headers = at === 0 ? {} : { range: `bytes=${at}-${size - 1}` }
-        const response = await ask(await urlOf('blobs', descriptor.digest), { headers }, what)
+        const url = await urlOf('blobs', descriptor.digest)
+        const response = await session.ask(url, { headers }, { what, ok: [200, 206] })
         for await (const chunk of bodyFrom(response, at, `${what} of ${subject}`)) {
           at += chunk.length
           if (at > size) throw tooLong(what, subject, size)
@@ -134,13 +85,13 @@ export function openRegistry(options: RegistryOptions): RegistryClient {
         if (at === size) return
         throw new TscrunError('NETWORK', `fetch ${what} of ${subject}: ended after ${at} of ${size} bytes`, { subject })
       } catch (error) {
-        if (at > before) failures = 0
-        await beforeNextTry(retry, failures++, error, listener(onRetry))
+        if (at - before >= PROGRESS) failures = 0
+        await beforeNextTry(session.retry, failures++, error, session.listener(onRetry))
       }
     }
   }
 
-  return { manifest, manifestDigest, blob, close: () => transport.close() }
+  return { manifest, manifestDigest, blob }
 }
 
 function tooLong(what: string, subject: string, size: number): TscrunError {
@@ -164,114 +115,6 @@ async function* bodyFrom(response: HttpResponse, at: number, what: string): Asyn
     skip -= start
     if (start < chunk.length) yield start === 0 ? chunk : chunk.subarray(start)
   }
-}
-
-/**
- * https, except on this machine and where verification is switched off: there plain http is tried, first on
- * loopback (test registries have no certificates), last elsewhere.
- */
-async function chooseBase(transport: Transport, registry: string, tlsVerify: boolean): Promise<URL> {
-  const secure = new URL(`https://${apiHost(registry)}`)
-  const plain = new URL(`http://${apiHost(registry)}`)
-  const isLocal = isLoopback(secure.hostname)
-  if (!isLocal && tlsVerify) return secure
-  const candidates = isLocal ? [plain, secure] : [secure, plain]
-  const failures: TscrunError[] = []
-  for (const candidate of candidates) {
-    try {
-      const response = await transport.request(new URL('/v2/', candidate), {})
-      response.discard()
-      const { status } = response
-      if (status === 200 || status === 401 || status === 429 || status >= 500) return candidate
-      failures.push(
-        new TscrunError('REGISTRY', `connect ${registry}: answers, but is no registry`, { subject: registry }),
-      )
-    } catch (error) {
-      if (!(error instanceof TscrunError) || error.code !== 'NETWORK') throw error
-      failures.push(error)
-    }
-  }
-  // A certificate that is not trusted is why the other way was no way either.
-  const refusal = failures.find(({ errno }) => /CERT|SELF_SIGNED|UNABLE_TO/.test(errno ?? ''))
-  throw refusal ?? failures.find(({ code }) => code === 'REGISTRY') ?? failures[0] ?? new Error('no address was tried')
-}
-
-/** Asks; learns a token from a 401, also in the middle of a pull when the old one has run out; asks again. */
-async function authorized(
-  transport: Transport,
-  authorizer: Authorizer,
-  url: URL,
-  request: HttpRequest,
-): Promise<HttpResponse> {
-  const send = (): Promise<HttpResponse> => {
-    const authorization = authorizer.header()
-    return transport.request(url, {
-      ...request,
-      headers: { ...request.headers, ...(authorization === undefined ? {} : { authorization }) },
-    })
-  }
-  const response = await send()
-  if (response.status !== 401 || !(await authorizer.challenged(response))) return response
-  response.discard()
-  return send()
-}
-
-/** What the registry says about a failure (distribution-spec, error codes), made safe to print. */
-async function explain(response: HttpResponse): Promise<string> {
-  let text: string
-  try {
-    text = (await response.read(64 << 10, 'error message')).toString()
-  } catch (error) {
-    if (error instanceof TscrunError && error.code !== 'ABORTED') return ''
-    throw error
-  }
-  try {
-    const { errors } = JSON.parse(text) as { errors?: { code?: unknown; message?: unknown }[] }
-    const message = errors?.[0]?.message ?? errors?.[0]?.code
-    return typeof message === 'string' ? message.replace(/[^\x20-\x7e]+/g, ' ').slice(0, 200) : ''
-  } catch (error) {
-    if (error instanceof SyntaxError || error instanceof TypeError) return ''
-    throw error
-  }
-}
-
-interface Asked {
-  readonly registry: string
-  readonly repository: string
-  readonly what: string
-  readonly source: string | undefined
-}
-
-function statusError(response: HttpResponse, explanation: string, asked: Asked): TscrunError | PassingFault {
-  const { status } = response
-  const subject = `${asked.registry}/${asked.repository}`
-  const said = explanation === '' ? '' : ` (${explanation})`
-  if (status === 401 || status === 403)
-    return refused(asked, status, asked.source === undefined ? undefined : { source: asked.source })
-  if (status === 404) {
-    const hint = 'check the name and the tag'
-    return new TscrunError('NO_SUCH_IMAGE', `pull ${subject}: the registry has no ${asked.what}${said}`, {
-      subject,
-      hint,
-    })
-  }
-  if (status === 429) return new PassingFault(rateLimited(subject, asked.registry, said), retryAfterMs(response))
-  const error = new TscrunError(
-    'REGISTRY',
-    `pull ${subject}: the registry answers ${status} for ${asked.what}${said}`,
-    { subject },
-  )
-  return status >= 500 ? new PassingFault(error, retryAfterMs(response)) : error
-}
-
-function rateLimited(subject: string, registry: string, said: string): TscrunError {
-  return new TscrunError('REGISTRY_RATE_LIMIT', `pull ${subject}: too many requests${said}`, {
-    subject,
-    hint:
-      registry === 'docker.io'
-        ? 'Docker Hub allows few pulls without an account; log in with `podman login docker.io` or `docker login`, or wait'
-        : 'wait a while, or log in',
-  })
 }
 
 /** The tag or digest a manifest is asked for by. */

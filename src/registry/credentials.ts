@@ -1,83 +1,83 @@
-import * as fs from 'node:fs'
-import { homedir } from 'node:os'
-import { join } from 'node:path'
-import { getuid } from 'node:process'
-import { TscrunError, errnoOf } from '../model/errors.ts'
+import { type AuthFile, authFiles, damaged, keysFor, readAuthFile } from './auth-files.ts'
+import { askHelper, type HelperLogin } from './credential-helper.ts'
+import type { Environment } from './environment.ts'
 
-/** What a registry is told about who asks. */
+/** What a registry is told about who asks; `source` says where it is from: a file, a helper, a flag. */
 export type Credentials =
   | { readonly kind: 'basic'; readonly user: string; readonly password: string; readonly source: string }
   | { readonly kind: 'identity'; readonly token: string; readonly source: string }
 
-export type Environment = Readonly<Record<string, string | undefined>>
-
-/** Where logins are kept, first match first (containers-auth.json(5), then docker's). */
-export function authFiles(env: Environment): readonly string[] {
-  if (env['REGISTRY_AUTH_FILE']) return [env['REGISTRY_AUTH_FILE']]
-  const home = env['HOME'] || homedir()
-  const runtime = env['XDG_RUNTIME_DIR']
-    ? join(env['XDG_RUNTIME_DIR'], 'containers')
-    : `/run/containers/${getuid?.() ?? 0}`
-  return [
-    join(runtime, 'auth.json'),
-    join(env['XDG_CONFIG_HOME'] || join(home, '.config'), 'containers', 'auth.json'),
-    join(env['DOCKER_CONFIG'] || join(home, '.docker'), 'config.json'),
-  ]
+export interface Lookup {
+  readonly registry: string
+  /** Empty for the registry itself. */
+  readonly repository: string
+  readonly env: Environment
+  /** `--authfile`: this one alone. */
+  readonly authFile?: string
+  /** Helpers of registries.conf, asked in this order; `containers-auth.json` stands for the files. */
+  readonly helpers?: readonly string[]
 }
 
+const FILES = 'containers-auth.json'
+
 /**
- * The login for a repository: the longest key that is the registry or a path in it wins, the first file with one.
- * Undefined where there is none. Throws REGISTRY_AUTH for a damaged file.
+ * The login for a repository. In a file the helper that is named for the registry wins over entries, and the longest key
+ * that is a part of the name over shorter ones; the first file with a login counts. Throws REGISTRY_AUTH for a damaged
+ * file or a failing helper.
  */
-export function findCredentials(registry: string, repository: string, env: Environment): Credentials | undefined {
-  const keys = keysFor(registry, repository)
-  for (const file of authFiles(env)) {
-    const auths = readAuths(file)
-    for (const key of keys) {
-      const entry = auths.get(key)
-      if (entry !== undefined) return parseEntry(entry, file, key)
+export async function findCredentials(lookup: Lookup): Promise<Credentials | undefined> {
+  for (const helper of lookup.helpers ?? [FILES]) {
+    if (helper !== FILES) {
+      const login = await askHelper(helper, lookup.registry, lookup.env)
+      if (login !== undefined) return ofHelper(login, helper)
+      continue
+    }
+    for (const path of lookup.authFile === undefined ? authFiles(lookup.env) : [lookup.authFile]) {
+      const file = readAuthFile(path)
+      const found = file === undefined ? undefined : await findInFile(file, lookup)
+      if (found !== undefined) return found
     }
   }
   return undefined
 }
 
-function keysFor(registry: string, repository: string): readonly string[] {
-  const parts = [registry, ...repository.split('/')]
-  const keys = parts.map((_, i) => parts.slice(0, parts.length - i).join('/'))
-  if (registry === 'docker.io') keys.push('https://index.docker.io/v1/', 'index.docker.io', 'registry-1.docker.io')
-  return [...keys, `https://${registry}`, `https://${registry}/v1/`, `https://${registry}/v2/`]
-}
-
-function readAuths(file: string): ReadonlyMap<string, Record<string, unknown>> {
-  let text: string
-  try {
-    text = fs.readFileSync(file, 'utf8')
-  } catch (error) {
-    const errno = errnoOf(error)
-    if (errno === 'ENOENT' || errno === 'ENOTDIR') return new Map()
-    if (errno !== 'EACCES') throw error
-    throw damaged(file, 'not readable')
+async function findInFile(file: AuthFile, { registry, repository, env }: Lookup): Promise<Credentials | undefined> {
+  const keys = keysFor(registry, repository)
+  for (const key of keys) {
+    const helper = file.helpers.get(key)
+    if (helper === undefined) continue
+    const login = await askHelper(helper, key, env)
+    return login === undefined ? undefined : ofHelper(login, helper)
   }
-  let auths: unknown
-  try {
-    auths = (JSON.parse(text) as { auths?: unknown } | null)?.auths ?? {}
-  } catch (error) {
-    if (error instanceof SyntaxError) throw damaged(file, 'not valid JSON')
-    throw error
+  for (const key of keys) {
+    const entry = file.auths.get(key)
+    const found = entry === undefined ? undefined : parseEntry(entry, file.path, key)
+    if (found !== undefined) return found
   }
-  if (typeof auths !== 'object' || auths === null) throw damaged(file, '"auths" is not an object')
-  return new Map(Object.entries(auths as Record<string, Record<string, unknown>>))
+  if (file.store === undefined) return undefined
+  const login = await askHelper(file.store, serverOf(registry), env)
+  return login === undefined ? undefined : ofHelper(login, file.store)
 }
 
-function damaged(file: string, reason: string): TscrunError {
-  return new TscrunError('REGISTRY_AUTH', `login file ${file}: ${reason}`, { subject: file, hint: 'mend or remove it' })
+/** What docker calls a registry where it talks to its credential store. */
+export function serverOf(registry: string): string {
+  return registry === 'docker.io' ? 'https://index.docker.io/v1/' : registry
 }
 
-function parseEntry(entry: Record<string, unknown>, file: string, key: string): Credentials | undefined {
-  const { auth, identitytoken } = entry
+function ofHelper({ user, secret }: HelperLogin, helper: string): Credentials {
+  const source = `docker-credential-${helper}`
+  if (user === '<token>') return { kind: 'identity', token: secret, source }
+  return { kind: 'basic', user, password: secret, source }
+}
+
+function parseEntry(entry: Readonly<Record<string, unknown>>, file: string, key: string): Credentials | undefined {
+  const { auth, identitytoken, username, password } = entry
   if (typeof identitytoken === 'string' && identitytoken !== '')
     return { kind: 'identity', token: identitytoken, source: file }
-  if (typeof auth !== 'string' || auth === '') return undefined
+  if (typeof auth !== 'string' || auth === '') {
+    if (typeof username !== 'string' || typeof password !== 'string' || username === '') return undefined
+    return { kind: 'basic', user: username, password, source: file }
+  }
   const text = Buffer.from(auth, 'base64').toString('utf8').replace(/\0+$/, '')
   const colon = text.indexOf(':')
   if (colon < 1) throw damaged(file, `the login for ${key} is not user:password in base64`)

@@ -3,7 +3,7 @@ import * as https from 'node:https'
 import type { Socket } from 'node:net'
 import * as tls from 'node:tls'
 import { TscrunError } from '../model/errors.ts'
-import type { Environment } from './credentials.ts'
+import type { Environment } from './environment.ts'
 import { isLoopback } from './hosts.ts'
 
 /** The proxy the environment names for a URL; undefined for none. Loopback is never asked through one. */
@@ -14,9 +14,13 @@ export function proxyFor(url: URL, env: Environment): URL | undefined {
     return undefined
   const text = value.includes('://') ? value : `http://${value}`
   if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) {
-    throw new TscrunError('NETWORK', `proxy ${JSON.stringify(value)}: not an http:// or https:// address`, {
-      hint: 'mend HTTPS_PROXY or HTTP_PROXY in the environment',
-    })
+    throw new TscrunError(
+      'NETWORK',
+      `proxy ${JSON.stringify(value.replace(/[^/]*@/, ''))}: not an http:// or https:// address`,
+      {
+        hint: 'mend HTTPS_PROXY or HTTP_PROXY in the environment',
+      },
+    )
   }
   return new URL(text)
 }

@@ -1,9 +1,8 @@
 import * as fs from 'node:fs'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { rootCertificates } from 'node:tls'
-import { errnoOf } from '../model/errors.ts'
-import type { Environment } from './credentials.ts'
+import { errnoOf, TscrunError } from '../model/errors.ts'
+import { type Environment, homeOf } from './environment.ts'
 
 /** The certificates a TLS connection is made with; `ca` replaces Node's own list, so it contains that. */
 export interface TlsMaterial {
@@ -25,7 +24,11 @@ const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
  * Node's roots, the system's bundle, SSL_CERT_FILE, NODE_EXTRA_CA_CERTS (which the launcher renames, since Node
  * parses it at every start) and the registry's certs.d directories (containers-certs.d(5)).
  */
-export function tlsMaterial(host: string, env: Environment): TlsMaterial {
+export function tlsMaterial(
+  url: Pick<URL, 'host' | 'port'>,
+  env: Environment,
+  own?: { readonly host: string; readonly directory: string },
+): TlsMaterial {
   const ca = new Set<string>(rootCertificates)
   const add = (file: string): boolean => {
     const text = readText(file)
@@ -38,22 +41,36 @@ export function tlsMaterial(host: string, env: Environment): TlsMaterial {
     if (file) add(file)
   }
   let client: { cert: Buffer; key: Buffer } | undefined
-  for (const directory of certificateDirectories(host, env)) {
+  const directories = own?.host === url.host ? [own.directory] : certificateDirectories(url, env)
+  for (const directory of directories) {
     const names = listIfThere(directory)
     for (const name of names) if (name.endsWith('.crt')) add(join(directory, name))
-    const cert = names.find((name) => name.endsWith('.cert') && names.includes(name.replace(/cert$/, 'key')))
-    if (cert !== undefined) {
-      const key = fs.readFileSync(join(directory, cert.replace(/cert$/, 'key')))
-      client ??= { cert: fs.readFileSync(join(directory, cert)), key }
-    }
+    const cert = names.find((name) => name.endsWith('.cert'))
+    if (cert !== undefined) client ??= clientCertificate(directory, cert)
   }
   return { ca: [...ca], ...client }
 }
 
-function certificateDirectories(host: string, env: Environment): readonly string[] {
-  const home = env['HOME'] || homedir()
+/** A certificate without its key would be a login that silently is none (containers-certs.d(5)). */
+function clientCertificate(directory: string, name: string): { cert: Buffer; key: Buffer } {
+  const path = join(directory, name)
+  try {
+    return { cert: fs.readFileSync(path), key: fs.readFileSync(path.replace(/cert$/, 'key')) }
+  } catch (error) {
+    throw new TscrunError('REGISTRY_AUTH', `client certificate ${path}: ${errnoOf(error) ?? 'not readable'}`, {
+      subject: path,
+      hint: `it needs its key beside it: ${path.replace(/cert$/, 'key')}`,
+      cause: error,
+    })
+  }
+}
+
+function certificateDirectories({ host, port }: Pick<URL, 'host' | 'port'>, env: Environment): readonly string[] {
+  // A default port is no part of an address, but of the name of such a directory.
+  const names = port === '' ? [host, `${host}:443`] : [host]
+  const home = homeOf(env)
   const bases = [join(home, '.config/containers/certs.d'), '/etc/containers/certs.d', '/etc/docker/certs.d']
-  return bases.map((base) => join(base, host))
+  return bases.flatMap((base) => names.map((name) => join(base, name)))
 }
 
 function readText(file: string): string | undefined {

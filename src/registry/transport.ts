@@ -1,8 +1,9 @@
 import * as http from 'node:http'
 import * as https from 'node:https'
+import { Readable } from 'node:stream'
 import type { Response } from 'node-fetch'
 import { TscrunError, errnoOf } from '../model/errors.ts'
-import type { Environment } from './credentials.ts'
+import type { Environment } from './environment.ts'
 import { isLoopback } from './hosts.ts'
 import { proxyAgent, proxyFor } from './proxy.ts'
 import { tlsMaterial } from './tls.ts'
@@ -11,14 +12,25 @@ export interface TransportOptions {
   readonly tlsVerify: boolean
   readonly env: Environment
   readonly signal?: AbortSignal
-  /** A transfer that brings nothing for so long is given up. */
+  /** A transfer that brings less than a kilobyte in so long is given up. */
   readonly idleTimeoutMs: number
+  /** `--cert-dir`: CAs and the client certificate for this host instead of those of certs.d. */
+  readonly certificates?: { readonly host: string; readonly directory: string }
+  /** Each request with its answer, without queries: one line each. */
+  readonly onDebug?: (line: string) => void
 }
 
 export interface HttpRequest {
-  readonly method?: 'GET' | 'HEAD' | 'POST'
+  readonly method?: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   readonly headers?: Readonly<Record<string, string>>
-  readonly body?: string
+  readonly body?: string | Uint8Array | HttpBody
+}
+
+/** A body that is made while it is sent, and once more for each further try. */
+export interface HttpBody {
+  /** Bytes. */
+  readonly size: number
+  readonly open: () => AsyncIterable<Buffer>
 }
 
 export interface HttpResponse {
@@ -41,6 +53,12 @@ export interface Transport {
 
 const MAX_REDIRECTS = 10
 const READ_AHEAD = 1 << 20
+/** A byte a second is no transfer. */
+const LEAST_BYTES = 1024
+/** What was sent must be hashed and stored before it is answered: that takes longer than a pause between bytes. */
+const ANSWER_PATIENCE = 10
+/** Node takes no more of headers, all together. */
+const MAX_HEADERS = http.maxHeaderSize
 
 export function createTransport(options: TransportOptions): Transport {
   const agents = new Map<string, http.Agent>()
@@ -58,7 +76,7 @@ export function createTransport(options: TransportOptions): Transport {
   function makeAgent(url: URL): http.Agent {
     const proxy = proxyFor(url, options.env)
     const isTls = url.protocol === 'https:'
-    const { ca, ...client } = isTls ? tlsMaterial(url.host, options.env) : { ca: [] }
+    const { ca, ...client } = isTls ? tlsMaterial(url, options.env, options.certificates) : { ca: [] }
     const trust = isTls ? { ca: [...ca], ...client, rejectUnauthorized: options.tlsVerify } : {}
     const settings = { keepAlive: true, maxSockets: 8, ...trust }
     if (proxy !== undefined) return proxyAgent(proxy, isTls, settings)
@@ -68,21 +86,27 @@ export function createTransport(options: TransportOptions): Transport {
   async function once(url: URL, request: HttpRequest): Promise<HttpResponse> {
     const { default: fetch } = await import('node-fetch')
     const clock = idleClock(options)
+    const { method = 'GET', body } = request
+    const began = performance.now()
     try {
       const response = await fetch(url.href, {
-        method: request.method ?? 'GET',
-        headers: { 'user-agent': 'tscrun', ...request.headers },
-        ...(request.body === undefined ? {} : { body: request.body }),
+        method,
+        headers: { 'user-agent': 'tscrun', ...lengthHeader(body), ...request.headers },
+        ...(body === undefined ? {} : { body: sendable(body, clock) }),
         compress: false,
         redirect: 'manual',
         agent: agentFor(url),
         highWaterMark: READ_AHEAD,
         signal: clock.signal,
       })
+      clock.restart()
+      options.onDebug?.(`${method} ${show(url)}: ${response.status} (${Math.round(performance.now() - began)} ms)`)
       return wrap(url, response, clock)
     } catch (error) {
       clock.stop()
-      throw transportError(clock.reason() ?? error, url)
+      const fault = transportError(clock.reason() ?? error, url)
+      options.onDebug?.(`${method} ${show(url)}: ${fault instanceof Error ? fault.message : 'failed'}`)
+      throw fault
     }
   }
 
@@ -93,9 +117,15 @@ export function createTransport(options: TransportOptions): Transport {
       const response = await once(at, next)
       if (![301, 302, 303, 307, 308].includes(response.status)) return response
       response.discard()
+      // A body may be a secret (a token), and is never what a storage elsewhere was promised.
+      if (next.method !== undefined && next.method !== 'GET' && next.method !== 'HEAD') {
+        throw new TscrunError('REGISTRY', `${next.method} ${show(at)}: redirected, which only reading may be`, {
+          subject: at.host,
+        })
+      }
       if (hops === MAX_REDIRECTS)
         throw new TscrunError('REGISTRY', `fetch ${show(url)}: more than ${MAX_REDIRECTS} redirects`)
-      const target = redirectTarget(at, response.headers.get('location'), options.tlsVerify)
+      const target = locationOf(at, response.headers.get('location'), options.tlsVerify)
       // Credentials are for the host that was asked, never for the one it points at (CVE-2020-15157).
       if (target.host !== at.host || target.protocol !== at.protocol) next = withoutCredentials(next)
       at = target
@@ -110,7 +140,8 @@ export function createTransport(options: TransportOptions): Transport {
   }
 }
 
-function redirectTarget(from: URL, location: string | null, tlsVerify: boolean): URL {
+/** Where an answer points: http or https, and never from https to plain http. Throws REGISTRY. */
+export function locationOf(from: URL, location: string | null, tlsVerify: boolean): URL {
   const target = location !== null && URL.canParse(location, from.href) ? new URL(location, from) : undefined
   const refuse = (reason: string): never => {
     throw new TscrunError('REGISTRY', `fetch ${show(from)}: redirected ${reason}`, { subject: from.host })
@@ -118,6 +149,7 @@ function redirectTarget(from: URL, location: string | null, tlsVerify: boolean):
   if (target === undefined) return refuse('to nowhere')
   if (target.protocol !== 'https:' && target.protocol !== 'http:') refuse(`to a ${target.protocol} address`)
   if (target.protocol === 'http:' && tlsVerify && !isLoopback(target.hostname)) refuse('to plain http')
+  if (target.username !== '' || target.password !== '') refuse('to an address with a login in it')
   return target
 }
 
@@ -131,25 +163,42 @@ interface IdleClock {
   readonly signal: AbortSignal
   /** Why it fired, if it did. */
   reason(): unknown
-  touch(): void
+  /** Starts it anew, with so many times the usual time. */
+  restart(times?: number): void
+  /** Stands still; answers the milliseconds that are left. */
+  pause(): number
+  /** Goes on with the milliseconds that were left, or from the start. */
+  resume(leftMs?: number): void
   stop(): void
 }
 
 function idleClock({ idleTimeoutMs, signal }: TransportOptions): IdleClock {
   const controller = new AbortController()
   let reason: unknown
+  let timer: NodeJS.Timeout | undefined
+  let dueMs = 0
   const fire = (why: unknown): void => {
     reason ??= why
     controller.abort()
   }
+  const start = (ms: number, wholeMs = ms): void => {
+    clearTimeout(timer)
+    dueMs = performance.now() + ms
+    timer = setTimeout(() => fire(new StallError(wholeMs)), ms)
+  }
   const onAbort = (): void => fire(abortError(signal))
-  const timer = setTimeout(() => fire(new StallError(idleTimeoutMs)), idleTimeoutMs)
+  start(idleTimeoutMs)
   if (signal?.aborted) onAbort()
   signal?.addEventListener('abort', onAbort, { once: true })
   return {
     signal: controller.signal,
     reason: () => reason,
-    touch: () => void timer.refresh(),
+    restart: (times = 1) => start(idleTimeoutMs * times),
+    pause: () => {
+      clearTimeout(timer)
+      return Math.max(0, dueMs - performance.now())
+    },
+    resume: (leftMs = idleTimeoutMs) => start(leftMs, idleTimeoutMs),
     stop: () => {
       clearTimeout(timer)
       signal?.removeEventListener('abort', onAbort)
@@ -159,7 +208,7 @@ function idleClock({ idleTimeoutMs, signal }: TransportOptions): IdleClock {
 
 export class StallError extends Error {
   constructor(ms: number) {
-    super(`nothing arrived for ${Math.round(ms / 1000)} s`)
+    super(`nothing or next to nothing arrived for ${Math.round(ms / 1000)} s`)
   }
 }
 
@@ -167,16 +216,39 @@ function abortError(signal: AbortSignal | undefined): TscrunError {
   return new TscrunError('ABORTED', 'pull: interrupted', { cause: signal?.reason })
 }
 
+function lengthHeader(body: HttpRequest['body']): Readonly<Record<string, string>> {
+  return typeof body === 'object' && 'open' in body ? { 'content-length': String(body.size) } : {}
+}
+
+/** Bytes that go out are a sign of life too. */
+function sendable(body: NonNullable<HttpRequest['body']>, clock: IdleClock): string | Buffer | Readable {
+  if (typeof body === 'string') return body
+  if (!('open' in body)) return Buffer.from(body)
+  async function* pieces(): AsyncGenerator<Buffer> {
+    for await (const piece of (body as HttpBody).open()) {
+      clock.restart()
+      yield piece
+      clock.restart()
+    }
+    clock.restart(ANSWER_PATIENCE)
+  }
+  return Readable.from(pieces(), { objectMode: false, highWaterMark: READ_AHEAD })
+}
+
 function wrap(url: URL, response: Response, clock: IdleClock): HttpResponse {
   const body = response.body as unknown as (AsyncIterable<Buffer> & { destroy(): void }) | null
   async function* chunks(): AsyncGenerator<Buffer> {
-    clock.touch()
+    clock.restart()
+    let since = 0
     try {
       for await (const chunk of body ?? []) {
-        clock.touch()
-        yield chunk
+        since += chunk.length
         // The reader's own time does not count.
-        clock.touch()
+        const isEnough = since >= LEAST_BYTES
+        if (isEnough) since = 0
+        const paused = clock.pause()
+        yield chunk
+        clock.resume(isEnough ? undefined : paused)
       }
     } catch (error) {
       throw transportError(clock.reason() ?? error, url)
@@ -207,9 +279,16 @@ function wrap(url: URL, response: Response, clock: IdleClock): HttpResponse {
 export function transportError(error: unknown, url: URL): unknown {
   if (error instanceof TscrunError || !(error instanceof Error)) return error
   const where = `connect ${url.host}`
-  const details = { subject: url.host, cause: error }
+  const details = { subject: url.host, cause: withoutQueries(error) }
   if (error instanceof StallError) return new TscrunError('NETWORK', `${where}: ${error.message}`, details)
   const code = errnoOf(error) ?? ''
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    return new TscrunError(
+      'LIMIT_EXCEEDED',
+      `answer of ${url.host}: headers of more than ${MAX_HEADERS} bytes`,
+      details,
+    )
+  }
   const hint = HINTS.find(([pattern]) => pattern.test(code))?.[1]
   const message = error.message.replace(/^request to \S+ failed, reason: /, '').split('\n', 1)[0] ?? ''
   // The kernel's and the resolver's own sentences repeat the address.
@@ -233,6 +312,14 @@ const HINTS: readonly (readonly [RegExp, string])[] = [
   ],
   [/^(EPROTO|ERR_SSL_.*)$/, 'if it speaks plain http, use --tls-verify=false'],
 ]
+
+/** Addresses of storages have signatures in their queries, and a cause is printed with --debug. */
+function withoutQueries(error: Error): Error {
+  const clean = (text: string): string => text.replace(/(\bhttps?:\/\/[^\s?#]*)[?#]\S*/g, '$1')
+  const copy = new Error(clean(error.message))
+  copy.stack = clean(error.stack ?? '')
+  return copy
+}
 
 /** Without user information and query: those may hold secrets. */
 function show(url: URL): string {

@@ -89,7 +89,7 @@ describe('a copy between transports', () => {
   it('brings a whole index byte for byte, attestations too, and each blob once, before what names it', async () => {
     const { blobs, top } = makeIndex()
     const { target, has, order } = recordingTarget()
-    expect(await copyImage(sourceOf(blobs, top), target, { platform: 'all' })).toBe(top)
+    expect(await copyImage(sourceOf(blobs, top), target, { verb: 'copy', platform: 'all' })).toBe(top)
     expect(has).toEqual(blobs)
     expect(order.filter((word) => word === 'blob')).toHaveLength(7)
     expect(order.slice(-2)).toEqual(['top', 'finish'])
@@ -98,7 +98,7 @@ describe('a copy between transports', () => {
   it('takes one platform out of an index', async () => {
     const { blobs, top, amd64 } = makeIndex()
     const { target, has, order } = recordingTarget(0, false)
-    expect(await copyImage(sourceOf(blobs, top), target, { platform: LINUX })).toBe(amd64)
+    expect(await copyImage(sourceOf(blobs, top), target, { verb: 'copy', platform: LINUX })).toBe(amd64)
     expect(has.size).toBe(4)
     expect(order.slice(-2)).toEqual(['top', 'finish'])
   })
@@ -106,7 +106,9 @@ describe('a copy between transports', () => {
   it('never takes an attestation for a platform', async () => {
     const { blobs, top } = makeIndex()
     const platform = { os: 'unknown', architecture: 'unknown' }
-    await expect(copyImage(sourceOf(blobs, top), recordingTarget().target, { platform })).rejects.toMatchObject({
+    await expect(
+      copyImage(sourceOf(blobs, top), recordingTarget().target, { verb: 'copy', platform }),
+    ).rejects.toMatchObject({
       code: 'WRONG_PLATFORM',
     })
   })
@@ -114,7 +116,7 @@ describe('a copy between transports', () => {
   it('checks content that has passed in pieces', async () => {
     const { blobs, top } = makeIndex()
     const { target, has } = recordingTarget(5)
-    await copyImage(sourceOf(blobs, top), target, { platform: 'all' })
+    await copyImage(sourceOf(blobs, top), target, { verb: 'copy', platform: 'all' })
     expect(has).toEqual(blobs)
   })
 
@@ -128,7 +130,9 @@ describe('a copy between transports', () => {
       [...blobs].find(([, blob]) => blob.equals(Buffer.from('shared layer'))) ?? []
     const { target, order } = recordingTarget()
     const source = sourceOf(new Map([...blobs, [digest, change(bytes)]]), top)
-    await expect(copyImage(source, target, { platform: 'all' })).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' })
+    await expect(copyImage(source, target, { verb: 'copy', platform: 'all' })).rejects.toMatchObject({
+      code: 'DIGEST_MISMATCH',
+    })
     expect(order).not.toContain('top')
     expect(order).not.toContain('finish')
   })
@@ -137,14 +141,17 @@ describe('a copy between transports', () => {
     const { blobs, top, amd64 } = makeIndex()
     const other = Buffer.from(`${blobs.get(amd64)?.toString()} `)
     await expect(
-      copyImage(sourceOf(new Map([...blobs, [amd64, other]]), top), recordingTarget().target, { platform: LINUX }),
+      copyImage(sourceOf(new Map([...blobs, [amd64, other]]), top), recordingTarget().target, {
+        verb: 'copy',
+        platform: LINUX,
+      }),
     ).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' })
   })
 
   it('puts all platforms nowhere that has room for one', async () => {
     const { blobs, top } = makeIndex()
     await expect(
-      copyImage(sourceOf(blobs, top), recordingTarget(0, false).target, { platform: 'all' }),
+      copyImage(sourceOf(blobs, top), recordingTarget(0, false).target, { verb: 'copy', platform: 'all' }),
     ).rejects.toMatchObject({ code: 'USAGE' })
   })
 })

@@ -7,8 +7,10 @@ import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parseChallenges } from '../../src/registry/challenge.ts'
-import { openRegistry, type RegistryOptions } from '../../src/registry/client.ts'
-import { authFiles, findCredentials } from '../../src/registry/credentials.ts'
+import { authFiles } from '../../src/registry/auth-files.ts'
+import { openRegistry } from '../../src/registry/client.ts'
+import { findCredentials } from '../../src/registry/credentials.ts'
+import type { RegistryOptions } from '../../src/registry/session.ts'
 import { isLoopback } from '../../src/registry/hosts.ts'
 import { proxyFor } from '../../src/registry/proxy.ts'
 
@@ -176,24 +178,32 @@ describe('logins', () => {
     return { REGISTRY_AUTH_FILE: file }
   }
 
-  it('takes the longest name that fits', () => {
+  it('takes the longest name that fits', async () => {
     const env = write({ 'r.test': { auth: auth('all:1') }, 'r.test/team': { auth: auth('team:a:b') } })
-    expect(findCredentials('r.test', 'team/app', env)).toMatchObject({ user: 'team', password: 'a:b' })
-    expect(findCredentials('r.test', 'teams/app', env)).toMatchObject({ user: 'all' })
-    expect(findCredentials('other.test', 'x', env)).toBeUndefined()
+    expect(await findCredentials({ registry: 'r.test', repository: 'team/app', env })).toMatchObject({
+      user: 'team',
+      password: 'a:b',
+    })
+    expect(await findCredentials({ registry: 'r.test', repository: 'teams/app', env })).toMatchObject({ user: 'all' })
+    expect(await findCredentials({ registry: 'other.test', repository: 'x', env })).toBeUndefined()
   })
 
-  it("knows Docker Hub's old name, and identity tokens", () => {
+  it("knows Docker Hub's old name, and identity tokens", async () => {
     const env = write({ 'https://index.docker.io/v1/': { auth: auth('me:x'), identitytoken: 'tok' } })
-    expect(findCredentials('docker.io', 'library/alpine', env)).toMatchObject({ kind: 'identity', token: 'tok' })
+    expect(await findCredentials({ registry: 'docker.io', repository: 'library/alpine', env })).toMatchObject({
+      kind: 'identity',
+      token: 'tok',
+    })
   })
 
-  it('says which file is damaged', () => {
+  it('says which file is damaged', async () => {
     const file = join(directory, 'auth.json')
     writeFileSync(file, '{')
-    expect(() => findCredentials('r.test', 'x', { REGISTRY_AUTH_FILE: file })).toThrow(
-      expect.objectContaining({ code: 'REGISTRY_AUTH', message: expect.stringContaining(file) }),
-    )
+    const env = { REGISTRY_AUTH_FILE: file }
+    await expect(findCredentials({ registry: 'r.test', repository: 'x', env })).rejects.toMatchObject({
+      code: 'REGISTRY_AUTH',
+      message: expect.stringContaining(file),
+    })
   })
 
   it('looks in the documented order', () => {
@@ -201,6 +211,7 @@ describe('logins', () => {
       '/run/u/containers/auth.json',
       '/h/.config/containers/auth.json',
       '/h/.docker/config.json',
+      '/h/.dockercfg',
     ])
   })
 })

@@ -16,7 +16,7 @@ export const createCommand: Command = {
   async run({ flags, operands, globals, engine }) {
     const caller = { env: process.env, cwd: currentDirectory(), readFile: readUserFile }
     const { image, args, options, notes, detached } = parseRun(flags, operands, caller, 'create')
-    const { onWarning, onProgress, finish } = createReporter(globals, flags.bool('quiet'))
+    const { onWarning, onProgress, finish } = createReporter(globals, { quiet: flags.bool('quiet') })
     for (const note of notes) onWarning(note)
     const cidfile = flags.text('cidfile') ?? ''
     const opened = await engine()

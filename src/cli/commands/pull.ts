@@ -1,7 +1,8 @@
 import type { Command } from '../command.ts'
 import { forEachOperand } from '../each.ts'
-import { PULL_FLAGS } from '../flags/store.ts'
+import { PULL_FLAGS } from '../flags/registry.ts'
 import { print } from '../output/print.ts'
+import { parseAccess, parseProgressFormat } from '../parse/registry.ts'
 import { parsePlatformFlag } from '../parse/words.ts'
 import { createReporter } from '../reporter.ts'
 import { withSignals } from '../signals.ts'
@@ -14,19 +15,22 @@ export const pullCommand: Command = {
   operands: { min: 1, max: Number.POSITIVE_INFINITY, noun: 'image' },
   async run({ flags, operands, globals, engine }) {
     const platform = flags.text('platform')
+    const json = parseProgressFormat(flags.text('format'))
     const options = {
       ...(platform === undefined || platform === '' ? {} : { platform: parsePlatformFlag(platform) }),
-      tlsVerify: flags.bool('tls-verify', true),
+      ...(flags.bool('all-platforms') ? { allPlatforms: true } : {}),
+      ...(await parseAccess(flags)),
     }
     const opened = await engine()
     return withSignals(({ aborted }) => {
       const pullOne = async (name: string): Promise<void> => {
         aborted.throwIfAborted()
-        const { onWarning, onProgress, finish } = createReporter(globals, flags.bool('quiet'))
+        const { onWarning, onProgress, finish } = createReporter(globals, { quiet: flags.bool('quiet'), json })
         try {
-          const { reference } = await opened.pull(name, { ...options, onWarning, onProgress, signal: aborted })
+          const text = name.replace(/^docker:\/\//, '')
+          const { reference } = await opened.pull(text, { ...options, onWarning, onProgress, signal: aborted })
           await finish()
-          print(`${reference}\n`)
+          if (!json) print(`${reference}\n`)
         } finally {
           await finish()
         }

@@ -18,7 +18,7 @@ export const runCommand: Command = {
   async run({ flags, operands, globals, engine }) {
     const caller = { env: process.env, cwd: currentDirectory(), readFile: readUserFile }
     const { image, args, options, notes, detached } = parseRun(flags, operands, caller)
-    const reporter = createReporter(globals, flags.bool('quiet'))
+    const reporter = createReporter(globals, { quiet: flags.bool('quiet') })
     for (const note of notes) reporter.onWarning(note)
     const dryRun = flags.bool('dry-run')
     if (options.tty === true && !dryRun && detached === undefined) await requireTerminal(options.interactive === true)

@@ -7,13 +7,6 @@ export const FORMAT = {
   help: "'json', a Go template, or 'table TEMPLATE'",
 } as const satisfies Flag
 
-export const PULL_FLAGS: readonly Flag[] = [
-  HELP_FLAG,
-  { name: 'platform', kind: 'string', value: 'os/arch', help: 'Take the image for this platform' },
-  { name: 'quiet', short: 'q', kind: 'bool', help: 'Print no progress' },
-  { name: 'tls-verify', kind: 'bool', help: 'Require HTTPS with a valid certificate of the registry (default true)' },
-]
-
 export const IMAGES_FLAGS: readonly Flag[] = [
   { name: 'all', short: 'a', kind: 'bool', help: 'Show images without a name too' },
   { name: 'digests', kind: 'bool', help: 'Show digests' },

@@ -56,8 +56,27 @@ const OTHERS: Readonly<Record<string, readonly Unsupported[]>> = {
   pull: [
     { names: 'a/all-tags disable-content-trust policy' },
     { names: 'arch os variant', hint: 'use --platform OS/ARCH[/VARIANT]' },
-    { names: 'authfile creds cert-dir decryption-key retry retry-delay' },
+    { names: 'decryption-key retry retry-delay' },
   ],
+  push: [
+    { names: 'a/all-tags disable-content-trust', hint: 'push one name after the other' },
+    { names: 'platform', hint: 'what was pulled with --all-platforms is pushed with them' },
+    {
+      names: 'compression-format compression-level force-compression format f rm',
+      hint: 'an image is pushed as it is stored, so that its digest stays',
+    },
+    { names: 'encryption-key encrypt-layer sign-by sign-by-sigstore sign-passphrase-file remove-signatures' },
+    { names: 'retry retry-delay' },
+  ],
+  copy: [
+    { names: 'src-authfile dest-authfile', hint: 'use --authfile' },
+    { names: 'format f dest-compress dest-decompress dest-compress-format', hint: 'a copy is byte for byte' },
+    { names: 'multi-arch', hint: 'use --all-platforms' },
+    { names: 'sign-by encryption-key decryption-key retry-times preserve-digests remove-signatures' },
+  ],
+  login: [{ names: 'verbose secret compat-auth-file' }],
+  logout: [{ names: 'compat-auth-file' }],
+  search: [{ names: 'compatible' }],
   images: [{ names: 'f/filter n/noheading sort history tree', hint: 'see --format' }],
   rmi: [{ names: 'a/all i/ignore no-prune platform', hint: 'tscrun rmi $(tscrun images -q)' }],
   ps: [
@@ -88,9 +107,9 @@ const OTHERS: Readonly<Record<string, readonly Unsupported[]>> = {
 
 const COMMANDS =
   'auto-update build builder buildx checkpoint cleanup clone compose config context ' +
-  'farm healthcheck init kube login logout machine ' +
-  'mount network node play plugin pod port prune push quadlet restore scp ' +
-  'search secret service sign stack stats swarm system top trust umount unmount ' +
+  'farm healthcheck init kube machine ' +
+  'mount network node play plugin pod port prune quadlet restore scp ' +
+  'secret service sign stack stats swarm system top trust umount unmount ' +
   'unshare update volumes'
 
 /** The entry for a flag of `command` (`''` for flags before it), by long name or single letter. */

@@ -1,4 +1,4 @@
-import type { LayerPhase, PullEvent } from '../../engine/api.ts'
+import type { LayerPhase, PullEvent, TransferVerb } from '../../engine/api.ts'
 import { oneLine } from '../errors.ts'
 import { formatSize } from './images.ts'
 
@@ -28,30 +28,53 @@ interface Layer {
   current: number
   size: number
   note: string
+  /** Bytes a second since the transfer began. */
+  rate: number
+  /** When it began, and with how many bytes: what an earlier pull left was not brought now. */
+  begin: { readonly atMs: number; readonly current: number } | undefined
 }
 
-/** Shows a pull: one row per layer on a terminal, a line per change of a layer elsewhere. */
+const DOING: Readonly<Record<TransferVerb, string>> = { pull: 'Pulling', push: 'Pushing to', copy: 'Copying to' }
+const DID: Readonly<Record<TransferVerb, string>> = { pull: 'pulled', push: 'pushed', copy: 'copied' }
+
+/** Shows a pull, push or copy: one row per layer on a terminal, a line per change of a layer elsewhere. */
 export function createProgress(target: ProgressTarget): ProgressView {
   return target.terminal ? createRows(target) : createLines(target)
 }
 
-function createLines({ write }: ProgressTarget): ProgressView {
+/** Each event as one JSON object a line, for programs. */
+export function createJsonLines(write: (text: string) => void): ProgressView {
+  return { show: (event) => write(`${JSON.stringify(event)}\n`), finish: () => undefined }
+}
+
+/** What is said of a layer off a terminal; its other phases go by in silence. */
+const LINES: Readonly<Partial<Record<LayerPhase, (size: number) => string>>> = {
+  downloading: (size) => `downloading ${formatSize(size)}`,
+  complete: () => 'complete',
+  exists: () => 'already there',
+  copying: (size) => `copying ${formatSize(size)}`,
+  copied: () => 'copied',
+  mounted: () => 'mounted from another repository',
+}
+
+function createLines({ write, now }: ProgressTarget): ProgressView {
+  const startMs = now()
   return {
     show(event) {
       switch (event.type) {
         case 'resolved':
-          write(`Pulling ${event.reference}\n`)
+          write(`${DOING[event.verb]} ${event.reference}\n`)
           break
-        case 'layer':
-          if (event.phase === 'downloading') write(`${shortId(event.id)}: downloading ${formatSize(event.size)}\n`)
-          else if (event.phase === 'complete') write(`${shortId(event.id)}: complete\n`)
-          else if (event.phase === 'exists') write(`${shortId(event.id)}: already there\n`)
+        case 'layer': {
+          const line = LINES[event.phase]?.(event.size)
+          if (line !== undefined) write(`${shortId(event.id)}: ${line}\n`)
           break
+        }
         case 'retry':
           write(`${retryLine(event)}\n`)
           break
         case 'done':
-          write(`${doneLine(event)}\n`)
+          write(`${doneLine(event, now() - startMs)}\n`)
           break
         case 'bytes':
           break
@@ -65,6 +88,7 @@ function createLines({ write }: ProgressTarget): ProgressView {
 
 function createRows(target: ProgressTarget): ProgressView {
   const layers = new Map<string, Layer>()
+  const startMs = target.now()
   let drawn = 0
   let lastDraw = Number.NEGATIVE_INFINITY
   let stale = false
@@ -79,10 +103,10 @@ function createRows(target: ProgressTarget): ProgressView {
   }
   return {
     show(event) {
-      if (event.type === 'resolved') target.write(`Pulling ${event.reference}\n`)
+      if (event.type === 'resolved') target.write(`${DOING[event.verb]} ${event.reference}\n`)
       else if (event.type === 'done') {
         if (stale) draw()
-        target.write(`${doneLine(event)}\n`)
+        target.write(`${doneLine(event, target.now() - startMs)}\n`)
         drawn = 0
         layers.clear()
       } else if (event.type === 'retry' && !layers.has(event.id)) {
@@ -91,7 +115,7 @@ function createRows(target: ProgressTarget): ProgressView {
         drawn = 0
         draw()
       } else {
-        updateLayer(layers, event)
+        updateLayer(layers, event, target.now())
         stale = true
         if (event.type !== 'bytes' || target.now() - lastDraw >= REDRAW_MS) draw()
       }
@@ -102,12 +126,21 @@ function createRows(target: ProgressTarget): ProgressView {
   }
 }
 
-function updateLayer(layers: Map<string, Layer>, event: Extract<PullEvent, { id: string }>): void {
-  const layer = layers.get(event.id) ?? { id: event.id, phase: 'waiting', current: 0, size: 0, note: '' }
+function updateLayer(layers: Map<string, Layer>, event: Extract<PullEvent, { id: string }>, nowMs: number): void {
+  const layer = layers.get(event.id) ?? newLayer(event.id)
   layers.set(event.id, layer)
   if (event.type === 'layer') Object.assign(layer, { phase: event.phase, size: event.size, note: '' })
-  else if (event.type === 'bytes') Object.assign(layer, { current: event.current, size: event.size, note: '' })
-  else layer.note = `trying again: ${oneLine(event.reason)}`
+  else if (event.type === 'bytes') {
+    layer.begin ??= { atMs: nowMs, current: event.current }
+    const seconds = (nowMs - layer.begin.atMs) / 1000
+    // The first second says little.
+    if (seconds >= 1) layer.rate = (event.current - layer.begin.current) / seconds
+    Object.assign(layer, { current: event.current, size: event.size, note: '' })
+  } else layer.note = `trying again: ${oneLine(event.reason)}`
+}
+
+function newLayer(id: string): Layer {
+  return { id, phase: 'waiting', current: 0, size: 0, note: '', rate: 0, begin: undefined }
 }
 
 const WORDS: Readonly<Record<LayerPhase, string>> = {
@@ -141,8 +174,9 @@ export function renderRows(
 function renderLayer(layer: Layer, columns: number): string {
   const head = `${shortId(layer.id)}: ${WORDS[layer.phase]}`
   if (layer.note !== '') return `${head} (${layer.note})`
-  if (layer.phase !== 'downloading' || layer.size <= 0) return head
-  const numbers = `${formatSize(layer.current)}/${formatSize(layer.size)}`
+  if ((layer.phase !== 'downloading' && layer.phase !== 'copying') || layer.size <= 0) return head
+  const rate = layer.rate > 0 ? ` ${formatSize(Math.round(layer.rate))}/s` : ''
+  const numbers = `${formatSize(layer.current)}/${formatSize(layer.size)}${rate}`
   const width = Math.min(50, columns - head.length - numbers.length - 6)
   if (width < 5) return `${head} ${numbers}`
   const filled = Math.min(width, Math.floor((layer.current / layer.size) * width))
@@ -150,8 +184,9 @@ function renderLayer(layer: Layer, columns: number): string {
   return `${head} [${bar}] ${numbers}`
 }
 
-function doneLine(event: Extract<PullEvent, { type: 'done' }>): string {
-  return `Digest: ${event.digest}\nStatus: ${event.fresh ? 'pulled' : 'up to date'}: ${event.reference}`
+function doneLine(event: Extract<PullEvent, { type: 'done' }>, elapsedMs: number): string {
+  const status = event.fresh ? `${DID[event.verb]} in ${(elapsedMs / 1000).toFixed(1)} s` : 'up to date'
+  return `Digest: ${event.digest}\nStatus: ${status}: ${event.reference}`
 }
 
 function retryLine(event: Extract<PullEvent, { type: 'retry' }>): string {

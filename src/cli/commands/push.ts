@@ -1,0 +1,79 @@
+import { writeFileSync } from 'node:fs'
+import { errnoOf } from '../../model/errors.ts'
+import type { Command } from '../command.ts'
+import { badFlag } from '../errors.ts'
+import { COPY_FLAGS, PUSH_FLAGS } from '../flags/registry.ts'
+import { print } from '../output/print.ts'
+import { parseAccess, parseProgressFormat } from '../parse/registry.ts'
+import { createReporter } from '../reporter.ts'
+import { withSignals } from '../signals.ts'
+
+export const pushCommand: Command = {
+  name: 'push',
+  usage: 'IMAGE [DESTINATION]',
+  description: 'Send an image to a registry, under its own name or another',
+  flags: PUSH_FLAGS,
+  operands: { min: 1, max: 2, noun: 'image' },
+  async run({ flags, operands, globals, engine }) {
+    const [image = '', typed] = operands
+    const json = parseProgressFormat(flags.text('format'))
+    const access = await parseAccess(flags)
+    // podman's way to write it.
+    const destination = typed?.replace(/^docker:\/\//, '')
+    const registry = await (await engine()).registry()
+    const reporter = createReporter(globals, { quiet: flags.bool('quiet'), json })
+    return withSignals(async ({ aborted }) => {
+      const { onWarning, onProgress } = reporter
+      try {
+        const digest = await registry.push(image, destination, { ...access, onWarning, onProgress, signal: aborted })
+        writeDigest(flags.text('digestfile'), digest)
+      } finally {
+        await reporter.finish()
+      }
+      return 0
+    })
+  },
+}
+
+export const copyCommand: Command = {
+  name: 'copy',
+  usage: 'SOURCE TARGET',
+  description: 'Copy an image between registries, directories and archives without unpacking it',
+  flags: COPY_FLAGS,
+  operands: { min: 2, max: 2, noun: 'source or target' },
+  async run({ flags, operands, globals, engine }) {
+    const [source = '', target = ''] = operands
+    const json = parseProgressFormat(flags.text('format'))
+    const sides = { source: await parseAccess(flags, 'src-'), target: await parseAccess(flags, 'dest-') }
+    const platform = flags.bool('all-platforms') ? 'all' : flags.text('platform')
+    const registry = await (await engine()).registry()
+    const reporter = createReporter(globals, { quiet: flags.bool('quiet'), json })
+    return withSignals(async ({ aborted }) => {
+      const { onWarning, onProgress } = reporter
+      try {
+        const digest = await registry.copy(source, target, {
+          ...sides,
+          ...(platform === undefined || platform === '' ? {} : { platform }),
+          onWarning,
+          onProgress,
+          signal: aborted,
+        })
+        writeDigest(flags.text('digestfile'), digest)
+        await reporter.finish()
+        if (!json) print(`${digest}\n`)
+      } finally {
+        await reporter.finish()
+      }
+      return 0
+    })
+  },
+}
+
+function writeDigest(path: string | undefined, digest: string): void {
+  if (path === undefined || path === '') return
+  try {
+    writeFileSync(path, digest)
+  } catch (error) {
+    throw badFlag('digestfile', path, errnoOf(error) ?? 'not writable')
+  }
+}
