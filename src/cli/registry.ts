@@ -131,6 +131,12 @@ export const ENTRIES: readonly Entry[] = [
     load: async () => (await import('./commands/pause.ts')).unpauseCommand,
   },
   {
+    name: 'commit',
+    summary: 'Make an image of a container',
+    group: 'Commands',
+    load: async () => (await import('./commands/commit.ts')).commitCommand,
+  },
+  {
     name: 'diff',
     summary: 'Show what a container has otherwise than its image',
     group: 'Commands',
@@ -256,6 +262,7 @@ export const GROUPS: readonly Group[] = [
       run: ['run'],
       create: ['create'],
       attach: ['attach'],
+      commit: ['commit'],
       diff: ['diff'],
       export: ['export'],
       exec: ['exec'],

@@ -1,3 +1,5 @@
+import type { ImageStore } from '../images/store.ts'
+import { commitContainer, type CommitOptions } from './commit.ts'
 import { containerChanges, type PathChange } from './diff.ts'
 import { type ArchiveSink, exportContainer } from './export.ts'
 import type { EnginePaths } from './paths.ts'
@@ -9,12 +11,15 @@ export interface FileVerbs {
   diff(idOrName: string): Promise<readonly PathChange[]>
   /** Gives a container's files to `sink` as one tar archive. */
   export(idOrName: string, sink: ArchiveSink, signal?: AbortSignal): Promise<void>
+  /** Makes an image of a container, with a name or without; resolves to the image's id. */
+  commit(idOrName: string, name: string | undefined, options: CommitOptions): Promise<string>
 }
 
-export function fileVerbs(paths: EnginePaths): FileVerbs {
+export function fileVerbs(paths: EnginePaths, store: ImageStore): FileVerbs {
   requireReadable(paths)
   return {
     diff: (idOrName) => containerChanges(paths, idOrName),
     export: (idOrName, sink, signal) => exportContainer(paths, idOrName, sink, signal),
+    commit: (idOrName, name, options) => commitContainer({ paths, store }, idOrName, name, options),
   }
 }
