@@ -19,7 +19,8 @@ export type {
   PullOptions,
   RemovedImage,
 } from './engine/api.ts'
-export { type Container, waitForLog, type WaitOptions } from './engine/container.ts'
+export { type Container, type TarBytes, waitForLog, type WaitOptions } from './engine/container.ts'
+export type { CopyOptions } from './engine/copy/copy.ts'
 export type { EngineEvent, EventFilter, EventsOptions } from './engine/events.ts'
 export type { ExecOptions } from './engine/exec.ts'
 export type { StopOptions } from './engine/live.ts'

@@ -15,9 +15,16 @@ export function insideAttribute(name: string, value: Buffer, owners: Owners): Bu
   return ACLS.has(name) ? shiftAcl(value, (kind, id) => insideId(owners[kind], id)) : value
 }
 
+/** As the host writes an attribute that the container is to see; undefined where it cannot have it. */
+export function outsideAttribute(name: string, value: Buffer, owners: Owners): Buffer | undefined {
+  if (name === CAPABILITY) return outsideCapability(value, owners)
+  return ACLS.has(name) ? shiftAcl(value, (kind, id) => outsideId(owners[kind], id)) : value
+}
+
 /** struct vfs_cap_data of linux/capability.h: a word of revision and flags, four of capabilities; v3 has root's id behind. */
 const REVISION_MASK = 0xff000000
 const REVISION_2 = 0x02000000
+const REVISION_3 = 0x03000000
 const V2_BYTES = 20
 const V3_BYTES = 24
 
@@ -35,6 +42,15 @@ function insideCapability(value: Buffer, { uids }: Owners): Buffer | undefined {
   if (root === 0) return withRevision(value, REVISION_2, V2_BYTES)
   if (uids.length > 0 && outsideId(uids, root) !== value.readUInt32LE(V2_BYTES)) return undefined
   const made = Buffer.from(value)
+  made.writeUInt32LE(root, V2_BYTES)
+  return made
+}
+
+function outsideCapability(value: Buffer, { uids }: Owners): Buffer | undefined {
+  if (uids.length === 0 || (value.length !== V2_BYTES && value.length !== V3_BYTES)) return value
+  const root = outsideId(uids, value.length === V3_BYTES ? value.readUInt32LE(V2_BYTES) : 0)
+  if (root === undefined) return undefined
+  const made = withRevision(value, REVISION_3, V3_BYTES)
   made.writeUInt32LE(root, V2_BYTES)
   return made
 }

@@ -131,6 +131,12 @@ export const ENTRIES: readonly Entry[] = [
     load: async () => (await import('./commands/pause.ts')).unpauseCommand,
   },
   {
+    name: 'cp',
+    summary: 'Copy files between a container and this machine',
+    group: 'Commands',
+    load: async () => (await import('./commands/cp.ts')).cpCommand,
+  },
+  {
     name: 'commit',
     summary: 'Make an image of a container',
     group: 'Commands',
@@ -263,6 +269,7 @@ export const GROUPS: readonly Group[] = [
       create: ['create'],
       attach: ['attach'],
       commit: ['commit'],
+      cp: ['cp'],
       diff: ['diff'],
       export: ['export'],
       exec: ['exec'],

@@ -9,7 +9,6 @@ import { hostId, mapLines, rootId } from '../namespaces/select.ts'
 import { overlaySteps } from '../overlayfs/steps.ts'
 import { hostFacts } from '../runtime/host.ts'
 import { makeByStage } from '../runtime/run-steps.ts'
-import { AT_FDCWD } from '../syscall/call.ts'
 import { SyscallError } from '../syscall/errno.ts'
 import { closeFd, openProcess, startTimeOf } from '../syscall/process.ts'
 import { openPlace } from '../syscall/at.ts'
@@ -110,7 +109,7 @@ function rootOfRunning(
   const pidfd = openProcess(pid, startTime, `${verb} ${record.name}: the container has ended`)
   try {
     const fd = mounts
-      ? openPlace(AT_FDCWD, `/proc/${pid}/root`)
+      ? openPlace(`/proc/${pid}/root`)
       : makeByStage(ownFilesSteps(pid), ROOTFS, `tscrun: ${verb} ${record.name}`)
     if (startTimeOf(pid) === startTime) return rootOf({ fd, record, running: true })
     closeFd(fd)
@@ -137,7 +136,7 @@ function ownFilesSteps(pid: number): Step[] {
 
 function rootOfStopped(paths: EnginePaths, record: ContainerRecord, verb: string): number {
   const rootfs = storedRootfs(record, verb)
-  if (rootfs.kind === 'directory') return openPlace(AT_FDCWD, rootfs.path)
+  if (rootfs.kind === 'directory') return openPlace(rootfs.path)
   if (rootfs.upper === 'tmpfs') throw inMemory(verb, record)
   const { uidMappings, gidMappings } = record.config.linux ?? {}
   const directory = join(paths.containers, record.id)

@@ -1,9 +1,13 @@
 import { TscrunError } from '../model/errors.ts'
+import type { CopyOptions } from './copy/copy.ts'
 import type { StopOptions } from './live.ts'
 import type { LogLine, LogsOptions } from './logs.ts'
 import type { EngineCore } from './engine.ts'
 import type { ExecOptions } from './exec.ts'
 import { type RunHandle, runWithStreams, type StreamOptions } from './run.ts'
+
+/** A tar archive in pieces. */
+export type TarBytes = Iterable<Uint8Array> | AsyncIterable<Uint8Array>
 
 /** A container that lives on its own, for a program. It outlives the program unless it is disposed of. */
 export interface Container extends AsyncDisposable {
@@ -27,6 +31,16 @@ export interface Container extends AsyncDisposable {
   wait(): Promise<{ readonly exitCode: number }>
   /** What it wrote, oldest first; with `follow` until its end. */
   logs(options?: LogsOptions): AsyncIterable<LogLine>
+  /**
+   * Copies a file or a directory of this machine into it, by docker's rules for paths; it may run or not. Of bytes, it
+   * unpacks a tar archive (plain, gzip or zstd) below the directory `path`. Rejects with NO_SUCH_FILE where there is no
+   * place for it. What is made belongs to root of the container, unless `archive` is given.
+   */
+  copyIn(source: string | TarBytes, path: string, options?: CopyOptions): Promise<void>
+  /** Copies a file or a directory of it to this machine, as the caller's own unless `archive` is given. */
+  copyOut(path: string, target: string, options?: CopyOptions): Promise<void>
+  /** The same as a tar archive, with owners by the container's ids. */
+  copyOut(path: string, target?: undefined, options?: CopyOptions): AsyncIterable<Buffer>
   /** What is known about it, under docker's key names. */
   inspect(): Promise<Readonly<Record<string, unknown>>>
   /** Kills it if it runs, and takes it off the disk. One that is gone is no error. */
@@ -54,9 +68,67 @@ export function containerOf(engine: EngineCore, id: string): Container {
     unpause: async () => void (await engine.unpause(id)),
     wait: () => engine.wait(id),
     logs: (options = {}) => engine.logs(id, options),
+    copyIn: (source, path, options = {}) => copyIn(engine, source, { container: id, path }, options),
+    copyOut: copyOutOf(engine, id),
     inspect: () => engine.inspect(id, 'container'),
     remove,
     [Symbol.asyncDispose]: remove,
+  }
+}
+
+async function copyIn(
+  engine: EngineCore,
+  source: string | TarBytes,
+  to: { readonly container: string; readonly path: string },
+  options: CopyOptions,
+): Promise<void> {
+  const files = await engine.files()
+  if (typeof source === 'string') return files.copy({ path: source }, to, options)
+  return files.copyIn(piecesOf(source), to, options)
+}
+
+async function* piecesOf(source: TarBytes): AsyncGenerator<Uint8Array> {
+  yield* source
+}
+
+function copyOutOf(engine: EngineCore, container: string): Container['copyOut'] {
+  function copyOut(path: string, target: string, options?: CopyOptions): Promise<void>
+  function copyOut(path: string, target?: undefined, options?: CopyOptions): AsyncIterable<Buffer>
+  function copyOut(path: string, target?: string, options: CopyOptions = {}): Promise<void> | AsyncIterable<Buffer> {
+    const from = { container, path }
+    if (target !== undefined) return engine.files().then((files) => files.copy(from, { path: target }, options))
+    return handedOver(async (take) => (await engine.files()).copyOut(from, take, options))
+  }
+  return copyOut
+}
+
+/** What is pushed, to be pulled: the next piece is asked for when the last one has been taken. */
+async function* handedOver(produce: (take: (chunk: Buffer) => Promise<void>) => Promise<void>): AsyncGenerator<Buffer> {
+  const waiting: Buffer[] = []
+  let [taken, came, ended] = [(): void => undefined, (): void => undefined, false]
+  const producing = produce(async (chunk) => {
+    if (ended) throw new TscrunError('ABORTED', 'read an archive: nobody reads any more')
+    waiting.push(chunk)
+    came()
+    await new Promise<void>((resolve) => (taken = resolve))
+  }).finally(() => {
+    ended = true
+    came()
+  })
+  producing.catch(() => undefined)
+  try {
+    for (;;) {
+      const next = waiting.shift()
+      if (next !== undefined) {
+        yield next
+        taken()
+      } else if (ended) break
+      else await new Promise<void>((resolve) => (came = resolve))
+    }
+  } finally {
+    ended = true
+    taken()
+    await producing
   }
 }
 

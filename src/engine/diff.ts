@@ -2,7 +2,6 @@ import { join } from 'node:path'
 import { type Change, compareLayers } from '../archive/changes.ts'
 import { TscrunError } from '../model/errors.ts'
 import { openPlace } from '../syscall/at.ts'
-import { AT_FDCWD } from '../syscall/call.ts'
 import { closeFd } from '../syscall/process.ts'
 import { ownersOf, storedRootfs } from './container-root.ts'
 import { findContainer } from './containers-view.ts'
@@ -53,7 +52,7 @@ export function openUpper(paths: EnginePaths, record: ContainerRecord, verb: str
   }
   const opened: number[] = []
   const open = (path: string): number => {
-    const fd = openPlace(AT_FDCWD, path)
+    const fd = openPlace(path)
     opened.push(fd)
     return fd
   }

@@ -1,5 +1,6 @@
 import type { ImageStore } from '../images/store.ts'
 import { commitContainer, type CommitOptions } from './commit.ts'
+import { copyFiles, copyInArchive, copyOutArchive, type CopyEnd, type CopyOptions } from './copy/copy.ts'
 import { containerChanges, type PathChange } from './diff.ts'
 import { type ArchiveSink, exportContainer } from './export.ts'
 import type { EnginePaths } from './paths.ts'
@@ -13,6 +14,12 @@ export interface FileVerbs {
   export(idOrName: string, sink: ArchiveSink, signal?: AbortSignal): Promise<void>
   /** Makes an image of a container, with a name or without; resolves to the image's id. */
   commit(idOrName: string, name: string | undefined, options: CommitOptions): Promise<string>
+  /** Copies between this machine and a container, or two containers. */
+  copy(from: CopyEnd, to: CopyEnd, options: CopyOptions): Promise<void>
+  /** Gives what a path in a container is to `sink` as a tar archive. */
+  copyOut(from: CopyEnd, sink: ArchiveSink, options: CopyOptions): Promise<void>
+  /** Unpacks a tar archive below a directory of a container. */
+  copyIn(archive: AsyncIterable<Uint8Array>, to: CopyEnd, options: CopyOptions): Promise<void>
 }
 
 export function fileVerbs(paths: EnginePaths, store: ImageStore): FileVerbs {
@@ -20,6 +27,9 @@ export function fileVerbs(paths: EnginePaths, store: ImageStore): FileVerbs {
   return {
     diff: (idOrName) => containerChanges(paths, idOrName),
     export: (idOrName, sink, signal) => exportContainer(paths, idOrName, sink, signal),
+    copy: (from, to, options) => copyFiles(paths, from, to, options),
+    copyOut: (from, sink, options) => copyOutArchive(paths, from, sink, options),
+    copyIn: (archive, to, options) => copyInArchive(paths, archive, to, options),
     commit: (idOrName, name, options) => commitContainer({ paths, store }, idOrName, name, options),
   }
 }

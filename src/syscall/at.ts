@@ -1,6 +1,7 @@
 import * as fs from 'node:fs'
+import { errnoOf } from '../model/errors.ts'
 import { RESOLVE } from '../model/linux.ts'
-import { cString, syscall, trySyscall } from './call.ts'
+import { AT_FDCWD, cString, syscall, trySyscall } from './call.ts'
 import { errnoName, SyscallError } from './errno.ts'
 import { openFlags } from './flags.ts'
 
@@ -10,6 +11,12 @@ import { openFlags } from './flags.ts'
  */
 export type FileName = string | Uint8Array
 
+const AT_SYMLINK_NOFOLLOW = 0x100
+const AT_REMOVEDIR = 0x200
+const AT_EMPTY_PATH = 0x1000
+
+/** How a path below a directory may be walked: not out of it, and by no link of /proc. */
+const IN_ROOT = RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS
 /** One name, or a path without any link in it. */
 const WITHOUT_LINKS = RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS
 
@@ -29,9 +36,20 @@ function open2(dir: number, name: FileName, flags: number, mode: number, resolve
   }
 }
 
+/** What a path is below a directory that stands for `/`: links are followed, but never out of it (CVE-2018-15664). */
+export function openInRoot(root: number, path: FileName, flags: number): number {
+  return open2(root, path, flags, 0, IN_ROOT)
+}
+
 /** What a path without links is below a directory; a link on the way is ELOOP. */
 export function openBelow(dir: number, path: FileName, flags: number): number {
   return open2(dir, path, flags, 0, WITHOUT_LINKS)
+}
+
+/** Makes a file that must not be there (EEXIST). */
+export function createFileAt(dir: number, name: FileName, mode: number): number {
+  const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants
+  return open2(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode, WITHOUT_LINKS)
 }
 
 /** An answer, or undefined where one of these errnos was the reason that there is none. */
@@ -39,7 +57,7 @@ export function unlessErrno<T>(errnos: readonly string[], action: () => T): T | 
   try {
     return action()
   } catch (error) {
-    if (error instanceof SyscallError && errnos.includes(error.code)) return undefined
+    if (errnos.includes(errnoOf(error) ?? '')) return undefined
     throw error
   }
 }
@@ -50,7 +68,7 @@ export function statOf(fd: number): fs.BigIntStats {
 
 /** A real descriptor of what an O_PATH one names: the same file, whatever its name is by now. */
 export function reopen(fd: number, flags: number): number {
-  return syscall('openat', [-100, cString(`/proc/self/fd/${fd}`), flags | openFlags.cloexec, 0], 'a descriptor')
+  return syscall('openat', [AT_FDCWD, cString(`/proc/self/fd/${fd}`), flags | openFlags.cloexec, 0], 'a descriptor')
 }
 
 /** Names in a directory, `.` and `..` not among them, in the order of their bytes. The descriptor may be O_PATH. */
@@ -58,10 +76,63 @@ export function namesIn(fd: number): Buffer[] {
   return fs.readdirSync(`/proc/self/fd/${fd}`, { encoding: 'buffer' }).toSorted((a, b) => a.compare(b))
 }
 
+export function makeDirectoryAt(dir: number, name: FileName, mode: number): void {
+  syscall('mkdirat', [dir, cString(name), mode], show(name))
+}
+
+export function makeLinkAt(dir: number, name: FileName, target: FileName): void {
+  syscall('symlinkat', [cString(target), dir, cString(name)], show(name))
+}
+
+/** A device node, a fifo: `mode` with its kind, `device` as stat(2) tells it. */
+export function makeNodeAt(dir: number, name: FileName, mode: number, device: bigint): void {
+  syscall('mknodat', [dir, cString(name), mode, device], show(name))
+}
+
+/** A further name of the file that a descriptor stands for (linkat(2), AT_EMPTY_PATH). */
+export function hardLinkAt(fd: number, dir: number, name: FileName): void {
+  syscall('linkat', [fd, cString(''), dir, cString(name), AT_EMPTY_PATH], show(name))
+}
+
+export function unlinkAt(dir: number, name: FileName): void {
+  syscall('unlinkat', [dir, cString(name), 0], show(name))
+}
+
+export function removeDirectoryAt(dir: number, name: FileName): void {
+  syscall('unlinkat', [dir, cString(name), AT_REMOVEDIR], show(name))
+}
+
 /** The text of the link that an O_PATH descriptor names. */
 export function linkText(fd: number): Buffer {
   const target = Buffer.alloc(4096)
   return target.subarray(0, syscall('readlinkat', [fd, cString(''), target, target.length]))
+}
+
+/** Owner of a name in a directory; a link is not followed. */
+export function ownAt(dir: number, name: FileName, uid: number, gid: number): void {
+  syscall('fchownat', [dir, cString(name), uid, gid, AT_SYMLINK_NOFOLLOW], show(name))
+}
+
+/** Owner of what a descriptor names, also of an O_PATH one. */
+export function ownFd(fd: number, uid: number, gid: number): void {
+  syscall('fchownat', [fd, cString(''), uid, gid, AT_EMPTY_PATH], 'a descriptor')
+}
+
+/** Access and modification time, in nanoseconds since 1970, of a name in a directory; a link is not followed. */
+export function setTimeAt(dir: number, name: FileName, nanoseconds: bigint): void {
+  syscall('utimensat', [dir, cString(name), timesOf(nanoseconds), AT_SYMLINK_NOFOLLOW], show(name))
+}
+
+/** The same of an open file. */
+export function setTimeOf(fd: number, nanoseconds: bigint): void {
+  syscall('utimensat', [fd, 0, timesOf(nanoseconds), 0], 'a descriptor')
+}
+
+function timesOf(nanoseconds: bigint): Uint8Array {
+  const second = 1_000_000_000n
+  const rest = ((nanoseconds % second) + second) % second
+  const seconds = (nanoseconds - rest) / second
+  return new Uint8Array(new BigInt64Array([seconds, rest, seconds, rest]).buffer)
 }
 
 /** The kernel's limits of one attribute and of a list of names (XATTR_SIZE_MAX, XATTR_LIST_MAX). */
@@ -89,12 +160,23 @@ export function xattrsOf(fd: number, wanted: (name: string) => boolean): Readonl
   return found
 }
 
+/** One attribute of an open file. Throws SyscallError naming the attribute. */
+export function setXattrOf(fd: number, name: string, value: Buffer): void {
+  const bytes = value.length === 0 ? Buffer.alloc(1) : value
+  syscall('fsetxattr', [fd, cString(Buffer.from(name, 'latin1')), bytes, value.length, 0], name)
+}
+
 /** A name for a message. */
 function show(name: FileName): string {
   return typeof name === 'string' ? name : Buffer.from(name).toString()
 }
 
 /** A directory by its path on the host, as an O_PATH descriptor. */
-export function openPlace(dir: number, path: FileName): number {
-  return open2(dir, path, openFlags.path | openFlags.directory, 0, 0)
+export function openPlace(path: FileName): number {
+  return openOnHost(path, openFlags.path | openFlags.directory)
+}
+
+/** What a path of the host is, for whoever calls us. */
+export function openOnHost(path: FileName, flags: number): number {
+  return open2(AT_FDCWD, path, flags, 0, 0)
 }

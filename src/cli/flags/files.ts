@@ -28,3 +28,16 @@ export const COMMIT_FLAGS: readonly Flag[] = [
   { name: 'quiet', short: 'q', kind: 'bool', help: 'Print no warnings' },
   { name: 'squash', short: 's', kind: 'bool', help: 'Put all files into one layer' },
 ]
+
+export const CP_FLAGS: readonly Flag[] = [
+  {
+    name: 'archive',
+    short: 'a',
+    kind: 'bool',
+    help: 'Keep owners by number, set-id bits, attributes, device nodes',
+  },
+  { name: 'follow-link', short: 'L', kind: 'bool', help: 'Copy what a link given as SRC leads to' },
+  HELP_FLAG,
+  { name: 'overwrite', kind: 'bool', help: 'A directory may take the place of a file, and a file that of a directory' },
+  { name: 'quiet', short: 'q', kind: 'bool', help: 'Print no warnings' },
+]
