@@ -8,7 +8,6 @@ import { makeLayer, type MadeLayer } from '../images/make-layer.ts'
 import { addNewImage, type NewImage, rawConfig } from '../images/new-image.ts'
 import { hostPlatform } from '../images/host-platform.ts'
 import type { ImageStore, StoredImage } from '../images/store.ts'
-import type { Digest } from '../model/digest.ts'
 import { TscrunError } from '../model/errors.ts'
 import { formatReference, parseReference } from '../model/reference.ts'
 import { changeImageConfig, type ImageConfigObject } from '../spec/image-change.ts'
@@ -92,7 +91,7 @@ function baseOf(
   }
   const manifest = parseManifest(store.readBlob(image.manifest.digest), undefined, `manifest of ${record.image}`)
   if (!('config' in manifest)) throw new Error('a stored image without a manifest')
-  return { image, manifest, raw: rawConfig(store.readBlob(image.id as Digest), `config of ${record.image}`) }
+  return { image, manifest, raw: rawConfig(store.readBlob(image.id), `config of ${record.image}`) }
 }
 
 /** While its processes stand still, the files are those of one moment. */
@@ -119,7 +118,7 @@ async function changedLayer(
     const tree = createTreeWriter(writer, ownersOf(record))
     for (const change of changes) {
       options.signal?.throwIfAborted()
-      await writeChange(change, { fd: upper.fd, writer, add: tree.add, options })
+      await writeChange(change, { fd: upper.fd, writer, tree, options })
     }
   })
 }
@@ -127,14 +126,14 @@ async function changedLayer(
 interface Writing {
   readonly fd: number
   readonly writer: ArchiveWriter
-  readonly add: ReturnType<typeof createTreeWriter>['add']
+  readonly tree: ReturnType<typeof createTreeWriter>
   readonly options: CommitOptions
 }
 
 /** In a layer a name that begins like this hides another (image-spec layer.md). */
 const WHITEOUT = Buffer.from('.wh.')
 
-async function writeChange({ path, kind }: Change, { fd: root, writer, add, options }: Writing): Promise<void> {
+async function writeChange({ path, kind }: Change, { fd: root, writer, tree, options }: Writing): Promise<void> {
   const [parent, base] = [
     path.subarray(0, Math.max(0, path.lastIndexOf(0x2f))),
     path.subarray(path.lastIndexOf(0x2f) + 1),
@@ -152,7 +151,7 @@ async function writeChange({ path, kind }: Change, { fd: root, writer, add, opti
   )
   if (fd === undefined) return
   try {
-    await add({ path, fd, stats: statOf(fd) }, path)
+    await tree.add({ path, fd, stats: statOf(fd) }, path)
   } finally {
     closeFd(fd)
   }
