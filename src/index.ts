@@ -26,6 +26,10 @@ export type { ExecOptions } from './engine/exec.ts'
 export type { StopOptions } from './engine/live.ts'
 export type { LogLine, LogsOptions } from './engine/logs.ts'
 export { ExitError, type RunCallOptions, type RunHandle, type RunResult } from './engine/run.ts'
+export type { Pruned, PruneFilter, PruneOptions } from './engine/system/prune.ts'
+export type { Reset, ResetOptions } from './engine/system/reset.ts'
+export type { DiskUsage } from './engine/system/usage.ts'
+export type { SystemVerbs } from './engine/system/verbs.ts'
 export type { CreateVolumeOptions, PrunedVolumes, VolumeFilter, VolumeSummary } from './engine/volumes/verbs.ts'
 export { type ErrorCode, TscrunError } from './model/errors.ts'
 export type {
@@ -100,6 +104,7 @@ export function createEngine(options: EngineOptions = {}): Engine {
     ps: (options) => core.ps(options),
     remove: (idOrName, options) => core.remove(idOrName, options),
     inspect: (idOrName, type) => core.inspect(idOrName, type),
+    system: () => core.system(),
     createVolume: (volume) => core.createVolume(volume),
     volumes: (filter) => core.volumes(filter),
     volume: (name) => core.volume(name),

@@ -3,26 +3,33 @@ import { errnoOf, TscrunError } from '../model/errors.ts'
 import { printError } from './output/print.ts'
 
 /**
- * Asks on the terminal before something is removed for good; true for `y` or `yes`. Off a terminal nobody can answer: then
- * throws USAGE about `--force`, where docker and podman would take the empty answer for no, and end with 0.
+ * Asks before something is removed for good; true for `y` or `yes`, which may also come from a pipe. Where nobody can answer
+ * throws USAGE about `--force`: docker and podman would take that for no, and end with 0.
  */
 export async function confirmed(warning: string, command: string): Promise<boolean> {
   const { isTerminalFd } = await import('./output/terminal.ts')
-  if (!(await isTerminalFd(0))) {
+  const answer = (await isTerminalFd(0)) ? ask(warning) : readLine()
+  if (answer === undefined) {
     throw new TscrunError('USAGE', `${command}: standard input is no terminal to ask on`, {
       subject: command,
       hint: 'add --force to remove without a question',
     })
   }
-  printError(`${warning}\nAre you sure you want to continue? [y/N] `)
-  return /^y(?:es)?$/i.test(readLine().trim())
+  return /^y(?:es)?$/i.test(answer.trim())
 }
 
-function readLine(): string {
+/** The end of the input, Ctrl-D, is no. */
+function ask(warning: string): string {
+  printError(`${warning}\nAre you sure you want to continue? [y/N] `)
+  return readLine() ?? ''
+}
+
+/** Undefined at the end of the input. */
+function readLine(): string | undefined {
   const bytes: number[] = []
   const byte = Buffer.alloc(1)
   while (bytes.length < 100 && readByte(byte) && byte[0] !== 0x0a) bytes.push(byte[0] ?? 0)
-  return Buffer.from(bytes).toString()
+  return bytes.length === 0 && byte[0] !== 0x0a ? undefined : Buffer.from(bytes).toString()
 }
 
 function readByte(byte: Buffer): boolean {

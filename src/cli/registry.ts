@@ -179,6 +179,30 @@ export const ENTRIES: readonly Entry[] = [
     load: async () => (await import('./commands/rmi.ts')).rmiCommand,
   },
   {
+    name: 'image prune',
+    summary: 'Remove images that nobody needs',
+    group: 'image',
+    load: async () => (await import('./commands/system.ts')).imagePruneCommand,
+  },
+  {
+    name: 'system df',
+    summary: 'Show what is on the disk',
+    group: 'system',
+    load: async () => (await import('./commands/system.ts')).systemDfCommand,
+  },
+  {
+    name: 'system prune',
+    summary: 'Remove what nobody needs',
+    group: 'system',
+    load: async () => (await import('./commands/system.ts')).systemPruneCommand,
+  },
+  {
+    name: 'system reset',
+    summary: 'Remove everything',
+    group: 'system',
+    load: async () => (await import('./commands/system.ts')).systemResetCommand,
+  },
+  {
     name: 'volume create',
     summary: 'Make a volume',
     group: 'volume',
@@ -304,9 +328,20 @@ export const GROUPS: readonly Group[] = [
     members: { inspect: ['manifest inspect'] },
   },
   {
+    name: 'system',
+    summary: 'Manage the store',
+    members: {
+      df: ['system df'],
+      info: ['info'],
+      prune: ['system prune'],
+      reset: ['system reset'],
+    },
+  },
+  {
     name: 'image',
     summary: 'Manage images',
     members: {
+      prune: ['image prune'],
       inspect: ['inspect', '--type=image'],
       ls: ['images'],
       list: ['images'],

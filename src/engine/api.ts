@@ -8,6 +8,7 @@ import type { Attachment, StopOptions } from './live.ts'
 import type { LogLine, LogsOptions } from './logs.ts'
 import type { RegistryVerbs } from './registry-verbs.ts'
 import type { RemoveOptions } from './remove.ts'
+import type { SystemVerbs } from './system/verbs.ts'
 import type { CreateVolumeOptions, PrunedVolumes, VolumeFilter, VolumeSummary } from './volumes/verbs.ts'
 
 /**
@@ -72,6 +73,8 @@ export interface Engine {
   inspect(idOrName: string, type?: 'container' | 'image' | 'volume'): Promise<Readonly<Record<string, unknown>>>
   /** Loads the verbs on containers' files. */
   files(): Promise<FileVerbs>
+  /** Loads the verbs on the store as a whole. */
+  system(): Promise<SystemVerbs>
   /** Makes a volume. Rejects with NAME_IN_USE where there is one of this name, unless `ignore`. */
   createVolume(options?: CreateVolumeOptions): Promise<VolumeSummary>
   volumes(filter?: VolumeFilter): Promise<readonly VolumeSummary[]>

@@ -22,6 +22,11 @@ export function viewContainers(paths: EnginePaths): ContainerView[] {
   return views.toSorted((a, b) => b.record.createdMs - a.record.createdMs)
 }
 
+/** Ids of the images that containers have, running or not. */
+export function imagesInUse(paths: EnginePaths): string[] {
+  return containerIds(paths).flatMap((id) => readRecord(paths, id)?.imageId ?? [])
+}
+
 function view(paths: EnginePaths, id: string): ContainerView | undefined {
   const record = readRecord(paths, id)
   if (record === undefined) return undefined

@@ -46,7 +46,11 @@ export interface BeginOptions extends RunOptions, Listener {
 export function createEngine(options: EngineOptions = {}): EngineCore {
   const paths = enginePaths(options)
   const names = createShortNames(process.env)
-  const store = openImageStore({ root: paths.root, localNames: names.local })
+  const store = openImageStore({
+    root: paths.root,
+    localNames: names.local,
+    usedImages: async () => (await import('./containers-view.ts')).imagesInUse(paths),
+  })
 
   async function sourceOf(image: string | undefined, run: RunOptions, listener: Listener): Promise<Source> {
     if (run.rootfs !== undefined) return rootfsSource(run.rootfs)
@@ -199,6 +203,7 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     remove: async (idOrName, removal) => (await verbs()).remove(idOrName, removal),
     inspect: async (idOrName, type) => (await verbs()).inspect(idOrName, type),
     files: async () => (await import('./file-verbs.ts')).fileVerbs(paths, store),
+    system: async () => (await import('./system/verbs.ts')).systemVerbs(paths, store),
     createVolume: async (volume) => (await verbs()).createVolume(volume),
     volumes: async (filter) => (await verbs()).volumes(filter),
     volume: async (name) => (await verbs()).volume(name),

@@ -1,6 +1,6 @@
 import * as fs from 'node:fs'
 import { basename, join } from 'node:path'
-import { hexOf } from '../model/digest.ts'
+import { type Digest, hexOf } from '../model/digest.ts'
 import { parseManifest } from './documents.ts'
 import { listDirectory, readIfThere, sweepFiles, TEMPORARY_FILE, uniqueWord } from './files.ts'
 import { readIndex } from './index-file.ts'
@@ -10,9 +10,12 @@ import { readRecord } from './record.ts'
 import { DOOMED, removeTree } from './remove-tree.ts'
 import { findSnapshot } from './snapshot.ts'
 
-/** Deletes blobs, records and layers that no entry of the index leads to; the caller holds the use lock alone. */
-export function collectGarbage(paths: StorePaths): void {
-  const { blobs, records, layers } = reachable(paths)
+/**
+ * Deletes blobs, records and layers that no entry of the index and no image in use leads to; the caller holds the use lock
+ * alone.
+ */
+export function collectGarbage(paths: StorePaths, used: ReadonlySet<string>): void {
+  const { blobs, records, layers } = reachable(paths, used)
   for (const name of listDirectory(paths.records)) if (!records.has(name)) fs.rmSync(join(paths.records, name))
   for (const name of listDirectory(paths.layers)) if (!layers.has(name)) discardTree(paths, join(paths.layers, name))
   for (const name of listDirectory(paths.blobs)) if (!blobs.has(name)) fs.rmSync(join(paths.blobs, name))
@@ -20,7 +23,10 @@ export function collectGarbage(paths: StorePaths): void {
   sweepWork(paths, new Set())
 }
 
-function reachable(paths: StorePaths): { blobs: Set<string>; records: Set<string>; layers: Set<string> } {
+function reachable(
+  paths: StorePaths,
+  used: ReadonlySet<string>,
+): { blobs: Set<string>; records: Set<string>; layers: Set<string> } {
   const blobs = new Set<string>()
   const records = new Set<string>()
   const layers = new Set<string>()
@@ -29,11 +35,16 @@ function reachable(paths: StorePaths): { blobs: Set<string>; records: Set<string
     manifests: { digest: string }[]
   }
   for (const { digest } of index.manifests) addManifest(paths, digest, blobs, 0)
-  for (const { id, resolved } of readIndex(paths)) {
+  const entries = readIndex(paths)
+  for (const { resolved } of entries) {
     // Pulled with all its platforms, the index is here too.
     if (resolved !== undefined && fs.existsSync(blobPath(paths, resolved))) addManifest(paths, resolved, blobs, 0)
+  }
+  for (const id of new Set([...entries.map((entry) => entry.id), ...([...used] as Digest[])])) {
     records.add(`${hexOf(id)}.json`)
-    const chain = readRecord(paths, id)?.chain ?? []
+    const record = readRecord(paths, id)
+    if (record !== undefined) addManifest(paths, record.manifest.digest, blobs, 0)
+    const chain = record?.chain ?? []
     for (const chainId of chain) {
       layers.add(basename(layerPath(paths, chainId))).add(basename(markedLayerPath(paths, chainId)))
       records.add(`layer-${hexOf(chainId)}.json`)

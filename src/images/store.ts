@@ -67,6 +67,8 @@ export interface StoreOptions {
   readonly root: string
   /** Complete names that a short one may stand for, likeliest first; none where it is Docker Hub's as usual. */
   readonly localNames?: (text: string) => readonly string[]
+  /** Ids of images that somebody has in use, whatever the index says: their files are never deleted. */
+  readonly usedImages?: () => Promise<Iterable<string>>
 }
 
 /** Opens a store without touching the disk; it is made when something is first put in. */
@@ -158,8 +160,11 @@ export function openImageStore(options: StoreOptions): ImageStore {
     try {
       prepareLayout(paths)
       using lock = tryLock(paths.useLock, 'exclusive')
-      if (lock !== undefined) (await import('./garbage.ts')).collectGarbage(paths)
-      return lock !== undefined
+      if (lock === undefined) return false
+      const { collectGarbage } = await import('./garbage.ts')
+      // Asked under the lock: whoever starts to use an image shares it until that is to be seen.
+      collectGarbage(paths, new Set((await options.usedImages?.()) ?? []))
+      return true
     } catch (error) {
       throw storeError(error, paths.root)
     }

@@ -109,7 +109,7 @@ const COMMANDS =
   'auto-update build builder buildx checkpoint cleanup clone compose config context ' +
   'farm healthcheck init kube machine ' +
   'mount network node play plugin pod port prune quadlet restore scp ' +
-  'secret service sign stack stats swarm system top trust umount unmount ' +
+  'secret service sign stack stats swarm top trust umount unmount ' +
   'unshare update volumes'
 
 /** The entry for a flag of `command` (`''` for flags before it), by long name or single letter. */

@@ -1,0 +1,36 @@
+import { type Flag, HELP_FLAG } from './flag.ts'
+import { FORMAT } from './store.ts'
+
+const FORCE: Flag = { name: 'force', short: 'f', kind: 'bool', help: 'Do not ask' }
+const FILTER: Flag = {
+  name: 'filter',
+  kind: 'list',
+  value: 'key=value',
+  help: 'Only what matches: until=TIME, label, label!',
+}
+
+export const SYSTEM_DF_FLAGS: readonly Flag[] = [
+  FORMAT,
+  HELP_FLAG,
+  { name: 'verbose', short: 'v', kind: 'bool', help: 'Each image, container and volume' },
+]
+
+export const IMAGE_PRUNE_FLAGS: readonly Flag[] = [
+  { name: 'all', short: 'a', kind: 'bool', help: 'Remove those with a name, too' },
+  FILTER,
+  FORCE,
+  HELP_FLAG,
+]
+
+export const SYSTEM_PRUNE_FLAGS: readonly Flag[] = [
+  { name: 'all', short: 'a', kind: 'bool', help: 'Remove images with a name, too' },
+  FILTER,
+  FORCE,
+  HELP_FLAG,
+  { name: 'volumes', kind: 'bool', help: 'Remove anonymous volumes, too' },
+]
+
+export const SYSTEM_RESET_FLAGS: readonly Flag[] = [
+  { ...FORCE, help: 'Do not ask; containers that run are killed' },
+  HELP_FLAG,
+]
