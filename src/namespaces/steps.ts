@@ -24,6 +24,7 @@ export function joinSteps(selection: NamespaceSelection, joins: readonly JoinedN
         : { op: 'open_container', fd: slot, state: other.state, file: namespaceFile(namespace.type), about }
     if (namespace.type === 'user') return [open]
     if (namespace.type === 'mount') return [open]
+    if (namespace.type === 'cgroup' && entersCgroups(selection)) return [open]
     return [
       open,
       {
@@ -35,6 +36,14 @@ export function joinSteps(selection: NamespaceSelection, joins: readonly JoinedN
       },
     ]
   })
+}
+
+/**
+ * The child enters a cgroup namespace itself: with the hierarchy mounted nsdelegate nobody in one can make a process in a
+ * cgroup outside of it (cgroup_procs_write_permission in kernel/cgroup/cgroup.c). In a new user namespace it may not.
+ */
+function entersCgroups({ joined, fresh }: NamespaceSelection): boolean {
+  return joined.some(({ type }) => type === 'cgroup') && !fresh.has('user')
 }
 
 export function namespaceFile(type: NamespaceType): string {
@@ -84,6 +93,16 @@ export function mappingSteps(config: OciConfig, selection: NamespaceSelection): 
  */
 export function birthSteps(config: OciConfig, selection: NamespaceSelection, asHostRoot: readonly Step[]): Step[] {
   const steps: Step[] = [{ op: 'setsid' }, { op: 'wait', point: MEETING.mapped }, ...mountNamespaceSteps(selection)]
+  if (entersCgroups(selection)) {
+    const hint = 'is it the path of a cgroup namespace?'
+    steps.push({
+      op: 'setns',
+      namespace: 'fd:join-cgroup',
+      type: CLONE.NEWCGROUP,
+      about: 'join the cgroup namespace',
+      hint,
+    })
+  }
   if (selection.joinsUser) {
     let flags: number = selection.mounts === 'own' ? CLONE.NEWNS : 0
     for (const type of ['network', 'ipc', 'uts'] as const) if (selection.fresh.has(type)) flags |= NAMESPACE_FLAGS[type]

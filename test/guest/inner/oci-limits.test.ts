@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { PROJECT, until } from './fixtures/containers.ts'
@@ -29,7 +29,7 @@ function done(words: readonly string[], input = ''): string {
 }
 
 /** A sleeping container with these limits; answers how to read its cgroup. */
-function started(id: string, resources: object): (file: string) => string {
+function started(id: string, resources: object, cgroupNamespace?: string): (file: string) => string {
   const bundle = mkdtempSync('/tmp/oci-bundle-')
   for (const path of ['bin', 'proc', 'dev']) mkdirSync(join(bundle, 'rootfs', path), { recursive: true })
   copyFileSync('/bin/busybox', join(bundle, 'rootfs/bin/busybox'))
@@ -44,7 +44,10 @@ function started(id: string, resources: object): (file: string) => string {
       { destination: '/dev', type: 'tmpfs', source: 'tmpfs' },
     ],
     linux: {
-      namespaces: ['pid', 'mount', 'ipc', 'uts', 'network', 'cgroup'].map((type) => ({ type })),
+      namespaces: [
+        ...['pid', 'mount', 'ipc', 'uts', 'network'].map((type) => ({ type })),
+        { type: 'cgroup', ...(cgroupNamespace === undefined ? {} : { path: cgroupNamespace }) },
+      ],
       cgroupsPath: `/tscrun/oci-${id}`,
       resources,
     },
@@ -105,6 +108,17 @@ describe('update of an OCI container', () => {
     expect([status, stderr]).toEqual([1, expect.stringContaining('bytes are in use')])
     expect(read('memory.max')).toBe(String(48 * MIB))
   })
+})
+
+it("joins another container's cgroup namespace, also where the hierarchy guards those (nsdelegate)", () => {
+  expect(readFileSync('/proc/self/mountinfo', 'utf8')).toMatch(/ cgroup2 .*nsdelegate/)
+  started('holder', {})
+  const { pid } = JSON.parse(done(['state', 'holder'])) as { pid: number }
+  const cgroup = `/proc/${pid}/ns/cgroup`
+  started('guest', {}, cgroup)
+  const joined = JSON.parse(done(['state', 'guest'])) as { pid: number }
+  expect(readlinkSync(`/proc/${joined.pid}/ns/cgroup`)).toBe(readlinkSync(cgroup))
+  expect(done(['exec', 'guest', 'cat', '/proc/1/cgroup'])).toBe('0::/../oci-guest\n')
 })
 
 describe('a container at its limits', () => {
