@@ -12,6 +12,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "ordinary/ordinary.h"
+
 extern char **environ;
 
 static int last_errno = ENOENT;
@@ -160,6 +162,8 @@ int main(int argc, char **argv)
 	const char *name = getenv("TSCRUN_FACE");
 	int runtime = name != NULL && strcmp(name, "tscrun-runtime") == 0;
 	name = runtime ? "tscrun-runtime" : "tscrun";
+	if (runtime)
+		ordinary(argc, argv);
 
 	char **args = allocate(((size_t)argc + 6) * sizeof(*args));
 	size_t used = 1;

@@ -67,6 +67,8 @@ export interface ContainerPaths {
   readonly gate: string
   /** The steps it still has to do, for the words of a failure. */
   readonly remaining: string
+  /** What the launcher knows of it (brief.ts). */
+  readonly brief: string
 }
 
 export function containerPaths(root: string, id: string): ContainerPaths {
@@ -77,6 +79,7 @@ export function containerPaths(root: string, id: string): ContainerPaths {
     config: join(directory, 'config.json'),
     gate: join(directory, 'gate'),
     remaining: join(directory, 'remaining.json'),
+    brief: join(directory, 'brief'),
   }
 }
 

@@ -12,6 +12,7 @@ import { connectUnix, listenUnix } from '../syscall/socket.ts'
 import { closeFd } from '../syscall/process.ts'
 import { type Bundle, launchSpec, readBundle, streamsToGive } from './bundle.ts'
 import { withActivation } from './activation.ts'
+import { briefOf } from './brief.ts'
 import { type CgroupDriver, enterScope, placeCgroup } from './cgroup.ts'
 import { checkConsoleSocket } from './console-socket.ts'
 import { claimContainer, type ContainerState, removeContainerDirectory, writeWhole } from './container.ts'
@@ -66,7 +67,10 @@ export async function createContainer(options: CreateOptions): Promise<StartedPr
       onMeeting: async (point, started) => {
         if (point === MEETING.cloned) return enterScope(options.id, bundle.config, started.pid)
         if (point !== MEETING.recorded) throw new RangeError(`no meeting ${point}`)
-        writeWhole(paths.state, JSON.stringify({ ...state, ...started }))
+        const made = { ...(state as ContainerState), ...started }
+        writeWhole(paths.state, JSON.stringify(made))
+        const brief = briefOf(made, bundle.config)
+        if (brief !== undefined) writeWhole(paths.brief, brief)
         if (options.pidFile !== undefined) writeWhole(options.pidFile, String(started.pid))
       },
     })

@@ -3,7 +3,7 @@ import { TscrunError } from '../model/errors.ts'
 import type { Step } from '../model/step.ts'
 import { closeFd } from '../syscall/process.ts'
 import { connectUnix } from '../syscall/socket.ts'
-import { type ContainerPaths, readState, statusOf, withLock } from './container.ts'
+import { type ContainerPaths, containerPaths, type ContainerState, readState, statusOf, withLock } from './container.ts'
 import { messagesOf } from './follow.ts'
 import { failureOf, MESSAGE, type Message } from './messages.ts'
 
@@ -14,16 +14,12 @@ import { failureOf, MESSAGE, type Message } from './messages.ts'
  * @param warn told of each hook that failed
  */
 export async function startContainer(root: string, id: string, warn: (line: string) => void = ignore): Promise<void> {
-  await withLock(root, id, async (paths) => {
+  const handed = handedOver()
+  const locked: typeof withLock =
+    handed === undefined ? withLock : async (_root, _id, action) => action(containerPaths(root, id))
+  await locked(root, id, async (paths) => {
     const state = readState(root, id)
-    const { status } = statusOf(root, state)
-    if (status !== 'created') {
-      throw new TscrunError('CONTAINER_STATE', `cannot start a container that is ${status}: ${id}`, {
-        subject: id,
-        hint: '`start` is for one that `create` has made',
-      })
-    }
-    const connection = connectUnix(paths.gate, 'seqpacket')
+    const connection = handed ?? openGate(root, state, paths)
     try {
       for (const message of messagesOf(connection)) {
         if (message.type === MESSAGE.failed) throw await explain(paths, message)
@@ -37,6 +33,25 @@ export async function startContainer(root: string, id: string, warn: (line: stri
     const { runHooks } = await import('./hooks.ts')
     const lines = await runHooks('poststart', text, { ...state, status: 'running', pid: state.pid ?? 0 })
     for (const line of lines) warn(line)
+  })
+}
+
+/**
+ * The gate's connection where the launcher has opened it and there is something to explain (native/ordinary); the lock
+ * came along and ends with this process.
+ */
+function handedOver(): number | undefined {
+  const [, connection] = /^\d+ (\d+)$/.exec(process.env['TSCRUN_GATE'] ?? '') ?? []
+  delete process.env['TSCRUN_GATE']
+  return connection === undefined ? undefined : Number(connection)
+}
+
+function openGate(root: string, state: ContainerState, paths: ContainerPaths): number {
+  const { status } = statusOf(root, state)
+  if (status === 'created') return connectUnix(paths.gate, 'seqpacket')
+  throw new TscrunError('CONTAINER_STATE', `cannot start a container that is ${status}: ${state.id}`, {
+    subject: state.id,
+    hint: '`start` is for one that `create` has made',
   })
 }
 
