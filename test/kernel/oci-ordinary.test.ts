@@ -13,7 +13,8 @@ beforeAll(async () => {
 afterAll(() => host.dispose())
 afterEach(async () => {
   for (const name of (await host.ok(['list', '-q'])).split('\n').filter(Boolean)) await host.ok(['delete', '-f', name])
-  expect(host.traces()).toEqual([])
+  const left = host.traces()
+  if (left.length > 0) throw new Error(`left behind: ${left.join(' ')}`)
 })
 
 /** Whoever needs Node fails here. */
