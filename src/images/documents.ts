@@ -103,11 +103,13 @@ function descriptor(value: unknown, where: string): Descriptor {
   const object = json.asObject(value, where)
   const platform = json.get(object, 'platform')
   const annotations = json.stringMap(object, 'annotations', where)
+  const artifactType = json.optionalString(object, 'artifactType', where)
   return {
     mediaType: json.requiredString(object, 'mediaType', where),
     digest: parseDigest(json.get(object, 'digest'), where),
     size: json.requiredSize(object, 'size', where),
     ...(platform === undefined ? {} : { platform: platformOf(json.asObject(platform, where), where) }),
+    ...(artifactType === undefined || artifactType === '' ? {} : { artifactType }),
     ...(annotations.size === 0 ? {} : { annotations: Object.fromEntries(annotations) }),
   }
 }
@@ -122,7 +124,8 @@ function platformOf(object: json.JsonObject, where: string): Platform {
 }
 
 /**
- * The entry of an index that serves a platform best. Attestations (`unknown/unknown`) are no platforms.
+ * The entry of an index that serves a platform best. Attestations (`unknown/unknown`) and
+ * artifacts are no platforms.
  * Throws WRONG_PLATFORM naming what is there.
  */
 export function choosePlatform(index: ImageIndex, wanted: Platform, where: string): Descriptor {
@@ -144,6 +147,7 @@ export function choosePlatform(index: ImageIndex, wanted: Platform, where: strin
 
 function isAttestation(entry: Descriptor): boolean {
   return (
+    (entry.artifactType !== undefined && !CONFIG_TYPES.has(entry.artifactType)) ||
     entry.annotations?.['vnd.docker.reference.type'] === 'attestation-manifest' ||
     (entry.platform?.os === 'unknown' && entry.platform.architecture === 'unknown')
   )

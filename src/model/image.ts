@@ -13,6 +13,8 @@ export interface Descriptor {
   readonly digest: Digest
   readonly size: number
   readonly platform?: Platform
+  /** What a manifest holds that is no image (image-spec 1.1). */
+  readonly artifactType?: string
   readonly annotations?: Readonly<Record<string, string>>
 }
 
