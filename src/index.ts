@@ -1,4 +1,6 @@
 import type { BackgroundOptions, Engine as EngineVerbs, EngineOptions, PulledImage, PullOptions } from './engine/api.ts'
+import { findConfig } from './engine/config-file.ts'
+import { parseConfig } from './engine/config-parse.ts'
 import { type Container, containerOf } from './engine/container.ts'
 import { createEngine as createCore, type EngineCore } from './engine/engine.ts'
 import type { EngineEvent, EventsOptions } from './engine/events.ts'
@@ -52,6 +54,7 @@ export interface Engine
     | 'startAttached'
     | 'unitSource'
     | 'startable'
+    | 'settings'
     | 'attach'
     | 'exec'
     | 'execDetached'
@@ -92,9 +95,13 @@ export interface Engine
 
 export type StartCallOptions = Omit<BackgroundOptions, 'cidfile'>
 
-/** Opens an engine. Reads and makes nothing until a verb needs it. */
+/**
+ * Opens an engine, with the host's configuration (docs/configuration.md) where the options say nothing. Makes nothing until
+ * a verb needs it. Throws INVALID_CONFIG where the configuration cannot be read.
+ */
 export function createEngine(options: EngineOptions = {}): Engine {
-  const core: EngineCore = createCore(options)
+  const config = findConfig()
+  const core: EngineCore = config === undefined ? createCore(options) : createCore(options, parseConfig(config))
   return {
     pull: (reference, options) => core.pull(reference, options),
     push: async (image, destination, options) => (await core.registry()).push(image, destination, options),

@@ -1,5 +1,6 @@
 import type { DetachedOptions, RunOptions } from '../model/run-options.ts'
 import type { RegistryAccess } from '../registry/session.ts'
+import type { Settings } from '../model/settings.ts'
 import type { AttachOptions } from './detached.ts'
 import type { EngineEvent, EventsOptions } from './events.ts'
 import type { ExecOptions } from './exec.ts'
@@ -19,6 +20,8 @@ import type { CreateVolumeOptions, PrunedVolumes, VolumeFilter, VolumeSummary } 
  * a *container* is what `run` made, running or not.
  */
 export interface Engine {
+  /** What the host's configuration sets. */
+  readonly settings: Settings
   /**
    * Runs a container on the caller's own descriptors 0, 1 and 2; resolves to its exit code (128+n by signal n). With
    * `tty` it follows the size of the caller's terminal and restores the terminal's mode whatever happens.

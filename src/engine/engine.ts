@@ -2,8 +2,9 @@ import { openImageStore } from '../images/store.ts'
 import { TscrunError } from '../model/errors.ts'
 import { signalNumber } from '../model/kernel-names.ts'
 import type { Stdio } from '../model/launch.ts'
-import type { RunOptions } from '../model/run-options.ts'
+import type { DetachedOptions, RunOptions } from '../model/run-options.ts'
 import type { BackgroundOptions, Engine, EngineOptions, ForegroundOptions, Listener, MadeBy } from './api.ts'
+import { NO_SETTINGS, type ResolvedSettings } from './config-file.ts'
 import { liveIds } from './containers.ts'
 import type { ExecOptions } from './exec.ts'
 import { getImage } from './get-image.ts'
@@ -43,8 +44,9 @@ export interface BeginOptions extends RunOptions, Listener {
 }
 
 /** An engine over one store. Nothing is read or made until a verb needs it; two engines share nothing but the disk. */
-export function createEngine(options: EngineOptions = {}): EngineCore {
-  const paths = enginePaths(options)
+export function createEngine(options: EngineOptions = {}, resolved: ResolvedSettings = NO_SETTINGS): EngineCore {
+  const { settings, sources } = resolved
+  const paths = enginePaths(options, settings)
   const names = createShortNames(process.env)
   const store = openImageStore({
     root: paths.root,
@@ -92,7 +94,12 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     return await then(prepared)
   }
 
-  function begin(image: string | undefined, args: readonly string[], run: BeginOptions): Promise<RunningHandle> {
+  async function begin(
+    image: string | undefined,
+    args: readonly string[],
+    asked: BeginOptions,
+  ): Promise<RunningHandle> {
+    const run = await defaulted(asked)
     return prepare(image, args, run, (prepared) =>
       startContainer(paths, prepared, {
         run,
@@ -110,8 +117,9 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     how: 'createUnstarted' | 'startDetached',
     image: string | undefined,
     args: readonly string[],
-    run: BackgroundOptions,
+    asked: BackgroundOptions,
   ): Promise<string> {
+    const run = await defaulted(asked)
     const detached = await import('./detached.ts')
     const make = (prepared: PreparedContainer): Promise<string> =>
       detached[how](paths, prepared, {
@@ -151,11 +159,19 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
   /** What a run does not need is not loaded for one. */
   async function verbs(): Promise<StoreVerbs> {
     const { storeVerbs } = await import('./verbs.ts')
-    return storeVerbs(paths, store, names)
+    return storeVerbs(paths, store, { names, options, sources })
+  }
+
+  const stopDefaults = settings.stopTimeoutMs === undefined ? {} : { defaultTimeoutMs: settings.stopTimeoutMs }
+
+  /** The host's settings where the options say nothing. */
+  async function defaulted<T extends RunOptions & DetachedOptions>(run: T): Promise<T> {
+    return resolved === NO_SETTINGS ? run : (await import('./config-defaults.ts')).withDefaults(run, settings)
   }
 
   return {
     paths,
+    settings,
     begin,
     runForeground,
     runDetached: (image, args, run) => inBackground('startDetached', image, args, run),
@@ -168,7 +184,7 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
     unitSource: async (idOrName) => (await verbs()).unitSource(idOrName),
     startAttached: async (idOrName, attach) => (await verbs()).startAttached(idOrName, attach),
     startable: async (filter) => (await verbs()).startable(filter),
-    stop: async (idOrName, stop) => (await verbs()).stop(idOrName, stop),
+    stop: async (idOrName, stop) => (await verbs()).stop(idOrName, { ...stopDefaults, ...stop }),
     restart: async (idOrName, stop) => (await verbs()).restart(idOrName, stop),
     rename: async (idOrName, name) => (await verbs()).rename(idOrName, name),
     events: async function* (wanted) {
@@ -186,7 +202,8 @@ export function createEngine(options: EngineOptions = {}): EngineCore {
       yield* (await verbs()).logs(idOrName, logs)
     },
     attach: async (idOrName, streams) => (await verbs()).attach(idOrName, streams),
-    dryRun: async (image, args, run) => {
+    dryRun: async (image, args, asked) => {
+      const run = await defaulted(asked)
       const source = await sourceOf(image, { ...run, pull: 'never' }, {})
       const { dryRun } = await import('./dry-run.ts')
       return dryRun(paths, await prepareContainer(paths, source, args, run, true), callerStreams(run))

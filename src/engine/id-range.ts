@@ -21,12 +21,14 @@ interface Ids {
 
 /** Ids that containers are given from, all of them mapped in the user namespace tscrun is in. */
 export interface Pool extends Ids {
-  /** `subuid`: a line of /etc/subuid. `mapped`: what this user namespace has beyond its own first 65,536. */
-  readonly source: 'subuid' | 'default' | 'mapped'
+  /** `config`: the config file. `subuid`: a line of /etc/subuid. `mapped`: what this user namespace has beyond its own first 65,536. */
+  readonly source: 'config' | 'subuid' | 'default' | 'mapped'
 }
 
 /** What decides about the pool, as text. */
 export interface IdFacts {
+  /** `id_pool` of the config file, which stands for all else. */
+  readonly configured?: Ids
   /** /etc/subuid (subuid(5)). */
   readonly subuid: string
   /** /proc/self/uid_map and gid_map (user_namespaces(7)). */
@@ -41,12 +43,14 @@ export interface IdFacts {
  * here. Where nothing of the default pool is, what is mapped beyond the first 65,536 ids, which the users here have. Its
  * size is 0 where there is none.
  */
-export function poolOf({ subuid, uidMap, gidMap, nested }: IdFacts): Pool {
+export function poolOf({ configured, subuid, uidMap, gidMap, nested }: IdFacts): Pool {
   const mapped = common(idsOf(uidMap), idsOf(gidMap))
-  const line = containersLine(subuid)
+  const line = configured ?? containersLine(subuid)
   const wanted = line ?? (nested ? DEFAULT.nested : DEFAULT.outside)
   const found = largest(common([wanted], mapped))
-  if (line !== undefined) return { ...(found ?? { ...line, size: 0 }), source: 'subuid' }
+  if (line !== undefined) {
+    return { ...(found ?? { ...line, size: 0 }), source: configured === undefined ? 'subuid' : 'config' }
+  }
   if (found !== undefined && found.size >= RANGE_SIZE) return { ...found, source: 'default' }
   const rest = largest(common([{ first: RANGE_SIZE, size: 2 ** 31 - RANGE_SIZE }], mapped))
   return { ...(rest ?? { ...wanted, size: 0 }), source: 'mapped' }
@@ -83,8 +87,9 @@ function largest(list: readonly Ids[]): Ids | undefined {
   return list.toSorted((a, b) => b.size - a.size)[0]
 }
 
-export function readIdFacts(): IdFacts {
+export function readIdFacts(configured?: Ids): IdFacts {
   return {
+    ...(configured === undefined ? {} : { configured }),
     subuid: readOrNothing('/etc/subuid'),
     uidMap: readOrNothing('/proc/self/uid_map'),
     gidMap: readOrNothing('/proc/self/gid_map'),
@@ -95,7 +100,8 @@ export function readIdFacts(): IdFacts {
 let pool: Pool | undefined
 
 /** Asks the machine once a process. */
-export function readPool(): Pool {
+export function readPool(configured?: Ids): Pool {
+  if (configured !== undefined) return poolOf(readIdFacts(configured))
   pool ??= poolOf(readIdFacts())
   return pool
 }

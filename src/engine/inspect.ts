@@ -44,6 +44,17 @@ export function inspectContainer(
       UsernsMode: modeOf(record, 'user'),
       CgroupnsMode: modeOf(record, 'cgroup'),
       AutoRemove: record.remove,
+      LogConfig: {
+        Type: record.launch?.log.driver ?? 'k8s-file',
+        Config: {
+          'max-size': String(record.launch?.log.maxSize ?? 0),
+          'max-file': String(record.launch?.log.maxFiles ?? 1),
+        },
+      },
+      RestartPolicy: {
+        Name: record.launch?.restart.name ?? 'no',
+        MaximumRetryCount: record.launch?.restart.most ?? 0,
+      },
       ReadonlyRootfs: config.root?.readonly ?? false,
       Memory: memory?.limit ?? 0,
       MemorySwap: memory?.swap ?? 0,

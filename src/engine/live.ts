@@ -32,6 +32,8 @@ export function signalNumber(signal: string | number): number {
 export interface StopOptions {
   /** How long it may take before it is killed; 10 s by default. */
   readonly timeoutMs?: number
+  /** Where neither that nor the container says how long; 10 s by default. */
+  readonly defaultTimeoutMs?: number
   /** Instead of the container's own stop signal. */
   readonly signal?: string | number
   /** The machine goes down: nobody wants it to end for good, so what starts at boot starts again then. */
@@ -43,7 +45,7 @@ export async function stopContainer(paths: EnginePaths, idOrName: string, option
   const view = findContainer(paths, idOrName)
   const { record } = view
   if (view.status === 'stopped' || view.status === 'created') return record.id
-  const { timeoutMs = 10_000, signal = record.stopSignal, shutdown = false } = options
+  const { timeoutMs = options.defaultTimeoutMs ?? 10_000, signal = record.stopSignal, shutdown = false } = options
   const client = connectMonitor(monitorSocket(paths, record.id))
   try {
     const number = signalNumber(signal)

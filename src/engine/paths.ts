@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import type { Settings } from '../model/settings.ts'
 import type { EngineOptions } from './api.ts'
 
 /** Where an engine keeps what (DESIGN: files). */
@@ -11,6 +12,8 @@ export interface EnginePaths {
   readonly names: string
   readonly layers: string
   readonly ranges: string
+  /** Host ids that containers are given from, where that is configured. */
+  readonly idPool?: { readonly first: number; readonly size: number }
   /** What has happened, a line of JSON each; `.1` behind it is the file before. */
   readonly events: string
   readonly volumes: string
@@ -19,12 +22,13 @@ export interface EnginePaths {
 export const DEFAULT_ROOT = '/var/lib/tscrun'
 export const DEFAULT_RUN_ROOT = '/run/tscrun'
 
-export function enginePaths(options: EngineOptions): EnginePaths {
-  const root = options.root ?? DEFAULT_ROOT
-  const runRoot = options.runRoot ?? DEFAULT_RUN_ROOT
+export function enginePaths(options: EngineOptions, settings: Settings): EnginePaths {
+  const root = options.root ?? settings.root ?? DEFAULT_ROOT
+  const runRoot = options.runRoot ?? settings.runRoot ?? DEFAULT_RUN_ROOT
   return {
     root,
     runRoot,
+    ...(settings.idPool === undefined ? {} : { idPool: settings.idPool }),
     containers: join(root, 'containers'),
     names: join(root, 'names'),
     layers: join(root, 'layers'),

@@ -154,7 +154,7 @@ export async function prepareContainer(
         options: { ...options, tmpfs, volumes: bindSources(binds, shifted, facts, dryRun) },
         user,
         ...(joined === undefined ? {} : { joined }),
-        ...(ownUser ? { idRange: idRange ?? { hostId: readPool().first, size: RANGE_SIZE } } : {}),
+        ...(ownUser ? { idRange: idRange ?? { hostId: readPool(paths.idPool).first, size: RANGE_SIZE } } : {}),
         capabilities,
         hostname,
         devices,
@@ -230,7 +230,7 @@ function whyNoUserNamespace(source: Source, paths: EnginePaths, facts: HostFacts
   if (!facts.userNamespaces) return 'user namespaces are switched off (user.max_user_namespaces)'
   if (!source.direct && !overlayTakesIdmapped(facts.kernel))
     return `Linux ${facts.kernel.release} cannot id-map the layers of an overlay (5.19 can)`
-  if (rangesIn(readPool()) === 0) return `no ${RANGE_SIZE} ids of this user namespace can be given to it`
+  if (rangesIn(readPool(paths.idPool)) === 0) return `no ${RANGE_SIZE} ids of this user namespace can be given to it`
   const directory = source.imageId === undefined ? (source.layers[0] ?? '/') : paths.root
   const filesystem = filesystemOf(directory)
   if (!canIdmap(filesystem, facts.kernel)) return `the filesystem of ${directory} (${filesystem}) cannot be id-mapped`

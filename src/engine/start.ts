@@ -93,7 +93,7 @@ export async function startContainer(
 }
 
 export function ownRange(paths: EnginePaths, { ownUser, id }: PreparedContainer): IdRange | undefined {
-  return ownUser ? takeRange(paths.ranges, id, readPool()) : undefined
+  return ownUser ? takeRange(paths.ranges, id, readPool(paths.idPool)) : undefined
 }
 
 /** That of the container whose user namespace it joins. */

@@ -18,7 +18,7 @@ export function storedLaunch(
     files,
     init,
     interactive: run.interactive === true,
-    log: run.log ?? DEFAULT_LOG,
+    log: { ...DEFAULT_LOG, ...run.log },
     restart: run.restart ?? NO_RESTART,
     ...(joins === undefined ? {} : { joins }),
     ...(seccomp === undefined

@@ -1,7 +1,8 @@
 import { accessSync, constants as access } from 'node:fs'
 import type { ImageStore } from '../images/store.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
-import type { Engine, PulledImage, PullOptions } from './api.ts'
+import type { Engine, EngineOptions, PulledImage, PullOptions } from './api.ts'
+import type { ResolvedSettings } from './config-file.ts'
 import { findContainer, matchesFilter, summarize, tryFindContainer, viewContainers } from './containers-view.ts'
 import { hostFacts } from '../runtime/host.ts'
 import type { Launched } from '../runtime/launch.ts'
@@ -69,7 +70,14 @@ export interface StoreVerbs
   sweep(): Promise<void>
 }
 
-export function storeVerbs(paths: EnginePaths, store: ImageStore, names: ShortNames): StoreVerbs {
+export interface VerbContext {
+  readonly names: ShortNames
+  readonly options: EngineOptions
+  readonly sources: ResolvedSettings['sources']
+}
+
+export function storeVerbs(paths: EnginePaths, store: ImageStore, context: VerbContext): StoreVerbs {
+  const { names } = context
   return {
     sweep: () => sweep(paths, 'live'),
     notePull: (reference) => writeEvents(paths, [imageEvent('pull', reference, reference)]),
@@ -183,7 +191,7 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore, names: ShortNa
     ...volumeVerbs(paths),
     info: async () => {
       requireReadable(paths)
-      return engineInfo(paths, viewContainers(paths), store.list())
+      return engineInfo(paths, viewContainers(paths), store.list(), context)
     },
   }
 }

@@ -26,6 +26,8 @@ export interface RunOptions extends LimitOptions {
   readonly readOnly?: boolean
   readonly capAdd?: readonly string[]
   readonly capDrop?: readonly string[]
+  /** Instead of docker's 14, before those that are added and dropped. */
+  readonly defaultCapabilities?: readonly string[]
   readonly privileged?: boolean
   readonly devices?: readonly DeviceOption[]
   readonly deviceCgroupRules?: readonly string[]
@@ -65,10 +67,10 @@ export interface DetachedOptions {
     readonly most: number
   }
   readonly log?: {
-    readonly driver: 'k8s-file' | 'json-file' | 'none'
+    readonly driver?: 'k8s-file' | 'json-file' | 'none'
     /** Bytes of one file; 0 for no limit. */
-    readonly maxSize: number
-    readonly maxFiles: number
+    readonly maxSize?: number
+    readonly maxFiles?: number
   }
 }
 

@@ -8,7 +8,8 @@ import { addAndDrop, CAPABILITIES, DEFAULT_CAPABILITIES, parseCapability } from 
  * @param available what this process has; undefined in a user namespace of the container's, where all are there
  */
 export function capabilitiesOf(options: RunOptions, available: readonly string[] | undefined): string[] {
-  const base = options.privileged === true ? CAPABILITIES : DEFAULT_CAPABILITIES
+  const usual = options.defaultCapabilities?.map(parseCapability) ?? DEFAULT_CAPABILITIES
+  const base = options.privileged === true || usual.includes('ALL') ? CAPABILITIES : usual
   const wanted = addAndDrop(base, options.capAdd ?? [], options.capDrop ?? [])
   if (available === undefined) return wanted
   const missing = wanted.filter((name) => !available.includes(name))

@@ -112,6 +112,30 @@ describe('generate systemd', () => {
     )
   })
 
+  it('--new repeats the command that made it, whatever a shell or systemd would read into its words', async () => {
+    await create(
+      'made',
+      '-e',
+      'A=100% of $HOME "quoted" \\ and\nmore',
+      '--label=a=b c',
+      '--restart',
+      'always',
+      '-it',
+      '--cidfile',
+      `${machine.directory}/id`,
+    )
+    const unit = (await out('generate', 'systemd', '--new', 'made')).split('\n')
+    const flags = `--root ${machine.store} --runroot ${machine.runRoot}`
+    expect(unit).toEqual(
+      expect.arrayContaining([
+        `ExecStartPre=-${TSCRUN} ${flags} rm --force made`,
+        String.raw`ExecStart=${TSCRUN} ${flags} run --detach --rm --monitor-pidfile=%t/tscrun-made.pid --name=made "--env=A=100%% of $$HOME \"quoted\" \\ and\nmore" "--label=a=b c" --interactive=true --tty=true --rootfs=${machine.rootfs}:O -- sleep 1000`,
+        `ExecStop=-${TSCRUN} ${flags} stop --time=10 made`,
+        'Restart=always',
+      ]),
+    )
+  })
+
   it('gives the monitor to whoever supervises it: its pid, and the exit code of the container', async () => {
     const file = join(machine.directory, 'pid')
     // A subreaper, as systemd is.

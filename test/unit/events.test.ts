@@ -11,7 +11,7 @@ import { enginePaths } from '../../src/engine/paths.ts'
 
 const record = { id: 'ab'.repeat(32), name: 'web', image: 'alpine:3', labels: { tier: 'front', image: 'a lie' } }
 let root: string
-const paths = (): ReturnType<typeof enginePaths> => enginePaths({ root })
+const paths = (): ReturnType<typeof enginePaths> => enginePaths({ root }, {})
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'tscrun-events-'))
 })
@@ -82,7 +82,7 @@ describe('the log of events', () => {
     appendFileSync(paths().events, '{"Type":"container","Act\n\0\0\n{"timeNano":12}\n')
     writeEvents(paths(), [containerEvent(record, 'die')])
     expect(await read({ follow: false })).toEqual(['die'])
-    const nowhere = enginePaths({ root: join(root, 'absent') })
+    const nowhere = enginePaths({ root: join(root, 'absent') }, {})
     writeEvents(nowhere, [containerEvent(record, 'die')])
     for await (const { action } of readEvents(nowhere, { follow: false })) expect.fail(action)
   })

@@ -15,7 +15,7 @@ export const attachCommand: Command = {
     const opened = await engine()
     return attachHere((options) => opened.attach(operands[0] ?? '', options), {
       stdin: !flags.bool('no-stdin'),
-      detachKeys: parseDetachKeys(flags.text('detach-keys') ?? DEFAULT_DETACH_KEYS),
+      detachKeys: parseDetachKeys(flags.text('detach-keys') ?? opened.settings.detachKeys ?? DEFAULT_DETACH_KEYS),
       signals: flags.bool('sig-proxy', true),
     })
   },

@@ -24,7 +24,7 @@ export const startCommand: Command = {
       }
       return attachHere((options) => opened.startAttached(first, options), {
         stdin: flags.bool('interactive'),
-        detachKeys: parseDetachKeys(flags.text('detach-keys') ?? DEFAULT_DETACH_KEYS),
+        detachKeys: parseDetachKeys(flags.text('detach-keys') ?? opened.settings.detachKeys ?? DEFAULT_DETACH_KEYS),
         signals: true,
       })
     }

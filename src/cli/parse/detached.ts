@@ -3,9 +3,6 @@ import type { FlagValues } from '../command.ts'
 import { badFlag, notYet } from '../errors.ts'
 import { parseInteger, parseSize } from './numbers.ts'
 
-/** The defaults of a log: two files of 10 MiB. */
-const LOG = { driver: 'k8s-file', maxSize: 10 * 2 ** 20, maxFiles: 2 } as const
-
 /** What only a container in the background has. Undefined in the foreground. Throws USAGE. */
 export function parseDetached(flags: FlagValues, background: boolean): DetachedOptions | undefined {
   const restart = flags.text('restart')
@@ -35,20 +32,22 @@ function parseLog(flags: FlagValues): DetachedOptions['log'] {
   const driver = flags.text('log-driver') ?? ''
   const options = flags.list('log-opt')
   if (driver === '' && options.length === 0) return undefined
-  let { maxSize, maxFiles }: { maxSize: number; maxFiles: number } = LOG
+  const log: { driver?: LogDriver; maxSize?: number; maxFiles?: number } = {}
+  if (driver !== '') log.driver = parseDriver(driver)
   for (const option of options) {
     const equals = option.indexOf('=')
     const [key, value] = [option.slice(0, equals), option.slice(equals + 1)]
-    if (key === 'max-size') maxSize = value === '-1' ? 0 : parseSize('log-opt', value)
-    else if (key === 'max-file') maxFiles = parseInteger('log-opt', value, { min: 1, max: 1000 })
+    if (key === 'max-size') log.maxSize = value === '-1' ? 0 : parseSize('log-opt', value)
+    else if (key === 'max-file') log.maxFiles = parseInteger('log-opt', value, { min: 1, max: 1000 })
     else throw badFlag('log-opt', option, 'unknown option', 'max-size=SIZE or max-file=NUMBER')
   }
-  return { driver: parseDriver(driver), maxSize, maxFiles }
+  return log
 }
 
-function parseDriver(text: string): NonNullable<DetachedOptions['log']>['driver'] {
+type LogDriver = NonNullable<NonNullable<DetachedOptions['log']>['driver']>
+
+function parseDriver(text: string): LogDriver {
   if (text === 'k8s-file' || text === 'json-file' || text === 'none') return text
-  if (text === '') return LOG.driver
   if (text === 'journald' || text === 'syslog' || text === 'passthrough') throw notYet('log-driver', text)
   throw badFlag('log-driver', text, 'unknown driver', 'k8s-file, json-file or none')
 }

@@ -96,6 +96,7 @@ function overlaps(a: Omit<IdLine, 'name'>, b: Omit<IdLine, 'name'>): boolean {
 }
 
 const SOURCES = {
+  config: 'id_pool of the configuration',
   subuid: 'containers in /etc/subuid',
   default: 'the default pool',
   mapped: 'of this user namespace',

@@ -14,7 +14,7 @@ import type { CertificateReport, HostReport, NamespaceReport, NestingReport, Sto
 /** Looks at everything once; changes nothing. */
 export async function readReport(facts: HostFacts, paths: EnginePaths): Promise<HostReport> {
   const root = facts.euid === 0
-  const ids = readIdFacts()
+  const ids = readIdFacts(paths.idPool)
   const pool = poolOf(ids)
   const existing = nearestThere(paths.root)
   const made = root ? await probeNamespaces({}) : undefined
