@@ -1,8 +1,9 @@
-import { openImageStore } from '../images/store.ts'
+import { openImageStore, type StoredImage } from '../images/store.ts'
 import { TscrunError } from '../model/errors.ts'
 import { signalNumber } from '../model/kernel-names.ts'
 import type { Stdio } from '../model/launch.ts'
 import type { DetachedOptions, RunOptions } from '../model/run-options.ts'
+import type { Settings } from '../model/settings.ts'
 import type { BackgroundOptions, Engine, EngineOptions, ForegroundOptions, Listener, MadeBy } from './api.ts'
 import { NO_SETTINGS, type ResolvedSettings } from './config-file.ts'
 import { liveIds } from './containers.ts'
@@ -63,18 +64,11 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
       names,
       policy: run.pull ?? 'missing',
       onPulled: async () => (await verbs()).notePull(image),
-      ...(options.onDebug === undefined ? {} : { onDebug: options.onDebug }),
+      ...debugOf(options),
       ...(run.platform === undefined ? {} : { platform: run.platform }),
       ...(run.tlsVerify === undefined ? {} : { tlsVerify: run.tlsVerify }),
     })
-    return {
-      name: image,
-      imageId: stored.id,
-      layers: stored.layers,
-      config: stored.config,
-      direct: false,
-      scratch: false,
-    }
+    return imageSource(image, stored)
   }
 
   async function prepare<T>(
@@ -99,7 +93,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     args: readonly string[],
     asked: BeginOptions,
   ): Promise<RunningHandle> {
-    const run = await defaulted(asked)
+    const run = await withSettings(asked, resolved)
     return prepare(image, args, run, (prepared) =>
       startContainer(paths, prepared, {
         run,
@@ -108,7 +102,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
         shareLoop: run.shareLoop === true,
         ...(run.cidfile === undefined ? {} : { cidfile: run.cidfile }),
         ...(run.signal === undefined ? {} : { signal: run.signal }),
-        ...(options.onDebug === undefined ? {} : { onDebug: options.onDebug }),
+        ...debugOf(options),
       }),
     )
   }
@@ -119,7 +113,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     args: readonly string[],
     asked: BackgroundOptions,
   ): Promise<string> {
-    const run = await defaulted(asked)
+    const run = await withSettings(asked, resolved)
     const detached = await import('./detached.ts')
     const make = (prepared: PreparedContainer): Promise<string> =>
       detached[how](paths, prepared, {
@@ -127,7 +121,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
         ...(run.cidfile === undefined ? {} : { cidfile: run.cidfile }),
         ...(run.signal === undefined ? {} : { signal: run.signal }),
         ...(run.monitorPidfile === undefined ? {} : { monitorPidfile: run.monitorPidfile }),
-        ...(options.onDebug === undefined ? {} : { onDebug: options.onDebug }),
+        ...debugOf(options),
       })
     return prepare(image, args, run, make, how === 'startDetached')
   }
@@ -162,13 +156,6 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     return storeVerbs(paths, store, { names, options, sources })
   }
 
-  const stopDefaults = settings.stopTimeoutMs === undefined ? {} : { defaultTimeoutMs: settings.stopTimeoutMs }
-
-  /** The host's settings where the options say nothing. */
-  async function defaulted<T extends RunOptions & DetachedOptions>(run: T): Promise<T> {
-    return resolved === NO_SETTINGS ? run : (await import('./config-defaults.ts')).withDefaults(run, settings)
-  }
-
   return {
     paths,
     settings,
@@ -176,15 +163,11 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     runForeground,
     runDetached: (image, args, run) => inBackground('startDetached', image, args, run),
     create: (image, args, run) => inBackground('createUnstarted', image, args, run),
-    start: async (idOrName, start = {}) =>
-      (await verbs()).start(idOrName, {
-        ...start,
-        ...(options.onDebug === undefined ? {} : { onDebug: options.onDebug }),
-      }),
+    start: async (idOrName, start = {}) => (await verbs()).start(idOrName, { ...start, ...debugOf(options) }),
     unitSource: async (idOrName) => (await verbs()).unitSource(idOrName),
     startAttached: async (idOrName, attach) => (await verbs()).startAttached(idOrName, attach),
     startable: async (filter) => (await verbs()).startable(filter),
-    stop: async (idOrName, stop) => (await verbs()).stop(idOrName, { ...stopDefaults, ...stop }),
+    stop: async (idOrName, stop) => (await verbs()).stop(idOrName, { ...stopDefaults(settings), ...stop }),
     restart: async (idOrName, stop) => (await verbs()).restart(idOrName, stop),
     rename: async (idOrName, name) => (await verbs()).rename(idOrName, name),
     events: async function* (wanted) {
@@ -203,7 +186,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     },
     attach: async (idOrName, streams) => (await verbs()).attach(idOrName, streams),
     dryRun: async (image, args, asked) => {
-      const run = await defaulted(asked)
+      const run = await withSettings(asked, resolved)
       const source = await sourceOf(image, { ...run, pull: 'never' }, {})
       const { dryRun } = await import('./dry-run.ts')
       return dryRun(paths, await prepareContainer(paths, source, args, run, true), callerStreams(run))
@@ -211,7 +194,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     pull: async (reference, pull) =>
       (await verbs()).pull(reference, {
         ...pull,
-        ...(options.onDebug === undefined ? {} : { onDebug: options.onDebug }),
+        ...debugOf(options),
       }),
     registry: async () => (await import('./registry-verbs.ts')).registryVerbs(store, names, options.onDebug),
     images: async () => (await verbs()).images(),
@@ -229,6 +212,23 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     info: async () => (await verbs()).info(),
     doctor: async () => (await import('./doctor.ts')).runDoctor(hostFacts(), paths),
   }
+}
+
+function debugOf({ onDebug }: EngineOptions): Pick<EngineOptions, 'onDebug'> {
+  return onDebug === undefined ? {} : { onDebug }
+}
+
+function imageSource(name: string, { id, layers, config }: StoredImage): Source {
+  return { name, imageId: id, layers, config, direct: false, scratch: false }
+}
+
+function stopDefaults({ stopTimeoutMs }: Settings): { readonly defaultTimeoutMs?: number } {
+  return stopTimeoutMs === undefined ? {} : { defaultTimeoutMs: stopTimeoutMs }
+}
+
+/** The host's settings where the options say nothing. */
+async function withSettings<T extends RunOptions & DetachedOptions>(run: T, resolved: ResolvedSettings): Promise<T> {
+  return resolved === NO_SETTINGS ? run : (await import('./config-defaults.ts')).withDefaults(run, resolved.settings)
 }
 
 /** What the container wrote is lost: its own exit code would hide that. */
