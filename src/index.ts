@@ -6,6 +6,7 @@ import { createEngine as createCore, type EngineCore } from './engine/engine.ts'
 import type { EngineEvent, EventsOptions } from './engine/events.ts'
 import type { CreateVolumeOptions, VolumeSummary } from './engine/volumes/verbs.ts'
 import type { RegistryVerbs } from './engine/registry-verbs.ts'
+import type { ContainerStats, StatsOptions } from './engine/stats.ts'
 import { runContainer, type RunCallOptions, type RunHandle } from './engine/run.ts'
 
 export type {
@@ -33,6 +34,9 @@ export type { Reset, ResetOptions } from './engine/system/reset.ts'
 export type { DiskUsage } from './engine/system/usage.ts'
 export type { SystemVerbs } from './engine/system/verbs.ts'
 export type { CreateVolumeOptions, PrunedVolumes, VolumeFilter, VolumeSummary } from './engine/volumes/verbs.ts'
+export type { ContainerStats, StatsOptions } from './engine/stats.ts'
+export type { TopTable } from './engine/top/top.ts'
+export type { UpdateOptions } from './engine/update.ts'
 export { type ErrorCode, TscrunError } from './model/errors.ts'
 export type {
   BindMount,
@@ -61,6 +65,9 @@ export interface Engine
     | 'stop'
     | 'restart'
     | 'rename'
+    | 'update'
+    | 'top'
+    | 'stats'
     | 'events'
     | 'kill'
     | 'wait'
@@ -89,6 +96,8 @@ export interface Engine
   create(image: string | undefined, args?: readonly string[], options?: StartCallOptions): Promise<Container>
   /** What happens in this store, from now on unless `sinceMs` says otherwise, until `signal` aborts it. */
   events(options?: EventsOptions): AsyncIterable<EngineEvent>
+  /** What containers use, sample by sample: those that are named, or all that run. */
+  stats(names?: readonly string[], options?: StatsOptions): AsyncIterable<readonly ContainerStats[]>
   /** The container of this id, unique beginning of an id, or name. Rejects with NO_SUCH_CONTAINER. */
   get(idOrName: string): Promise<Container>
 }
@@ -124,6 +133,7 @@ export function createEngine(options: EngineOptions = {}): Engine {
     start: async (image, args = [], start = {}) => containerOf(core, await core.runDetached(image, args, start)),
     create: async (image, args = [], made = {}) => containerOf(core, await core.create(image, args, made)),
     events: (options = {}) => core.events(options),
+    stats: (names = [], options = {}) => core.stats(names, options),
     get: async (idOrName) => {
       const { Id } = await core.inspect(idOrName, 'container')
       return containerOf(core, String(Id))

@@ -11,6 +11,9 @@ import type { RegistryVerbs } from './registry-verbs.ts'
 import type { RemoveOptions } from './remove.ts'
 import type { SystemVerbs } from './system/verbs.ts'
 import type { CreateVolumeOptions, PrunedVolumes, VolumeFilter, VolumeSummary } from './volumes/verbs.ts'
+import type { ContainerStats, StatsOptions } from './stats.ts'
+import type { TopTable } from './top/top.ts'
+import type { UpdateOptions } from './update.ts'
 
 /**
  * The engine as its faces (command line, library) see it. It prints nothing, never exits and reads no argv:
@@ -45,6 +48,12 @@ export interface Engine {
   restart(idOrName: string, options: StopOptions): Promise<string>
   /** Gives a container another name; resolves to its id. */
   rename(idOrName: string, name: string): Promise<string>
+  /** What containers use, sample by sample: those that are named, or all that run. */
+  stats(names: readonly string[], options: StatsOptions): AsyncIterable<readonly ContainerStats[]>
+  /** The processes of a container that runs; `words` are podman's descriptors or options of ps. */
+  top(idOrName: string, words: readonly string[]): Promise<TopTable>
+  /** Changes limits and the restart policy, of a container that runs at once; resolves to its id. */
+  update(idOrName: string, options: UpdateOptions): Promise<string>
   /** What happens, as it is written down: of containers, images and what else a store has. */
   events(options: EventsOptions): AsyncIterable<EngineEvent>
   /** Sends a signal (`SIGTERM`, or its number) to the first process; resolves to the container's id. */

@@ -4,6 +4,9 @@ import type { StopOptions } from './live.ts'
 import type { LogLine, LogsOptions } from './logs.ts'
 import type { EngineCore } from './engine.ts'
 import type { ExecOptions } from './exec.ts'
+import type { ContainerStats } from './stats.ts'
+import type { TopTable } from './top/top.ts'
+import type { UpdateOptions } from './update.ts'
 import { type RunHandle, runWithStreams, type StreamOptions } from './run.ts'
 
 /** A tar archive in pieces. */
@@ -24,6 +27,8 @@ export interface Container extends AsyncDisposable {
   /** `stop`, then `start`. */
   restart(options?: StopOptions): Promise<void>
   rename(name: string): Promise<void>
+  /** Changes limits and the restart policy: at once if it runs, and for its further lives. */
+  update(options: UpdateOptions): Promise<void>
   kill(signal?: NodeJS.Signals): Promise<void>
   pause(): Promise<void>
   unpause(): Promise<void>
@@ -41,6 +46,10 @@ export interface Container extends AsyncDisposable {
   copyOut(path: string, target: string, options?: CopyOptions): Promise<void>
   /** The same as a tar archive, with owners by the container's ids. */
   copyOut(path: string, target?: undefined, options?: CopyOptions): AsyncIterable<Buffer>
+  /** What it uses; processor time is measured over half a second. */
+  stats(): Promise<ContainerStats>
+  /** What runs in it; `words` are podman's descriptors (`pid`, `args`) or options of ps. */
+  top(words?: readonly string[]): Promise<TopTable>
   /** What is known about it, under docker's key names. */
   inspect(): Promise<Readonly<Record<string, unknown>>>
   /** Kills it if it runs, and takes it off the disk. One that is gone is no error. */
@@ -62,6 +71,7 @@ export function containerOf(engine: EngineCore, id: string): Container {
     start: async () => void (await engine.start(id)),
     stop: async (options = {}) => void (await engine.stop(id, options)),
     restart: async (options = {}) => void (await engine.restart(id, options)),
+    update: async (options) => void (await engine.update(id, options)),
     rename: async (name) => void (await engine.rename(id, name)),
     kill: async (signal = 'SIGKILL') => void (await engine.kill(id, signal)),
     pause: async () => void (await engine.pause(id)),
@@ -70,6 +80,8 @@ export function containerOf(engine: EngineCore, id: string): Container {
     logs: (options = {}) => engine.logs(id, options),
     copyIn: (source, path, options = {}) => copyIn(engine, source, { container: id, path }, options),
     copyOut: copyOutOf(engine, id),
+    stats: () => firstOf(engine.stats([id], {}), id),
+    top: (words = []) => engine.top(id, words),
     inspect: () => engine.inspect(id, 'container'),
     remove,
     [Symbol.asyncDispose]: remove,
@@ -130,6 +142,11 @@ async function* handedOver(produce: (take: (chunk: Buffer) => Promise<void>) => 
     taken()
     await producing
   }
+}
+
+async function firstOf(samples: AsyncIterable<readonly ContainerStats[]>, id: string): Promise<ContainerStats> {
+  for await (const [stats] of samples) if (stats !== undefined) return stats
+  throw new TscrunError('NO_SUCH_CONTAINER', `container ${id.slice(0, 12)}: it has gone`, { subject: id })
 }
 
 export interface WaitOptions {

@@ -170,6 +170,11 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     stop: async (idOrName, stop) => (await verbs()).stop(idOrName, { ...stopDefaults(settings), ...stop }),
     restart: async (idOrName, stop) => (await verbs()).restart(idOrName, stop),
     rename: async (idOrName, name) => (await verbs()).rename(idOrName, name),
+    stats: async function* (names, wanted) {
+      yield* (await verbs()).stats(names, wanted)
+    },
+    top: async (idOrName, words) => (await verbs()).top(idOrName, words),
+    update: async (idOrName, changes) => (await verbs()).update(idOrName, changes),
     events: async function* (wanted) {
       yield* (await verbs()).events(wanted)
     },

@@ -31,6 +31,9 @@ import {
   removeVolume,
   volumeSummaries,
 } from './volumes/verbs.ts'
+import { containerStats } from './stats.ts'
+import { containerTop } from './top/top.ts'
+import { updateContainer } from './update.ts'
 
 type VolumeVerb = 'createVolume' | 'volumes' | 'volume' | 'removeVolume' | 'pruneVolumes'
 
@@ -53,6 +56,9 @@ export interface StoreVerbs
     | 'attach'
     | 'startAttached'
     | 'rename'
+    | 'update'
+    | 'top'
+    | 'stats'
     | 'restart'
     | 'events'
     | 'unitSource'
@@ -133,6 +139,15 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore, context: VerbC
       }
       throw noSuch(idOrName, type)
     },
+    stats: (names, options) => {
+      requireReadable(paths)
+      return containerStats(paths, names, options)
+    },
+    top: async (idOrName, words) => {
+      requireReadable(paths)
+      return containerTop(paths, idOrName, words)
+    },
+    update: (idOrName, options) => updateContainer(paths, idOrName, options),
     rename: (idOrName, name) => renameContainer(paths, idOrName, name),
     restart: async (idOrName, options) => {
       requireReadable(paths)

@@ -27,3 +27,15 @@ export function formatBytes(bytes: number): string {
   }
   return `${Number(value.toPrecision(3))} ${units[unit]}`
 }
+
+/** `12.3MiB`: powers of 1024, four significant digits, as docker prints memory. */
+export function formatBinary(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
+  let value = bytes
+  let unit = 0
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024
+    unit += 1
+  }
+  return `${Number(value.toPrecision(4))}${units[unit]}`
+}

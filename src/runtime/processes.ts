@@ -8,11 +8,16 @@ import { type ContainerState, type Status } from './container.ts'
  * a cgroup of its own, those of its pid namespace; where it shares that too, its first process alone.
  */
 export function containerPids(state: ContainerState, status: Status): number[] {
-  if (state.cgroup !== undefined) return pidsInCgroup(state.cgroup)
-  if (!('pid' in status)) return []
-  const namespace = pidNamespace(String(status.pid))
+  return pidsOf(state.cgroup, 'pid' in status ? status.pid : undefined)
+}
+
+/** The same of a container that is known by its cgroup and its first process, where it has them. */
+export function pidsOf(cgroup: string | undefined, first: number | undefined): number[] {
+  if (cgroup !== undefined) return pidsInCgroup(cgroup)
+  if (first === undefined) return []
+  const namespace = pidNamespace(String(first))
   if (namespace === undefined) return []
-  if (namespace === pidNamespace('self')) return [status.pid]
+  if (namespace === pidNamespace('self')) return [first]
   const all = readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name))
   return all.filter((pid) => pidNamespace(pid) === namespace).map(Number)
 }

@@ -53,8 +53,8 @@ function cgroups(): Set<string> {
   for (const root of ['/sys/fs/cgroup', '/sys/fs/cgroup/unified']) {
     if (!existsSync(join(root, 'cgroup.controllers'))) continue
     for (const path of directoriesBelow(root)) {
-      // The common parents of all containers stay.
-      if (path.includes('/tscrun') && !path.includes('/tscrun-test-') && !/\/tscrun(-runtime)?$/.test(path))
+      // The common parents of all containers stay, and that of all monitors.
+      if (path.includes('/tscrun') && !path.includes('/tscrun-test-') && !/\/tscrun(-runtime|\/monitors)?$/.test(path))
         found.add(path)
     }
   }

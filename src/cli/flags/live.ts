@@ -1,4 +1,5 @@
 import { type Flag, HELP_FLAG } from './flag.ts'
+import { RUN_FLAGS } from './run.ts'
 
 const TIME: Flag = {
   name: 'time',
@@ -120,4 +121,26 @@ export const EVENTS_FLAGS: readonly Flag[] = [
   { name: 'since', kind: 'string', value: 'time', help: 'Also what has happened since: RFC 3339, seconds, or 10m ago' },
   { name: 'stream', kind: 'bool', help: 'Go on with what happens from now on (default true)' },
   { name: 'until', kind: 'string', value: 'time', help: 'Only what happens until then' },
+]
+
+/** Of `run`'s limits those that a cgroup keeps, and which can therefore be changed. */
+const CHANGEABLE =
+  /^(blkio-weight|cgroup-conf|cpu-(period|quota|shares)|cpus|cpuset-(cpus|mems)|device-(read|write)-(bps|iops)|memory(-.*)?|pids-limit|restart)$/
+
+export const UPDATE_FLAGS: readonly Flag[] = [
+  HELP_FLAG,
+  ...RUN_FLAGS.filter(({ name }) => CHANGEABLE.test(name)).map((flag) => {
+    const { group: _group, ...rest } = flag
+    return rest.name === 'restart' ? { ...rest, help: rest.help.replace(' a detached container', '') } : rest
+  }),
+]
+
+export const STATS_FLAGS: readonly Flag[] = [
+  { name: 'all', short: 'a', kind: 'bool', help: 'Show containers that do not run, too' },
+  { name: 'format', kind: 'string', value: 'format', help: "'json', a Go template, or 'table TEMPLATE'" },
+  HELP_FLAG,
+  { name: 'interval', short: 'i', kind: 'string', value: 'seconds', help: 'Time between two samples (default 1)' },
+  { name: 'no-reset', kind: 'bool', help: 'Print each sample behind the one before, also on a terminal' },
+  { name: 'no-stream', kind: 'bool', help: 'Print one sample and end' },
+  { name: 'no-trunc', kind: 'bool', help: 'Do not shorten ids' },
 ]

@@ -19,7 +19,8 @@ export function parseDetached(flags: FlagValues, background: boolean): DetachedO
   }
 }
 
-function parseRestart(text: string): NonNullable<DetachedOptions['restart']> {
+/** `on-failure:3`. Throws USAGE. */
+export function parseRestart(text: string): NonNullable<DetachedOptions['restart']> {
   const [, name = '', most] = /^(no|on-failure|always|unless-stopped)(?::(.*))?$/.exec(text) ?? []
   if (name === 'on-failure') {
     return { name, most: most === undefined ? 0 : parseInteger('restart', most, { min: 0, max: 2 ** 31 - 1 }) }
