@@ -157,6 +157,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
   }
 
   return {
+    ...forwarded(verbs),
     paths,
     settings,
     begin,
@@ -164,32 +165,10 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     runDetached: (image, args, run) => inBackground('startDetached', image, args, run),
     create: (image, args, run) => inBackground('createUnstarted', image, args, run),
     start: async (idOrName, start = {}) => (await verbs()).start(idOrName, { ...start, ...debugOf(options) }),
-    unitSource: async (idOrName) => (await verbs()).unitSource(idOrName),
-    startAttached: async (idOrName, attach) => (await verbs()).startAttached(idOrName, attach),
-    startable: async (filter) => (await verbs()).startable(filter),
     stop: async (idOrName, stop) => (await verbs()).stop(idOrName, { ...stopDefaults(settings), ...stop }),
-    restart: async (idOrName, stop) => (await verbs()).restart(idOrName, stop),
-    rename: async (idOrName, name) => (await verbs()).rename(idOrName, name),
-    stats: async function* (names, wanted) {
-      yield* (await verbs()).stats(names, wanted)
-    },
-    top: async (idOrName, words) => (await verbs()).top(idOrName, words),
-    update: async (idOrName, changes) => (await verbs()).update(idOrName, changes),
-    events: async function* (wanted) {
-      yield* (await verbs()).events(wanted)
-    },
-    kill: async (idOrName, signal) => (await verbs()).kill(idOrName, signal),
-    wait: async (idOrName) => (await verbs()).wait(idOrName),
-    exec: async (idOrName, args, exec) => (await verbs()).exec(idOrName, args, exec),
+    restart: async (idOrName, stop) => (await verbs()).restart(idOrName, { ...stopDefaults(settings), ...stop }),
     beginExec: async (idOrName, args, request) =>
       (await import('./exec.ts')).execWithStreams(paths, idOrName, args, request),
-    execDetached: async (idOrName, args, exec) => (await verbs()).execDetached(idOrName, args, exec),
-    pause: async (idOrName) => (await verbs()).pause(idOrName),
-    unpause: async (idOrName) => (await verbs()).unpause(idOrName),
-    logs: async function* (idOrName, logs) {
-      yield* (await verbs()).logs(idOrName, logs)
-    },
-    attach: async (idOrName, streams) => (await verbs()).attach(idOrName, streams),
     dryRun: async (image, args, asked) => {
       const run = await withSettings(asked, resolved)
       const source = await sourceOf(image, { ...run, pull: 'never' }, {})
@@ -202,20 +181,77 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
         ...debugOf(options),
       }),
     registry: async () => (await import('./registry-verbs.ts')).registryVerbs(store, names, options.onDebug),
+    files: async () => (await import('./file-verbs.ts')).fileVerbs(paths, store),
+    system: async () => (await import('./system/verbs.ts')).systemVerbs(paths, store),
+    doctor: async () => (await import('./doctor.ts')).runDoctor(hostFacts(), paths),
+  }
+}
+
+type ForwardedVerb =
+  | 'rename'
+  | 'stats'
+  | 'top'
+  | 'update'
+  | 'events'
+  | 'kill'
+  | 'wait'
+  | 'exec'
+  | 'execDetached'
+  | 'pause'
+  | 'unpause'
+  | 'logs'
+  | 'attach'
+  | 'images'
+  | 'removeImage'
+  | 'ps'
+  | 'remove'
+  | 'inspect'
+  | 'unitSource'
+  | 'startAttached'
+  | 'startable'
+  | 'createVolume'
+  | 'volumes'
+  | 'volume'
+  | 'removeVolume'
+  | 'pruneVolumes'
+  | 'info'
+
+/** Verbs on what lies in the store, whose code is loaded when one is used. */
+function forwarded(verbs: () => Promise<StoreVerbs>): Pick<Engine, ForwardedVerb> {
+  return {
+    rename: async (idOrName, name) => (await verbs()).rename(idOrName, name),
+    stats: async function* (names, wanted) {
+      yield* (await verbs()).stats(names, wanted)
+    },
+    top: async (idOrName, words) => (await verbs()).top(idOrName, words),
+    update: async (idOrName, changes) => (await verbs()).update(idOrName, changes),
+    events: async function* (wanted) {
+      yield* (await verbs()).events(wanted)
+    },
+    kill: async (idOrName, signal) => (await verbs()).kill(idOrName, signal),
+    wait: async (idOrName) => (await verbs()).wait(idOrName),
+    exec: async (idOrName, args, exec) => (await verbs()).exec(idOrName, args, exec),
+    execDetached: async (idOrName, args, exec) => (await verbs()).execDetached(idOrName, args, exec),
+    pause: async (idOrName) => (await verbs()).pause(idOrName),
+    unpause: async (idOrName) => (await verbs()).unpause(idOrName),
+    logs: async function* (idOrName, logs) {
+      yield* (await verbs()).logs(idOrName, logs)
+    },
+    attach: async (idOrName, streams) => (await verbs()).attach(idOrName, streams),
     images: async () => (await verbs()).images(),
     removeImage: async (reference, removal) => (await verbs()).removeImage(reference, removal),
     ps: async (which) => (await verbs()).ps(which),
     remove: async (idOrName, removal) => (await verbs()).remove(idOrName, removal),
     inspect: async (idOrName, type) => (await verbs()).inspect(idOrName, type),
-    files: async () => (await import('./file-verbs.ts')).fileVerbs(paths, store),
-    system: async () => (await import('./system/verbs.ts')).systemVerbs(paths, store),
+    unitSource: async (idOrName) => (await verbs()).unitSource(idOrName),
+    startAttached: async (idOrName, attach) => (await verbs()).startAttached(idOrName, attach),
+    startable: async (filter) => (await verbs()).startable(filter),
     createVolume: async (volume) => (await verbs()).createVolume(volume),
     volumes: async (filter) => (await verbs()).volumes(filter),
     volume: async (name) => (await verbs()).volume(name),
     removeVolume: async (name) => (await verbs()).removeVolume(name),
     pruneVolumes: async (which) => (await verbs()).pruneVolumes(which),
     info: async () => (await verbs()).info(),
-    doctor: async () => (await import('./doctor.ts')).runDoctor(hostFacts(), paths),
   }
 }
 
