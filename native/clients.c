@@ -4,9 +4,11 @@
  *   MSG_ATTACH  a: which descriptors come with it (ATTACH_*), in this order; behind it the detach keys
  *   MSG_SIGNAL  MSG_RESIZE  as on the control socket
  *   MSG_STOP    a: signal for the container's first process, which then is not started again; b: see plan.h
+ *   MSG_CHECK   make a health check now
  *   MSG_CHANGED  a, b: the restart policy; behind it the name; with it the plan of further lives. Answered by MSG_GO
  *
- * and is told MSG_GO when it is attached, MSG_DETACHED, and at the end MSG_EXITED. Who only waits sends nothing.
+ * and is told MSG_GO when it is attached, MSG_DETACHED, MSG_CHECKED, and at the end MSG_EXITED. Who only waits sends
+ * nothing.
  */
 #define _GNU_SOURCE
 #include "clients.h"
@@ -26,9 +28,12 @@ struct request {
 /* Number 0 is the caller, who has the control socket. */
 static int clients[MAX_PEOPLE] = {[0 ... MAX_PEOPLE - 1] = -1};
 
-static void answer(int who, uint32_t type)
+/* Those who wait for the end of a health check. */
+static int waits_for_check[MAX_PEOPLE];
+
+static void answer(int who, uint32_t type, uint32_t error, uint64_t a)
 {
-	struct message message = {.type = type};
+	struct message message = {.type = type, .error = error, .a = a};
 	(void)!send(clients[who], &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
@@ -37,6 +42,33 @@ static void drop(int who)
 	pump_disconnect(who);
 	close(clients[who]);
 	clients[who] = -1;
+	waits_for_check[who] = 0;
+}
+
+static void check(struct run *run, int who)
+{
+	int failed = health_check_now(run);
+	waits_for_check[who] = !failed;
+	if (failed)
+		answer(who, MSG_CHECKED, (uint32_t)failed, 0);
+}
+
+void clients_take_check(struct run *run)
+{
+	int passed;
+	if (!health_take(run, &passed))
+		return;
+	for (int who = 1; who < MAX_PEOPLE; who++) {
+		if (waits_for_check[who])
+			answer(who, MSG_CHECKED, 0, (uint64_t)passed);
+		waits_for_check[who] = 0;
+	}
+}
+
+void clients_let_go(int who)
+{
+	answer(who, MSG_DETACHED, 0, 1);
+	drop(who);
 }
 
 int clients_poll(struct run *run, struct pollfd *watched)
@@ -62,7 +94,7 @@ static void attach(int who, const struct request *request, size_t text, const in
 	memcpy(connection.detach_keys, request->text, connection.detach_length);
 	pump_disconnect(who);
 	pump_connect(who, &connection);
-	answer(who, MSG_GO);
+	answer(who, MSG_GO, 0, 0);
 }
 
 /* What is told of it from now on, and how it goes on. A plan for other descriptors than ours is none. */
@@ -79,7 +111,7 @@ static void change(struct run *run, int who, const struct request *request, size
 	}
 	close_fd(&run->next_plan);
 	run->next_plan = take_fd(plan);
-	answer(who, MSG_GO);
+	answer(who, MSG_GO, 0, 0);
 }
 
 static void obey(struct run *run, int who, const struct request *request, size_t text, int *fds, unsigned count)
@@ -101,6 +133,9 @@ static void obey(struct run *run, int who, const struct request *request, size_t
 		break;
 	case MSG_SIGNAL:
 		signal_init(run, (int)message->a);
+		break;
+	case MSG_CHECK:
+		check(run, who);
 		break;
 	case MSG_RESIZE:
 		window_resize((unsigned short)message->a, (unsigned short)message->b);
@@ -164,11 +199,11 @@ void clients_run(struct run *run, const struct pollfd *watched)
 
 void clients_leave(void)
 {
-	int who = pump_wants_to_leave();
+	int who = input_wants_to_leave();
 	if (who <= 0)
 		return;
 	pump_disconnect(who);
-	answer(who, MSG_DETACHED);
+	answer(who, MSG_DETACHED, 0, 0);
 	drop(who);
 }
 

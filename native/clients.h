@@ -14,6 +14,10 @@ int clients_poll(struct run *run, struct pollfd *watched);
 void clients_run(struct run *run, const struct pollfd *watched);
 /* Lets go of whoever typed the keys for it. */
 void clients_leave(void);
+/* Lets go of one who takes nothing. */
+void clients_let_go(int who);
+/* A health check has ended: tells those who asked for it. */
+void clients_take_check(struct run *run);
 /* Tells everyone how the container ended, and lets them go. */
 void clients_end(const struct message *message);
 

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "idle.h"
 #include "stage.h"
 #include "text.h"
 
@@ -70,7 +71,9 @@ static void append(const char *path, const char *text, size_t size)
 	rotate(path, fd);
 }
 
-static char text[2 * LONGEST_EVENT];
+static char text[2 * LONGEST_EVENT] __attribute__((aligned(4096)));
+/* What the plan says: its own memory may be given back. */
+static char kept[PATH_MAX + 65 + EVENT_ATTRIBUTES_BYTES];
 
 void events_write(struct events *events, const char *action, const char *more)
 {
@@ -102,16 +105,24 @@ void events_died(struct events *events, int status, int oom_killed)
 	events_write(events, "die", more);
 }
 
+void events_rest(void)
+{
+	idle_free(text, sizeof text);
+}
+
 int op_events(struct run *run, const struct arg *args)
 {
 	struct events *events = &run->events;
 	const char *path = args[0].p, *id = args[1].p, *name = args[2].p;
 	int first = !events->path;
-	if (strlen(id) > 64 || strlen(name) >= sizeof events->name || args[3].len > EVENT_ATTRIBUTES_BYTES)
+	if (strlen(path) >= PATH_MAX || strlen(id) > 64 || strlen(name) >= sizeof events->name || args[3].len > EVENT_ATTRIBUTES_BYTES)
 		return -EMSGSIZE;
-	*events = (struct events){.path = path,
-				  .id = id,
-				  .attributes = args[3].p,
+	char *kept_id = put(kept, path) + 1, *kept_attributes = put(kept_id, id) + 1;
+	memcpy(kept_attributes, args[3].p, args[3].len);
+	kept_id[-1] = kept_attributes[-1] = 0;
+	*events = (struct events){.path = kept,
+				  .id = kept_id,
+				  .attributes = kept_attributes,
 				  .attributes_size = args[3].len,
 				  .removes = (args[4].u & EVENTS_REMOVE) != 0};
 	memcpy(events->name, name, strlen(name) + 1);

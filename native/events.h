@@ -25,4 +25,7 @@ void events_write(struct events *events, const char *action, const char *more);
 void events_started(struct events *events);
 void events_died(struct events *events, int status, int oom_killed);
 
+/* Gives back what only writing needs. */
+void events_rest(void);
+
 #endif

@@ -33,9 +33,12 @@ int op_clone(struct run *run, const struct arg *args)
 {
 	int pair[2], pidfd = -1;
 	/* A clone does not know its own pid outside its pid namespace: the parent writes it down before it lets go on. */
-	run->told_pid = mmap(NULL, sizeof *run->told_pid, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (run->told_pid == MAP_FAILED)
-		return -errno;
+	if (!run->told_pid) {
+		void *shared = mmap(NULL, sizeof *run->told_pid, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		if (shared == MAP_FAILED)
+			return -errno;
+		run->told_pid = shared;
+	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
 	struct clone_args clone = {

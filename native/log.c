@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "idle.h"
+#include "json.h"
 #include "text.h"
 
 /* A longer line is kept in pieces, as every reader of these formats expects it to be. */
@@ -39,57 +41,6 @@ static char *put_time(char *at)
 	return at;
 }
 
-/* Length of the UTF-8 sequence at the beginning of the bytes, 0 if there is none (RFC 3629). */
-static size_t utf8_length(const unsigned char *at, size_t left)
-{
-	size_t length = at[0] < 0x80 ? 1 : at[0] >= 0xc2 && at[0] < 0xe0 ? 2 : at[0] >= 0xe0 && at[0] < 0xf0 ? 3
-			: at[0] >= 0xf0 && at[0] < 0xf5					 ? 4
-											 : 0;
-	if (length == 0 || length > left)
-		return 0;
-	for (size_t i = 1; i < length; i++)
-		if ((at[i] & 0xc0) != 0x80)
-			return 0;
-	/* Overlong forms, surrogates, and what lies beyond the last code point. */
-	if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f) || (at[0] == 0xf0 && at[1] < 0x90) ||
-	    (at[0] == 0xf4 && at[1] > 0x8f))
-		return 0;
-	return length;
-}
-
-/* As a JSON string's inside (RFC 8259); a byte that is no UTF-8 becomes U+FFFD. */
-static char *put_json(char *at, const char *bytes, size_t size)
-{
-	static const char hex[] = "0123456789abcdef";
-	for (size_t i = 0; i < size;) {
-		unsigned char byte = (unsigned char)bytes[i];
-		size_t length = utf8_length((const unsigned char *)bytes + i, size - i);
-		if (length == 0) {
-			at = put(at, "\xef\xbf\xbd");
-			i++;
-		} else if (length > 1) {
-			memcpy(at, bytes + i, length);
-			at += length;
-			i += length;
-		} else {
-			i++;
-			if (byte == '"' || byte == '\\') {
-				*at++ = '\\';
-				*at++ = (char)byte;
-			} else if (byte < 0x20 || byte == 0x7f) {
-				at = put(at, "\\u00");
-				*at++ = hex[byte >> 4];
-				*at++ = hex[byte & 15];
-			} else {
-				*at++ = (char)byte;
-			}
-		}
-	}
-	return at;
-}
-
-#define NAME_MAX_BYTES 128
-
 /* `log`, `log.1`, `log.2`: the higher, the older. */
 static void name_of(char *out, const struct log *log, uint64_t number)
 {
@@ -102,7 +53,7 @@ static void name_of(char *out, const struct log *log, uint64_t number)
 /* Each file becomes one older; the oldest goes. */
 static void rotate(struct log *log)
 {
-	char from[NAME_MAX_BYTES + 24], to[NAME_MAX_BYTES + 24];
+	char from[LOG_NAME_BYTES + 24], to[LOG_NAME_BYTES + 24];
 	close(log->fd);
 	for (uint64_t number = log->max_files; number > 1; number--) {
 		name_of(to, log, number - 1);
@@ -120,8 +71,6 @@ int log_open(struct log *log)
 	struct stat info;
 	if (log->directory < 0 || log->format == LOG_NONE)
 		return 0;
-	if (strlen(log->name) > NAME_MAX_BYTES)
-		return -ENAMETOOLONG;
 	log->fd = openat(log->directory, log->name, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (log->fd < 0 || fstat(log->fd, &info) < 0)
 		return -errno;
@@ -131,7 +80,7 @@ int log_open(struct log *log)
 
 /* Lines on their way to the file: a write for each would slow a container down that writes short ones. */
 #define LONGEST_LINE (PIECE * 6 + 128)
-static char lines[2 * LONGEST_LINE];
+static char lines[2 * LONGEST_LINE] __attribute__((aligned(4096)));
 static size_t gathered;
 
 static void flush(struct log *log)
@@ -185,6 +134,11 @@ void log_write(struct log *log, int stream, const char *bytes, size_t size)
 		size -= length;
 	}
 	flush(log);
+}
+
+void log_rest(void)
+{
+	idle_free(lines, sizeof lines);
 }
 
 void log_close(struct log *log)

@@ -5,11 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define LOG_NAME_BYTES 128
+
 enum log_format { LOG_NONE, LOG_K8S, LOG_JSON };
 
 struct log {
 	int directory; /* where the files are; -1: there is no log */
-	const char *name;
+	char name[LOG_NAME_BYTES];
 	enum log_format format;
 	uint64_t max_size; /* bytes of one file, 0: no limit */
 	uint64_t max_files;
@@ -21,6 +23,8 @@ struct log {
 int log_open(struct log *log);
 /* Writes what came from stream 1 or 2. A full disk loses lines, never the container. */
 void log_write(struct log *log, int stream, const char *bytes, size_t size);
+/* Gives back what only writing needs; all that was written is in the file. */
+void log_rest(void);
 void log_close(struct log *log);
 
 #endif

@@ -22,14 +22,17 @@
 #include <unistd.h>
 
 #include "clients.h"
+#include "idle.h"
+#include "monitor.h"
 #include "pump.h"
-#include "text.h"
 #include "window.h"
 
 /* Between two starts of a container that keeps ending: doubled each time, forgotten once it ran for a while. */
 #define FIRST_PAUSE_MS 100
 #define LONGEST_PAUSE_MS 60000
 #define STABLE_MS 10000
+/* So long nothing has happened when the monitor gives back what only working needs. */
+#define REST_AFTER_MS 500
 
 void signal_init(struct run *run, int signal_number)
 {
@@ -38,7 +41,7 @@ void signal_init(struct run *run, int signal_number)
 }
 
 /* Process 1's death takes its pid namespace along; the cgroup also holds those of a shared pid namespace. */
-static void kill_container(struct run *run)
+void kill_container(struct run *run)
 {
 	uint32_t slot = run->plan->cgroup_slot;
 	if (slot < run->plan->slots && run->fd[slot] >= 0)
@@ -61,76 +64,24 @@ static uint64_t oom_killed(struct run *run)
 	return line && strtoull(line + strlen("\noom_kill "), NULL, 10) > 0;
 }
 
-static uint64_t wall_clock_ms(void)
+int is_frozen(struct run *run)
 {
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	char text[128];
+	uint32_t slot = run->plan->cgroup_slot;
+	if (slot >= run->plan->slots || run->fd[slot] < 0)
+		return 0;
+	cleanup_close fd = openat(run->fd[slot], "cgroup.events", O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+	if (got <= 0)
+		return 0;
+	text[got] = 0;
+	return strstr(text, "frozen 1") != NULL;
 }
 
-/* Under another name first: a reader sees the old file or the new one. */
-static void write_whole(int directory, const char *name, const char *text, size_t size)
+void stop_container(struct run *run)
 {
-	cleanup_close fd = openat(directory, "new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd >= 0 && write(fd, text, size) == (ssize_t)size)
-		renameat(directory, "new", directory, name);
-}
-
-struct entry {
-	const char *name;
-	uint64_t value;
-};
-
-/* A JSON object of numbers. */
-static void write_record(int directory, const char *name, const struct entry *entries)
-{
-	char text[512], *at = put(text, "{\"version\":1");
-	if (directory < 0)
-		return;
-	for (; entries->name; entries++)
-		at = put_number(put(put(put(at, ",\""), entries->name), "\":"), entries->value);
-	at = put(at, "}");
-	write_whole(directory, name, text, (size_t)(at - text));
-}
-
-/* One life of the container. */
-struct life {
-	int started; /* the command ran */
-	uint64_t started_ms, finished_ms;
-	int status;
-	uint64_t oom;
-};
-
-static void note_start(struct run *run, struct life *life, uint64_t restarts)
-{
-	uint64_t start_time = start_time_of_init(run);
-	life->started = 1;
-	life->started_ms = wall_clock_ms();
-	write_record(run->run_dir, "state.json",
-		     (struct entry[]){{"pid", (uint64_t)run->init},
-				      {"startTime", start_time},
-				      {"startedMs", life->started_ms},
-				      {"restarts", restarts},
-				      {NULL, 0}});
-	tell(run, MSG_STARTED, 0, (uint64_t)run->init, start_time);
-	events_started(&run->events);
-}
-
-static void note_end(struct run *run, const struct life *life, uint64_t restarts)
-{
-	write_record(run->directory, "exit.json",
-		     (struct entry[]){{"status", (uint64_t)life->status},
-				      {"oomKilled", life->oom},
-				      {"startedMs", life->started_ms},
-				      {"finishedMs", life->finished_ms},
-				      {"restarts", restarts},
-				      {"byPerson", (uint64_t)run->by_person},
-				      {"failedColumn", run->failed ? run->failure.column : 0},
-				      {"failedStep", run->failed ? run->failure.step : 0},
-				      {"failedErrno", run->failed ? run->failure.error : 0},
-				      {NULL, 0}});
-	if (run->run_dir >= 0)
-		unlinkat(run->run_dir, "state.json", 0);
+	signal_init(run, run->stop_signal ? (int)run->stop_signal : SIGTERM);
+	run->kill_ns = now_ns() + run->stop_ms * 1000000;
 }
 
 /* Answers whether Node is still there. */
@@ -173,7 +124,83 @@ static int has_failed(struct run *run)
 	return run->failed;
 }
 
-enum { WATCH_INIT, WATCH_CONTROL, WATCH_SYNC, WATCH_WINDOW, WATCH_CLIENTS, WATCH_PUMPS = WATCH_CLIENTS + CLIENT_WATCHES };
+enum { WATCH_INIT, WATCH_CONTROL, WATCH_SYNC, WATCH_WINDOW, WATCH_CHECK, WATCH_CLIENTS,
+       WATCH_PUMPS = WATCH_CLIENTS + CLIENT_WATCHES };
+
+static void begin(struct run *run, struct life *life, uint64_t restarts)
+{
+	life->started = 1;
+	life->started_ms = wall_clock_ms();
+	life->started_ns = now_ns();
+	record_start(run, life, restarts);
+	events_started(&run->events);
+	health_begin(run, life);
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return !a || (b && b < a) ? b : a;
+}
+
+static uint64_t limit_of(const struct run *run, const struct life *life)
+{
+	return run->time_limit_ms && life->started && !life->timed_out ? life->started_ns + run->time_limit_ms * 1000000 : 0;
+}
+
+/* When the next thing is to be done that nobody asks for, in milliseconds; -1: never. */
+static int time_left(const struct run *run, const struct life *life)
+{
+	int slow;
+	uint64_t now = now_ns(), due = sooner(limit_of(run, life), run->kill_ns);
+	due = sooner(sooner(due, health_due()), pump_patience_ends(&slow));
+	if (!due)
+		return -1;
+	if (due <= now)
+		return 0;
+	return due - now > 1000000000000u ? 1000000 : (int)((due - now) / 1000000 + 1);
+}
+
+static void do_what_is_due(struct run *run, struct life *life)
+{
+	int slow = -1;
+	uint64_t now = now_ns(), limit = limit_of(run, life), patience = pump_patience_ends(&slow);
+	if (limit && now >= limit) {
+		life->timed_out = 1;
+		kill_container(run);
+	}
+	if (run->kill_ns && now >= run->kill_ns) {
+		run->kill_ns = 0;
+		kill_container(run);
+	}
+	if (patience && now >= patience)
+		clients_let_go(slow);
+	health_run_due(run);
+}
+
+/* Without a further life only the end of the plan is still needed. */
+static void rest(const struct run *run)
+{
+	const uint8_t *begins = run->column[COLUMN_PARENT], *needed = run->column[COLUMN_TEARDOWN];
+	if ((!run->detached || run->policy == RESTART_NO) && run->health.directory < 0)
+		idle_free((void *)(uintptr_t)begins, (size_t)(needed - begins));
+	pump_rest();
+	log_rest();
+	events_rest();
+}
+
+/* poll(2) until something happens or is due. */
+static int wait_for_work(struct run *run, const struct life *life, struct pollfd *watched, int count)
+{
+	int left = time_left(run, life), long_one = left < 0 || left > REST_AFTER_MS;
+	int ready = poll(watched, (nfds_t)count, long_one ? REST_AFTER_MS : left);
+	if (ready || !long_one)
+		return ready;
+	/* Before the command runs there is no rest: its start is short. */
+	if (life->started)
+		rest(run);
+	left = time_left(run, life);
+	return life->started ? idle_poll(watched, (nfds_t)count, left) : poll(watched, (nfds_t)count, left);
+}
 
 /* Until the first process has ended: streams, signals, the lifeline. */
 static void watch(struct run *run, struct life *life, uint64_t restarts)
@@ -185,14 +212,15 @@ static void watch(struct run *run, struct life *life, uint64_t restarts)
 		[WATCH_WINDOW] = {.fd = window_watch(), .events = POLLIN},
 	};
 	for (;;) {
+		watched[WATCH_CHECK] = (struct pollfd){.fd = health_watch(), .events = POLLIN};
 		clients_poll(run, watched + WATCH_CLIENTS);
 		int count = WATCH_PUMPS + pump_poll(watched + WATCH_PUMPS);
-		if (poll(watched, (nfds_t)count, -1) < 0)
+		if (wait_for_work(run, life, watched, count) < 0)
 			continue; /* EINTR: stopped and continued */
 		if (watched[WATCH_SYNC].revents) {
 			/* Its end closes with the exec. */
 			if (!has_failed(run))
-				note_start(run, life, restarts);
+				begin(run, life, restarts);
 			watched[WATCH_SYNC].fd = -1;
 		}
 		if (watched[WATCH_CONTROL].revents && !on_control(run)) {
@@ -203,14 +231,20 @@ static void watch(struct run *run, struct life *life, uint64_t restarts)
 		}
 		if (watched[WATCH_WINDOW].revents)
 			window_changed();
+		if (watched[WATCH_CHECK].revents)
+			clients_take_check(run);
 		clients_run(run, watched + WATCH_CLIENTS);
 		pump_run(watched + WATCH_PUMPS);
 		clients_leave();
+		do_what_is_due(run, life);
 		if (watched[WATCH_INIT].revents)
 			break;
 	}
+	health_end(run);
+	run->kill_ns = 0;
+	/* Nobody of a detached container's waits at the control socket: its end is none of the output's. */
 	if (run->control >= 0 || run->detached)
-		pump_drain(run->control);
+		pump_drain(run->detached ? -1 : run->control);
 }
 
 static int reap(struct run *run)
@@ -256,6 +290,8 @@ static int is_to_live_again(const struct run *run, const struct life *life, uint
 {
 	if (!run->detached || run->stopped || run->failed || !life->started)
 		return 0;
+	if (run->again)
+		return 1;
 	if (run->most_restarts && restarts >= run->most_restarts)
 		return 0;
 	return run->policy == RESTART_ALWAYS || (run->policy == RESTART_ON_FAILURE && life->status != 0);
@@ -284,6 +320,7 @@ static void reset(struct run *run)
 	close_fd(&run->init_pidfd);
 	run->sync = run->init_pidfd = -1;
 	run->init = -1;
+	run->again = 0;
 	/* What somebody has changed meanwhile; one that cannot be read leaves it as it was. */
 	if (run->next_plan >= 0)
 		(void)map_plan(run, take_fd(&run->next_plan));
@@ -307,8 +344,8 @@ int supervise(struct run *run)
 	uint64_t pause_ms = FIRST_PAUSE_MS;
 	for (uint64_t restarts = 0;; restarts++) {
 		struct life life = live(run, restarts);
-		struct message exited = {.type = MSG_EXITED, .a = (uint64_t)life.status, .b = life.oom};
-		note_end(run, &life, restarts);
+		struct message exited = {.type = MSG_EXITED, .a = (uint64_t)life.status, .b = life.oom | (life.timed_out ? 4 : 0)};
+		record_end(run, &life, restarts);
 		if (life.started && run->detached)
 			events_died(&run->events, life.status, life.oom != 0);
 		/* Who is connected is so with this life; the next one may be joined anew. */
@@ -318,10 +355,10 @@ int supervise(struct run *run)
 			tear_down(run, 0);
 			pause_ms = wall_clock_ms() - life.started_ms > STABLE_MS ? FIRST_PAUSE_MS : pause_ms;
 			wait_before_restart(run, pause_ms);
-			if (run->policy == RESTART_NO)
+			if (run->policy == RESTART_NO && !run->again)
 				run->stopped = 1; /* meanwhile */
 			if (run->stopped)
-				note_end(run, &life, restarts); /* once more: by whom */
+				record_end(run, &life, restarts); /* once more: by whom */
 			pause_ms = pause_ms * 2 < LONGEST_PAUSE_MS ? pause_ms * 2 : LONGEST_PAUSE_MS;
 		} else {
 			run->stopped = 1;

@@ -17,7 +17,7 @@
 
 static int copy_bytes(int from, int to)
 {
-	static char buffer[65536];
+	static char buffer[65536] __attribute__((aligned(4096)));
 	for (;;) {
 		ssize_t got = read(from, buffer, sizeof buffer);
 		if (got <= 0)
@@ -34,7 +34,7 @@ static int copy_bytes(int from, int to)
 /* What says who may use it and how: capabilities of programs, access lists. A filesystem that has no such thing is fine. */
 static int copy_attributes(int from, int to)
 {
-	static char names[65536], value[65536];
+	static char names[65536] __attribute__((aligned(4096))), value[65536] __attribute__((aligned(4096)));
 	ssize_t size = flistxattr(from, names, sizeof names);
 	if (size < 0)
 		return errno == ENOTSUP ? 0 : -errno;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Its own session and cgroup: the end of the caller's terminal or service is not the container's. */
@@ -25,12 +26,14 @@ int op_detach(struct run *run, const struct arg *args)
 int op_log(struct run *run, const struct arg *args)
 {
 	log_close(&run->log);
+	if (args[1].len >= LOG_NAME_BYTES)
+		return -ENAMETOOLONG;
 	run->log = (struct log){.directory = args[0].fd,
-				.name = args[1].p,
 				.format = (enum log_format)args[2].u,
 				.max_size = args[3].u,
 				.max_files = args[4].u,
 				.fd = -1};
+	memcpy(run->log.name, args[1].p, args[1].len);
 	return log_open(&run->log);
 }
 
@@ -51,6 +54,19 @@ int op_restart(struct run *run, const struct arg *args)
 {
 	run->policy = (uint32_t)args[0].u;
 	run->most_restarts = args[1].u;
+	return 0;
+}
+
+int op_time_limit(struct run *run, const struct arg *args)
+{
+	run->time_limit_ms = args[0].u;
+	return 0;
+}
+
+int op_stop_by(struct run *run, const struct arg *args)
+{
+	run->stop_signal = args[0].u;
+	run->stop_ms = args[1].u;
 	return 0;
 }
 

@@ -89,7 +89,7 @@ static int open_and_end(void *data)
  */
 int op_fsopen_pid(struct run *run, const struct arg *args)
 {
-	static char stack[16384] __attribute__((aligned(16)));
+	static char stack[16384] __attribute__((aligned(4096)));
 	struct opening opening = {.type = args[1].p, .result = -ECHILD};
 	int child = clone(open_and_end, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_FILES, &opening);
 	if (child < 0 || waitpid(child, NULL, __WALL) < 0)
@@ -176,7 +176,7 @@ static int write_map(pid_t pid, const char *file, const struct arg *lines)
 /* A mount is id-mapped by a user namespace, which only a process in it can bring to life: a short one. */
 int op_id_view(struct run *run, const struct arg *args)
 {
-	static char stack[16384] __attribute__((aligned(16)));
+	static char stack[16384] __attribute__((aligned(4096)));
 	int child = clone(sleep_until_killed, stack + sizeof stack, CLONE_NEWUSER | SIGCHLD, NULL);
 	if (child < 0)
 		return -errno;

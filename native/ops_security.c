@@ -105,7 +105,7 @@ static int hand_over(void *data)
  */
 int op_seccomp_notify(struct run *run, const struct arg *args)
 {
-	static char stack[16384] __attribute__((aligned(16)));
+	static char stack[16384] __attribute__((aligned(4096)));
 	struct handover handover = {.listener = -1, .result = 1, .socket = args[2].fd};
 	char *text = name_process(run, &args[3], &handover.size);
 	if (!text)

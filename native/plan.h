@@ -133,6 +133,9 @@
 	X(113, status, "ff")        /* directories of state.json and of exit.json */         \
 	X(114, restart, "uu")       /* policy, how many times */                             \
 	X(115, last, "")            /* teardown: what follows is not done before a restart */ \
+	X(124, time_limit, "u")     /* milliseconds of a life, then it is killed */          \
+	X(125, stop_by, "uu")       /* signal, milliseconds until SIGKILL: when the monitor itself stops it */ \
+	X(126, health, "fuuuuuub")  /* see op_health in health.c */                          \
 	X(116, unlink, "fs")                                                                 \
 	X(117, remove_tree, "fs")   /* a directory with all below it, on its filesystem */    \
 	X(118, remove_volume, "fss") /* a volume, if nobody uses it beside this file in it */ \
@@ -187,10 +190,11 @@ enum {
 	MSG_FAILED = 1,  /* column, step, error; a: wait status of a program that failed, what it said follows */
 	MSG_TRACE = 2,   /* column, step, error, a: nanoseconds of CLOCK_MONOTONIC */
 	MSG_STARTED = 3, /* a: pid, b: start time in clock ticks (field 22 of /proc/PID/stat) */
-	MSG_EXITED = 4,  /* a: wait status, b: 1 if the kernel's OOM killer took part; error: why the caller's
-			    standard output, with b & 2 its standard error, took no more */
+	MSG_EXITED = 4,  /* a: wait status, b: 1 if the kernel's OOM killer took part, 4 if its time was over; error: why
+			    the caller's standard output, with b & 2 its standard error, took no more */
 	MSG_MEETING = 5, /* error: which point, a: pid, b: start time; answered by MSG_GO */
-	MSG_DETACHED = 6,
+	MSG_DETACHED = 6, /* a: 1 where it took nothing for too long */
+	MSG_CHECKED = 7, /* a: 1 if the health check passed; error: why none was made */
 	MSG_SIGNAL = 16, /* a: signal for the container's first process */
 	MSG_RESIZE = 17, /* a: rows, b: columns */
 	MSG_GO = 18,
@@ -198,6 +202,7 @@ enum {
 	MSG_STOP = 20,   /* a: signal, b: 0 where a person wants it to end, or STOP_FOR_NOW */
 	MSG_CHANGED = 21, /* a: RESTART_*, b: how many times; the container's name follows, and the plan of further lives
 			     comes as a descriptor; answered by MSG_GO */
+	MSG_CHECK = 22,  /* make a health check now */
 };
 
 /* Descriptors that come with MSG_ATTACH, in this order, and whether the first is a terminal to be made raw. */
@@ -214,6 +219,12 @@ enum {
 #define RESTART_NO 0u
 #define RESTART_ON_FAILURE 1u
 #define RESTART_ALWAYS 2u
+
+/* What is done about a container that has become unhealthy. */
+#define HEALTH_NONE 0u
+#define HEALTH_KILL 1u
+#define HEALTH_RESTART 2u
+#define HEALTH_STOP 3u
 
 #define CONTROL_FD 3
 #define PLAN_FD 4

@@ -4,7 +4,8 @@
  * poll(2)'s word for "writable" covers it.
  *
  * A source (what the container writes) has an outlet for each one who is connected. It is read again when all of them
- * have taken what was read before: a slow reader slows the container, as a pipe would.
+ * have taken what was read before: a slow reader slows the container, as a pipe would. A client that takes nothing at all
+ * is let go after a while: the log has it all, and the container and the others go on.
  */
 #define _GNU_SOURCE
 #include "pump.h"
@@ -14,20 +15,24 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <termios.h>
 #include <unistd.h>
 
+#include "idle.h"
+#include "text.h"
 #include "window.h"
 
 #define BUFFER (64 * 1024)
-/* How long a client may take nothing, at the end of a container. */
-#define CLIENT_PATIENCE_MS 1000
+/* How long a client may take nothing of what waits for it; and at the end of a container. */
+#define CLIENT_PATIENCE_NS 10000000000u
+#define LAST_PATIENCE_MS 1000
 
 struct outlet {
 	int fd;	       /* -1: none */
+	int own;       /* a terminal, opened once more so that writing to it does not wait; else -1 */
 	int is_file;   /* poll always says ready, and a write takes all */
 	int is_socket;
 	size_t begin;  /* of what it has not taken yet */
+	uint64_t last_ns; /* when it has taken something, or had taken all */
 };
 
 struct source {
@@ -35,34 +40,14 @@ struct source {
 	int stream; /* 1 or 2 */
 	size_t end; /* of the bytes in the buffer */
 	struct outlet outlets[MAX_PEOPLE];
-	char buffer[BUFFER];
-};
-
-struct inlet {
-	int from; /* -1: none */
-	size_t begin, end;
-	unsigned matched; /* characters of the detach keys seen */
 	char *buffer;
-};
-
-struct person {
-	struct inlet in;
-	int terminal; /* put back at the end; -1: none */
-	struct termios before;
-	struct connection connection;
-	int leaves;
 };
 
 static int refused, refused_stream;
 static struct source sources[MAX_SOURCES];
+static char buffers[MAX_SOURCES][BUFFER] __attribute__((aligned(4096)));
 static int source_count;
-static struct person people[MAX_PEOPLE];
-/* Apart: a page that nobody types into is never touched, and an idle monitor stays small. */
-#define TYPED 4096
-static char typed[MAX_PEOPLE][TYPED];
 static struct log *log_file;
-/* Where input goes: the container's stdin or its terminal's master; -1 where it takes none. */
-static int input = -1;
 
 static void shut(int *fd)
 {
@@ -70,15 +55,12 @@ static void shut(int *fd)
 	*fd = -1;
 }
 
-static void make_raw(struct person *person, int fd)
+/* A terminal that polls writable may have room for one byte; its mode is the user's, so this is a mode of our own. */
+static int reopen(int fd)
 {
-	struct termios raw;
-	if (tcgetattr(fd, &person->before) < 0)
-		return;
-	raw = person->before;
-	cfmakeraw(&raw);
-	if (tcsetattr(fd, TCSANOW, &raw) == 0)
-		person->terminal = fd;
+	char path[40], *at = put_number(put(path, "/proc/self/fd/"), (uint64_t)fd);
+	*at = 0;
+	return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
 static void open_outlet(struct source *source, int who, int fd)
@@ -87,27 +69,25 @@ static void open_outlet(struct source *source, int who, int fd)
 	struct outlet *outlet = &source->outlets[who];
 	if (fd < 0 || fstat(fd, &info) < 0)
 		return;
-	*outlet = (struct outlet){fd, S_ISREG(info.st_mode), S_ISSOCK(info.st_mode), source->end};
+	int own = isatty(fd) ? reopen(fd) : -1;
+	*outlet = (struct outlet){.fd = own >= 0 ? own : fd,
+				  .own = own,
+				  .is_file = S_ISREG(info.st_mode),
+				  .is_socket = S_ISSOCK(info.st_mode),
+				  .begin = source->end};
 }
 
-static void forget(struct person *person)
+static void close_outlet(struct outlet *outlet)
 {
-	*person = (struct person){.in = {.from = -1, .buffer = typed[person - people]},
-				  .terminal = -1,
-				  .connection = {.in = -1, .out = -1, .err = -1}};
-}
-
-static void forget_all(void)
-{
-	source_count = 0;
-	for (int who = 0; who < MAX_PEOPLE; who++)
-		forget(&people[who]);
-	input = -1;
+	if (outlet->fd >= 0)
+		shut(&outlet->own);
+	outlet->fd = -1;
 }
 
 static void add_source(int from, int stream)
 {
-	struct source *source = &sources[source_count++];
+	struct source *source = &sources[source_count];
+	source->buffer = buffers[source_count++];
 	source->from = from;
 	source->stream = stream;
 	source->end = 0;
@@ -130,20 +110,19 @@ static int take_slot(struct run *run, uint32_t index)
 void pump_start(struct run *run, struct log *log)
 {
 	int master = -1, outer = -1;
-	forget_all();
+	source_count = 0;
+	input_start();
 	log_file = log;
 	for (uint32_t i = 0; i < run->plan->pumps; i++) {
 		const struct plan_pump *pump = &run->pumps[i];
 		if (pump->flags & PUMP_STDIN) {
 			int from = slot(run, pump->from), to = slot(run, pump->to);
+			int is_terminal = pump->flags & PUMP_TERMINAL && from >= 0 && isatty(from);
 			/* Both directions of a terminal share the master: each closes its own copy. */
-			input = pump->flags & PUMP_TERMINAL ? fcntl(to, F_DUPFD_CLOEXEC, 0) : take_slot(run, pump->to);
-			fcntl(input, F_SETFL, fcntl(input, F_GETFL) | O_NONBLOCK);
-			people[CALLER].in.from = from;
-			if (pump->flags & PUMP_TERMINAL && from >= 0 && isatty(from)) {
-				make_raw(&people[CALLER], from);
+			input_open(pump->flags & PUMP_TERMINAL ? fcntl(to, F_DUPFD_CLOEXEC, 0) : take_slot(run, pump->to), from,
+				   is_terminal);
+			if (is_terminal)
 				outer = from;
-			}
 		} else if (source_count < MAX_SOURCES && slot(run, pump->from) >= 0) {
 			int from = take_slot(run, pump->from), to = slot(run, pump->to);
 			add_source(from, pump->flags & PUMP_STDERR ? 2 : 1);
@@ -160,37 +139,16 @@ void pump_start(struct run *run, struct log *log)
 
 void pump_connect(int who, const struct connection *connection)
 {
-	struct person *person = &people[who];
-	forget(person);
-	person->connection = *connection;
-	person->in.from = input >= 0 ? connection->in : -1;
+	input_connect(who, connection);
 	for (int i = 0; i < source_count; i++)
 		open_outlet(&sources[i], who, sources[i].stream == 2 ? connection->err : connection->out);
-	if (connection->terminal && connection->in >= 0 && isatty(connection->in))
-		make_raw(person, connection->in);
 }
 
 void pump_disconnect(int who)
 {
-	struct person *person = &people[who];
-	if (person->terminal >= 0)
-		tcsetattr(person->terminal, TCSADRAIN, &person->before);
 	for (int i = 0; i < source_count; i++)
-		sources[i].outlets[who].fd = -1;
-	if (who != CALLER) {
-		shut(&person->connection.in);
-		shut(&person->connection.out);
-		shut(&person->connection.err);
-	}
-	forget(person);
-}
-
-int pump_wants_to_leave(void)
-{
-	for (int who = 0; who < MAX_PEOPLE; who++)
-		if (people[who].leaves)
-			return who;
-	return -1;
+		close_outlet(&sources[i].outlets[who]);
+	input_disconnect(who);
 }
 
 static int is_waiting(const struct source *source, const struct outlet *outlet)
@@ -206,6 +164,20 @@ static int is_taken(const struct source *source)
 	return 1;
 }
 
+uint64_t pump_patience_ends(int *who_waits)
+{
+	uint64_t first = 0;
+	for (int i = 0; i < source_count; i++)
+		for (int who = CALLER + 1; who < MAX_PEOPLE; who++) {
+			const struct outlet *outlet = &sources[i].outlets[who];
+			if (is_waiting(&sources[i], outlet) && (!first || outlet->last_ns + CLIENT_PATIENCE_NS < first)) {
+				first = outlet->last_ns + CLIENT_PATIENCE_NS;
+				*who_waits = who;
+			}
+		}
+	return first;
+}
+
 int pump_poll(struct pollfd *watched)
 {
 	int count = 0;
@@ -219,22 +191,20 @@ int pump_poll(struct pollfd *watched)
 			watched[count++] = (struct pollfd){.fd = outlet->fd, .events = events};
 		}
 	}
-	for (int who = 0; who < MAX_PEOPLE; who++) {
-		struct inlet *in = &people[who].in;
-		int full = in->begin < in->end;
-		watched[count++] = (struct pollfd){.fd = full ? -1 : in->from, .events = POLLIN};
-		watched[count++] = (struct pollfd){.fd = full ? input : -1, .events = POLLOUT};
-	}
-	return count;
+	input_poll(watched + count);
+	return count + INPUT_WATCHES;
 }
 
 static void fill(struct source *source)
 {
 	ssize_t got = read(source->from, source->buffer, BUFFER);
 	if (got > 0) {
+		uint64_t now = now_ns();
 		source->end = (size_t)got;
-		for (int who = 0; who < MAX_PEOPLE; who++)
+		for (int who = 0; who < MAX_PEOPLE; who++) {
 			source->outlets[who].begin = 0;
+			source->outlets[who].last_ns = now;
+		}
 		if (log_file)
 			log_write(log_file, source->stream, source->buffer, source->end);
 	} else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
@@ -245,7 +215,7 @@ static void fill(struct source *source)
 /* Nobody reads any more: in the foreground the writer is told by EPIPE, as without tscrun between them. */
 static void end_of_outlet(struct source *source, struct outlet *outlet)
 {
-	outlet->fd = -1;
+	close_outlet(outlet);
 	if (outlet == &source->outlets[CALLER] && source->from >= 0)
 		shut(&source->from);
 }
@@ -254,13 +224,14 @@ static void flush(struct source *source, struct outlet *outlet)
 {
 	const char *bytes = source->buffer + outlet->begin;
 	size_t size = source->end - outlet->begin;
-	if (!outlet->is_file && !outlet->is_socket && size > 4096)
+	if (!outlet->is_file && !outlet->is_socket && outlet->own < 0 && size > 4096)
 		size = 4096; /* PIPE_BUF: what a pipe that polls writable takes */
 	ssize_t put = outlet->is_socket ? send(outlet->fd, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL)
 					: write(outlet->fd, bytes, size);
-	if (put >= 0)
+	if (put >= 0) {
 		outlet->begin += (size_t)put;
-	else if (errno != EAGAIN && errno != EINTR) {
+		outlet->last_ns = now_ns();
+	} else if (errno != EAGAIN && errno != EINTR) {
 		/* A full disk, say. Of a reader or a terminal that has gone away there is nothing to tell. */
 		if (outlet == &source->outlets[CALLER] && errno != EPIPE && errno != EIO && !refused) {
 			refused = errno;
@@ -274,60 +245,6 @@ int pump_refused(int *stream)
 {
 	*stream = refused_stream;
 	return refused;
-}
-
-/* The input has ended: the container's stdin is closed behind the last byte. */
-static void end_of_input(struct person *person)
-{
-	person->in.from = -1;
-	if (input >= 0)
-		shut(&input);
-	for (int who = 0; who < MAX_PEOPLE; who++)
-		people[who].in.from = -1;
-}
-
-/* Looks for the keys that end a connection; what has been typed of them before something else is passed on. */
-static void watch_keys(struct person *person)
-{
-	struct inlet *in = &person->in;
-	const struct connection *connection = &person->connection;
-	for (size_t i = in->begin; connection->detach_length && i < in->end; i++) {
-		in->matched = in->buffer[i] == connection->detach_keys[in->matched] ? in->matched + 1
-			      : in->buffer[i] == connection->detach_keys[0]	    ? 1
-										    : 0;
-		if (in->matched < connection->detach_length)
-			continue;
-		person->leaves = 1;
-		in->end = i + 1 > in->begin + in->matched ? i + 1 - in->matched : in->begin;
-		in->from = -1;
-		return;
-	}
-}
-
-static void take_input(struct person *person)
-{
-	struct inlet *in = &person->in;
-	ssize_t got = read(in->from, in->buffer, TYPED);
-	if (got > 0) {
-		in->begin = 0;
-		in->end = (size_t)got;
-		watch_keys(person);
-	} else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
-		end_of_input(person);
-	}
-}
-
-static void give_input(struct inlet *in)
-{
-	ssize_t put = input < 0 ? -1 : write(input, in->buffer + in->begin, in->end - in->begin);
-	if (put >= 0) {
-		in->begin += (size_t)put;
-	} else if (input < 0 || (errno != EAGAIN && errno != EINTR)) {
-		in->begin = in->end = 0;
-		in->from = -1;
-		if (input >= 0)
-			shut(&input);
-	}
 }
 
 static void run_source(struct source *source, const struct pollfd *watched)
@@ -348,14 +265,7 @@ void pump_run(const struct pollfd *watched)
 {
 	for (int i = 0; i < source_count; i++)
 		run_source(&sources[i], watched + i * (1 + MAX_PEOPLE));
-	watched += source_count * (1 + MAX_PEOPLE);
-	for (int who = 0; who < MAX_PEOPLE; who++) {
-		struct inlet *in = &people[who].in;
-		if (in->from >= 0 && watched[2 * who].fd >= 0 && watched[2 * who].revents)
-			take_input(&people[who]);
-		if (in->begin < in->end && (input < 0 || watched[2 * who + 1].revents))
-			give_input(in);
-	}
+	input_run(watched + source_count * (1 + MAX_PEOPLE));
 }
 
 /*
@@ -383,14 +293,14 @@ void pump_drain(int control)
 			room[MAX_PEOPLE] = (struct pollfd){.fd = control, .events = 0};
 			if (is_taken(source))
 				continue;
-			int ready = poll(room, MAX_PEOPLE + 1, CLIENT_PATIENCE_MS);
+			int ready = poll(room, MAX_PEOPLE + 1, LAST_PATIENCE_MS);
 			if (ready < 0)
 				continue;
 			if (room[MAX_PEOPLE].revents)
 				return;
 			for (int who = 0; ready == 0 && who < MAX_PEOPLE; who++)
 				if (who != CALLER && is_waiting(source, &source->outlets[who]))
-					source->outlets[who].fd = -1;
+					close_outlet(&source->outlets[who]);
 			for (int who = 0; who < MAX_PEOPLE; who++)
 				if (room[who].revents)
 					flush(source, &source->outlets[who]);
@@ -398,13 +308,21 @@ void pump_drain(int control)
 	}
 }
 
+void pump_rest(void)
+{
+	for (int i = 0; i < source_count; i++)
+		if (is_taken(&sources[i]))
+			idle_free(buffers[i], BUFFER);
+	input_rest();
+}
+
 void pump_end(void)
 {
-	for (int who = 0; who < MAX_PEOPLE; who++)
-		if (people[who].terminal >= 0)
-			tcsetattr(people[who].terminal, TCSADRAIN, &people[who].before);
-	for (int i = 0; i < source_count; i++)
+	input_end();
+	for (int i = 0; i < source_count; i++) {
+		for (int who = 0; who < MAX_PEOPLE; who++)
+			close_outlet(&sources[i].outlets[who]);
 		shut(&sources[i].from);
-	shut(&input);
+	}
 	window_end();
 }

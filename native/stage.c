@@ -229,6 +229,9 @@ static int index_plan(struct run *run, const uint8_t *plan, size_t size)
 	}
 	if ((size_t)(end - at) / sizeof(struct plan_pump) < header->pumps)
 		return -EBADMSG;
+	/* Slots that the plan before had not. */
+	for (uint32_t i = run->plan ? run->plan->slots : 0; i < header->slots; i++)
+		run->fd[i] = -1;
 	memcpy(run->column, columns, sizeof columns);
 	run->pumps = (const void *)at;
 	run->plan = header;
@@ -236,24 +239,47 @@ static int index_plan(struct run *run, const uint8_t *plan, size_t size)
 	return 0;
 }
 
-/* Closes the descriptor. What pointed into an earlier plan stays valid. */
+int load_plan(struct run *run, const void *plan, size_t size, int *fd, const int *inherited)
+{
+	run->fd = fd;
+	int failed = index_plan(run, plan, size);
+	for (uint32_t i = 0; !failed && i < run->plan->inherited; i++)
+		fd[i] = inherited[i];
+	return failed;
+}
+
+/* Into memory of our own, which can be given back bit by bit. */
+static void *read_file(int fd, size_t size)
+{
+	char *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	for (size_t have = 0; bytes != MAP_FAILED && have < size;) {
+		ssize_t got = pread(fd, bytes + have, size - have, (off_t)have);
+		if (got <= 0) {
+			munmap(bytes, size);
+			return MAP_FAILED;
+		}
+		have += (size_t)got;
+	}
+	return bytes;
+}
+
 int map_plan(struct run *run, int fd)
 {
 	struct stat info;
 	int failed = fstat(fd, &info) < 0 ? -errno : 0;
 	if (!failed && (info.st_size < (off_t)sizeof(struct plan_header) || info.st_size > PLAN_MAX_BYTES))
 		failed = -EBADMSG;
-	void *plan = failed ? MAP_FAILED : mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	void *plan = failed ? MAP_FAILED : read_file(fd, (size_t)info.st_size);
 	if (!failed && plan == MAP_FAILED)
-		failed = -errno;
+		failed = -EIO;
 	close(fd);
 	return failed ? failed : index_plan(run, plan, (size_t)info.st_size);
 }
 
 static int read_plan(struct run *run)
 {
-	for (int i = 0; i < MAX_SLOTS; i++)
-		run->fd[i] = -1;
+	static int slots[MAX_SLOTS];
+	run->fd = slots;
 	int failed = map_plan(run, PLAN_FD);
 	for (uint32_t i = 0; !failed && i < run->plan->inherited; i++)
 		run->fd[i] = FIRST_INHERITED_FD + (int)i;
@@ -286,7 +312,7 @@ static int leave(struct run *run, int failed)
 int main(void)
 {
 	static struct run run = {.control = CONTROL_FD, .sync = -1, .init = -1, .init_pidfd = -1, .listener = -1,
-				  .own_end = -1, .run_dir = -1, .directory = -1, .next_plan = -1, .log = {.directory = -1, .fd = -1}};
+				  .own_end = -1, .run_dir = -1, .directory = -1, .next_plan = -1, .log = {.directory = -1, .fd = -1}, .health = {.directory = -1}};
 	settle_signals();
 	prctl(PR_SET_NAME, "tscrun-monitor");
 	int failed = read_plan(&run);

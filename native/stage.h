@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "events.h"
+#include "health.h"
 #include "log.h"
 #include "plan.h"
 
@@ -26,7 +27,7 @@ struct run {
 	const uint8_t *end;
 	enum column current;
 	uint32_t step;
-	int fd[MAX_SLOTS];
+	int *fd; /* of each slot, -1 where there is none */
 	int control;
 	int sync;   /* socket to the other of stage and init; -1 before clone */
 	pid_t init; /* of the container's first process, once cloned */
@@ -50,6 +51,11 @@ struct run {
 	int by_person;		   /* who wanted that: noted for the next boot */
 	int own_end;		   /* where the monitor reads what its child says, when Node has gone; -1 */
 	int final;		   /* in the teardown: it will not be started again */
+	int again;		   /* to be started again whatever the policy says */
+	uint64_t time_limit_ms;	   /* of a life; 0: none */
+	uint64_t stop_signal, stop_ms; /* how the monitor itself stops it, and when it kills instead */
+	uint64_t kill_ns;	   /* when what was stopped is to be killed; 0: never */
+	struct health health;
 	int next_plan;		   /* of further lives; -1: as it is */
 	struct events events;
 };
@@ -64,7 +70,10 @@ TSCRUN_OPS(DECLARE_OP)
 #undef DECLARE_OP
 
 int run_column(struct run *run, enum column column);
+/* Takes the plan that a file holds, and closes it. What pointed into an earlier plan stays valid. */
 int map_plan(struct run *run, int fd);
+/* Makes `run` one of this plan, whose inherited slots hold these descriptors. `fd` has room for MAX_SLOTS. */
+int load_plan(struct run *run, const void *plan, size_t size, int *fd, const int *inherited);
 void tell(struct run *run, uint32_t type, uint32_t error, uint64_t a, uint64_t b);
 void run_init(struct run *run) __attribute__((noreturn));
 int supervise(struct run *run);

@@ -2,7 +2,7 @@
 #ifndef TSCRUN_SYS_H
 #define TSCRUN_SYS_H
 
-static inline long sys6(long nr, long a, long b, long c, long d, long e, long f)
+__attribute__((always_inline)) static inline long sys6(long nr, long a, long b, long c, long d, long e, long f)
 {
 #if defined(__x86_64__)
 	long ret;

@@ -22,12 +22,14 @@ export type {
   PullOptions,
   RemovedImage,
 } from './engine/api.ts'
-export { type Container, type TarBytes, waitForLog, type WaitOptions } from './engine/container.ts'
+export type { Container, TarBytes } from './engine/container.ts'
 export type { CopyOptions } from './engine/copy/copy.ts'
 export type { EngineEvent, EventFilter, EventsOptions } from './engine/events.ts'
 export type { ExecOptions } from './engine/exec.ts'
 export type { StopOptions } from './engine/live.ts'
 export type { LogLine, LogsOptions } from './engine/logs.ts'
+export { waitFor, type WaitOptions } from './engine/wait-for.ts'
+export type { HealthAction, HealthOptions, HealthStatus } from './model/health.ts'
 export { ExitError, type RunCallOptions, type RunHandle, type RunResult } from './engine/run.ts'
 export type { Pruned, PruneFilter, PruneOptions } from './engine/system/prune.ts'
 export type { Reset, ResetOptions } from './engine/system/reset.ts'
@@ -71,6 +73,7 @@ export interface Engine
     | 'events'
     | 'kill'
     | 'wait'
+    | 'checkHealth'
     | 'pause'
     | 'unpause'
     | 'logs'

@@ -107,6 +107,12 @@ export const ENTRIES: readonly Entry[] = [
     load: async () => (await import('./commands/wait.ts')).waitCommand,
   },
   {
+    name: 'healthcheck',
+    summary: 'Make the health check of a container now',
+    group: 'Commands',
+    load: async () => (await import('./commands/healthcheck.ts')).healthcheckCommand,
+  },
+  {
     name: 'logs',
     summary: 'Show what a detached container wrote',
     group: 'Commands',

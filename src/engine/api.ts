@@ -1,3 +1,4 @@
+import type { HealthStatus } from '../model/health.ts'
 import type { DetachedOptions, RunOptions } from '../model/run-options.ts'
 import type { RegistryAccess } from '../registry/session.ts'
 import type { Settings } from '../model/settings.ts'
@@ -59,11 +60,13 @@ export interface Engine {
   /** Sends a signal (`SIGTERM`, or its number) to the first process; resolves to the container's id. */
   kill(idOrName: string, signal: string | number): Promise<string>
   /** Resolves when the container has ended. */
-  wait(idOrName: string): Promise<{ readonly exitCode: number }>
+  wait(idOrName: string, options?: { readonly signal?: AbortSignal }): Promise<{ readonly exitCode: number }>
   /** Runs a command in a running container on the caller's own descriptors; resolves to its exit code. */
   exec(idOrName: string, args: readonly string[], options: ExecRequest): Promise<number>
   /** The same without streams and without waiting for its end. */
   execDetached(idOrName: string, args: readonly string[], options: ExecOptions): Promise<void>
+  /** Makes a health check at once; resolves to whether it passed. */
+  checkHealth(idOrName: string): Promise<boolean>
   pause(idOrName: string): Promise<string>
   unpause(idOrName: string): Promise<string>
   /** What a detached container wrote, oldest first. */
@@ -254,6 +257,8 @@ export interface ContainerSummary {
   readonly restartPolicy: RestartPolicyName
   /** What `start --all --filter should-start-on-boot=true` starts: `always`, and `unless-stopped` unless it was stopped. */
   readonly startsAtBoot: boolean
+  /** While it lives and checks are made. */
+  readonly health?: HealthStatus
 }
 
 /** Each list is "any of"; all lists must hold. Names match as parts, ids as beginnings, as docker does it. */
@@ -268,6 +273,7 @@ export interface ContainerFilter {
   readonly volume?: readonly string[]
   readonly restartPolicy?: readonly RestartPolicyName[]
   readonly startsAtBoot?: readonly boolean[]
+  readonly health?: readonly (HealthStatus | 'none')[]
 }
 
 /** One fact about this host: `remedy` says what to do, exactly, where the result is not `ok`. */

@@ -1,5 +1,6 @@
 import { connectMonitor } from '../runtime/monitor-client.ts'
-import { monitorSocket, nextPlan, type StartableRecord } from './detached.ts'
+import { nextPlan, type StartableRecord } from './detached.ts'
+import { monitorSocket } from './monitor-socket.ts'
 import { unlessGone } from './live.ts'
 import type { EnginePaths } from './paths.ts'
 import type { ContainerRecord } from './record.ts'

@@ -32,8 +32,10 @@ export interface Container extends AsyncDisposable {
   kill(signal?: NodeJS.Signals): Promise<void>
   pause(): Promise<void>
   unpause(): Promise<void>
-  /** Resolves when it has ended. */
-  wait(): Promise<{ readonly exitCode: number }>
+  /** Resolves when it has ended. Rejects with ABORTED. */
+  wait(options?: { readonly signal?: AbortSignal }): Promise<{ readonly exitCode: number }>
+  /** Makes a health check at once; resolves to whether it passed. Rejects with CONTAINER_STATE where it has none. */
+  checkHealth(): Promise<boolean>
   /** What it wrote, oldest first; with `follow` until its end. */
   logs(options?: LogsOptions): AsyncIterable<LogLine>
   /**
@@ -76,7 +78,8 @@ export function containerOf(engine: EngineCore, id: string): Container {
     kill: async (signal = 'SIGKILL') => void (await engine.kill(id, signal)),
     pause: async () => void (await engine.pause(id)),
     unpause: async () => void (await engine.unpause(id)),
-    wait: () => engine.wait(id),
+    wait: (options) => engine.wait(id, options),
+    checkHealth: () => engine.checkHealth(id),
     logs: (options = {}) => engine.logs(id, options),
     copyIn: (source, path, options = {}) => copyIn(engine, source, { container: id, path }, options),
     copyOut: copyOutOf(engine, id),
@@ -147,37 +150,4 @@ async function* handedOver(produce: (take: (chunk: Buffer) => Promise<void>) => 
 async function firstOf(samples: AsyncIterable<readonly ContainerStats[]>, id: string): Promise<ContainerStats> {
   for await (const [stats] of samples) if (stats !== undefined) return stats
   throw new TscrunError('NO_SUCH_CONTAINER', `container ${id.slice(0, 12)}: it has gone`, { subject: id })
-}
-
-export interface WaitOptions {
-  /** Rejects with ABORTED after this time; 60 s by default. */
-  readonly timeoutMs?: number
-  readonly signal?: AbortSignal
-}
-
-/**
- * Resolves to the first line of a container's log that matches, without its newline. Rejects with CONTAINER_STATE where it
- * ends without one, with ABORTED after the time.
- */
-export async function waitForLog(
-  container: Pick<Container, 'id' | 'logs'>,
-  pattern: RegExp | string,
-  { timeoutMs = 60_000, signal }: WaitOptions = {},
-): Promise<string> {
-  const timeout = AbortSignal.timeout(timeoutMs)
-  const either = signal === undefined ? timeout : AbortSignal.any([timeout, signal])
-  const pieces = { stdout: '', stderr: '' }
-  for await (const { stream, bytes } of container.logs({ follow: true, signal: either })) {
-    pieces[stream] += bytes.toString('utf8')
-    if (!pieces[stream].endsWith('\n')) continue
-    const line = pieces[stream].slice(0, -1)
-    pieces[stream] = ''
-    if (typeof pattern === 'string' ? line.includes(pattern) : pattern.test(line)) return line
-  }
-  if (signal?.aborted === true) throw new TscrunError('ABORTED', `wait for ${String(pattern)}: aborted`)
-  const why = timeout.aborted ? `not written within ${timeoutMs} ms` : 'the container ended without writing it'
-  throw new TscrunError(timeout.aborted ? 'ABORTED' : 'CONTAINER_STATE', `wait for ${String(pattern)}: ${why}`, {
-    subject: container.id,
-    hint: 'its logs tell what it wrote instead',
-  })
 }

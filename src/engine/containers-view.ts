@@ -4,6 +4,7 @@ import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { ContainerFilter, ContainerStatus, ContainerSummary } from './api.ts'
 import { containerIds, lockDirectory, readLiveState, readRecord } from './containers.ts'
 import { readExitFile } from './exit-file.ts'
+import { type HealthState, readHealth } from './health-state.ts'
 import { linkOwner } from './owner-link.ts'
 import type { EnginePaths } from './paths.ts'
 import type { ContainerRecord, LiveState } from './record.ts'
@@ -14,6 +15,8 @@ export interface ContainerView {
   readonly record: ContainerRecord
   readonly status: ContainerStatus
   readonly live: LiveState | undefined
+  /** Where checks are made; of one that has ended, how it stood. */
+  readonly health?: HealthState
 }
 
 /** Newest first. Those that are half made or half removed are passed over. */
@@ -32,10 +35,12 @@ function view(paths: EnginePaths, id: string): ContainerView | undefined {
   if (record === undefined) return undefined
   const live = readLiveState(paths, id)
   const status = statusOf(paths, record)
-  if (status === 'running') return { record, live, status: isFrozen(record.cgroup) ? 'paused' : status }
+  const health = record.launch?.health === undefined ? undefined : readHealth(paths, id)
+  const more = health === undefined ? {} : { health }
+  if (status === 'running') return { record, live, status: isFrozen(record.cgroup) ? 'paused' : status, ...more }
   // A detached container's end is told by its monitor alone.
   const exit = record.exit ?? readExitFile(paths, id)
-  return { record: exit === undefined ? record : { ...record, exit }, live: undefined, status }
+  return { record: exit === undefined ? record : { ...record, exit }, live: undefined, status, ...more }
 }
 
 /** The lock tells who is alive, whatever a file says. */
@@ -97,7 +102,7 @@ export function tryFindContainer(paths: EnginePaths, idOrName: string): Containe
 /** What a container can be called; a link of that name lies in `names`. */
 const NAME = /^[A-Za-z0-9][\w.-]{0,254}$/
 
-export function summarize({ record, status, live }: ContainerView): ContainerSummary {
+export function summarize({ record, status, live, health }: ContainerView): ContainerSummary {
   const { exit } = record
   const binds = record.config.mounts?.filter((mount) => mount.type === 'bind') ?? []
   const names = new Map(keptVolumes(record.mounts).map(({ target, volume }) => [target, volume]))
@@ -115,6 +120,7 @@ export function summarize({ record, status, live }: ContainerView): ContainerSum
     network: record.network,
     restartPolicy: record.launch?.restart.name ?? 'no',
     startsAtBoot: startsAtBoot(record),
+    ...(health === undefined || status === 'stopped' ? {} : { health: health.status }),
   }
 }
 
@@ -141,6 +147,7 @@ export function matchesFilter(
       (image) => summary.image === image || imageId?.startsWith(`sha256:${image}`) === true || imageId === image,
     ) &&
     any(filter.exited, (code) => summary.exitCode === code) &&
+    any(filter.health, (health) => (summary.health ?? 'none') === health) &&
     any(filter.volume, (volume) => summary.mounts.includes(volume)) &&
     any(filter.restartPolicy, (policy) => summary.restartPolicy === policy) &&
     any(filter.startsAtBoot, (wanted) => summary.startsAtBoot === wanted) &&

@@ -34,15 +34,12 @@ import { ownerTag } from './owner-link.ts'
 import type { EnginePaths } from './paths.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord, StoredLaunch } from './record.ts'
+import { healthSpec } from './health.ts'
+import { monitorSocket } from './monitor-socket.ts'
 import { storedLaunch } from './stored-launch.ts'
 import { given, mountsFor, ownRange, recordOf, sharedRange, stepPrinter, withLock, writeCidfile } from './start.ts'
 import type { TakenMounts } from './volumes/take.ts'
 import { keptVolumes, userFile, volumePath } from './volumes/users.ts'
-
-/** Where the monitor of a container listens. */
-export function monitorSocket(paths: EnginePaths, id: string): string {
-  return join(paths.runRoot, id, 'monitor')
-}
 
 export type StartableRecord = ContainerRecord & { readonly launch: StoredLaunch }
 
@@ -100,7 +97,7 @@ async function make(
     const stdio = { kind: 'logged', terminal: tty, interactive } as const
     taken = await mountsFor(paths, prepared, options.signal)
     const spec = prepared.spec({ stdio, ...given({ idRange, taken }) })
-    const stored = storedLaunch(spec, options.run, prepared.targets?.stored)
+    const stored = storedLaunch(spec, options.run, prepared)
     const cgroup = placeCgroup(held.id, spec.config)
     const complete = cgroup === undefined ? spec : { ...spec, cgroup }
     record = { ...recordOf(prepared, options.run, complete, { idRange, taken }), launch: stored }
@@ -222,7 +219,9 @@ function detachedPlan(
   { creates }: { readonly creates: boolean },
 ): Plan {
   const events = eventLaunch(paths, record, creates)
-  return withLock(compile({ ...spec, detach: detachOf(paths, record), events }))
+  const { health } = record.launch
+  const checks = health === undefined ? {} : healthSpec(paths, record, spec, health)
+  return withLock(compile({ ...spec, ...checks, detach: detachOf(paths, record), events }))
 }
 
 async function launchDetached(
@@ -239,6 +238,7 @@ async function launchDetached(
   const launched = launch(plan, {
     title: `tscrun: ${record.name}`,
     fds: [listener, held.lockFd],
+    lifetime: 'long',
     workdir: record.config.process?.cwd ?? '/',
     ...(onDebug === undefined ? {} : { onStep: stepPrinter(plan, onDebug) }),
   })
@@ -286,6 +286,7 @@ function detachOf(paths: EnginePaths, record: StartableRecord): DetachedLaunch {
     log: record.launch.log,
     restart: record.launch.restart,
     ...(monitors === undefined ? {} : { monitors }),
+    ...(record.launch.timeLimitMs === undefined ? {} : { timeLimitMs: record.launch.timeLimitMs }),
     ...(record.remove ? { remove: { links, ...range, files: left, volumes: pathsOf(true), user } } : {}),
   }
 }

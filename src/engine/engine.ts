@@ -132,10 +132,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     run: ForegroundOptions,
   ): Promise<number> {
     const handle = await begin(image, args, { ...run, stdio: callerStreams(run), fds: [0, 1, 2] })
-    const kill = (signal: string): void => {
-      const number = signalNumber(signal)
-      if (number !== undefined) handle.launched.signal(number)
-    }
+    const kill = (signal: string): void => killBy(handle, signal)
     run.onStarted?.({ id: handle.id, kill })
     const timer = run.timeoutMs === undefined ? undefined : setTimeout(() => kill('SIGKILL'), run.timeoutMs)
     // While the container runs: what an earlier command left behind when it was killed.
@@ -195,6 +192,7 @@ type ForwardedVerb =
   | 'events'
   | 'kill'
   | 'wait'
+  | 'checkHealth'
   | 'exec'
   | 'execDetached'
   | 'pause'
@@ -229,7 +227,8 @@ function forwarded(verbs: () => Promise<StoreVerbs>): Pick<Engine, ForwardedVerb
       yield* (await verbs()).events(wanted)
     },
     kill: async (idOrName, signal) => (await verbs()).kill(idOrName, signal),
-    wait: async (idOrName) => (await verbs()).wait(idOrName),
+    wait: async (idOrName, wait) => (await verbs()).wait(idOrName, wait),
+    checkHealth: async (idOrName) => (await verbs()).checkHealth(idOrName),
     exec: async (idOrName, args, exec) => (await verbs()).exec(idOrName, args, exec),
     execDetached: async (idOrName, args, exec) => (await verbs()).execDetached(idOrName, args, exec),
     pause: async (idOrName) => (await verbs()).pause(idOrName),
@@ -270,6 +269,11 @@ function stopDefaults({ stopTimeoutMs }: Settings): { readonly defaultTimeoutMs?
 /** The host's settings where the options say nothing. */
 async function withSettings<T extends RunOptions & DetachedOptions>(run: T, resolved: ResolvedSettings): Promise<T> {
   return resolved === NO_SETTINGS ? run : (await import('./config-defaults.ts')).withDefaults(run, resolved.settings)
+}
+
+function killBy({ launched }: RunningHandle, signal: string): void {
+  const number = signalNumber(signal)
+  if (number !== undefined) launched.signal(number)
 }
 
 /** What the container wrote is lost: its own exit code would hide that. */

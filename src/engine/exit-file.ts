@@ -10,6 +10,7 @@ interface ExitFile {
   /** wait(2)'s status word. */
   readonly status: number
   readonly oomKilled: number
+  readonly timedOut?: number
   readonly startedMs: number
   readonly finishedMs: number
   /** How often it has been started again before. */
@@ -27,6 +28,7 @@ export function readExitFile(paths: EnginePaths, id: string): (ExitRecord & { re
       exitCode,
       ...(signal === undefined ? {} : { signal }),
       oomKilled: file.oomKilled !== 0,
+      ...(file.timedOut === 1 ? { timedOut: true } : {}),
       ...(file.startedMs === 0 ? {} : { startedMs: file.startedMs }),
       finishedMs: file.finishedMs,
       restarts: file.restarts,

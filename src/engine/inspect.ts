@@ -1,7 +1,9 @@
 import type { StoredImage } from '../images/store.ts'
 import type { NamespaceType } from '../model/config.ts'
+import type { HealthCheck, ImageHealthcheck } from '../model/health.ts'
 import { formatPlatform } from '../model/platform.ts'
 import type { ContainerView } from './containers-view.ts'
+import type { HealthState } from './health-state.ts'
 import type { EnginePaths } from './paths.ts'
 import type { ContainerRecord } from './record.ts'
 import { keptVolumes } from './volumes/users.ts'
@@ -9,9 +11,10 @@ import { keptVolumes } from './volumes/users.ts'
 /** A container under docker's key names, and its OCI config as `OCIConfig`. */
 export function inspectContainer(
   paths: EnginePaths,
-  { record, status, live }: ContainerView,
+  { record, status, live, health }: ContainerView,
 ): Readonly<Record<string, unknown>> {
   const { config, exit } = record
+  const check = record.launch?.health
   const time = (ms: number | undefined): string =>
     ms === undefined ? '0001-01-01T00:00:00Z' : new Date(ms).toISOString()
   const [path = '', ...args] = config.process?.args ?? []
@@ -32,6 +35,8 @@ export function inspectContainer(
       Error: exit?.error ?? '',
       StartedAt: time(live?.startedMs ?? exit?.startedMs),
       FinishedAt: time(exit?.finishedMs),
+      ...(exit?.timedOut === undefined ? {} : { TimedOut: true }),
+      ...(health === undefined ? {} : { Health: inspectHealth(health) }),
     },
     Image: record.imageId ?? '',
     ImageName: record.image,
@@ -81,6 +86,8 @@ export function inspectContainer(
       WorkingDir: config.process?.cwd ?? '/',
       Labels: record.labels,
       StopSignal: record.stopSignal,
+      ...(record.stopTimeoutMs === undefined ? {} : { StopTimeout: record.stopTimeoutMs / 1000 }),
+      ...(check === undefined ? {} : { Healthcheck: inspectCheck(check), HealthcheckOnFailureAction: check.onFailure }),
     },
     IDMappings: {
       UidMap: (config.linux?.uidMappings ?? []).map((map) => `${map.containerID}:${map.hostID}:${map.size}`),
@@ -106,6 +113,31 @@ function volumeAt({ mounts }: ContainerRecord, target: string): Readonly<Record<
   return volume === undefined ? { Type: 'bind' } : { Type: 'volume', Name: volume.volume, Driver: 'local' }
 }
 
+function inspectHealth({ status, failingStreak, log }: HealthState): Readonly<Record<string, unknown>> {
+  return {
+    Status: status,
+    FailingStreak: failingStreak,
+    Log: log.map(({ startedMs, endedMs, exitCode, output }) => ({
+      Start: new Date(startedMs).toISOString(),
+      End: new Date(endedMs).toISOString(),
+      ExitCode: exitCode,
+      Output: output,
+    })),
+  }
+}
+
+/** docker has these times in nanoseconds. */
+function inspectCheck({ args, retries, ...times }: HealthCheck): Readonly<Record<string, unknown>> {
+  return {
+    Test: ['CMD', ...args],
+    Interval: times.intervalMs * 1e6,
+    Timeout: times.timeoutMs * 1e6,
+    StartPeriod: times.startPeriodMs * 1e6,
+    StartInterval: times.startIntervalMs * 1e6,
+    Retries: retries,
+  }
+}
+
 /** An image under docker's key names. */
 export function inspectImage(image: StoredImage): Readonly<Record<string, unknown>> {
   const { config } = image
@@ -129,8 +161,19 @@ export function inspectImage(image: StoredImage): Readonly<Record<string, unknow
       Volumes: Object.fromEntries(config.volumes.map((path) => [path, {}])),
       ExposedPorts: Object.fromEntries(config.exposedPorts.map((port) => [port, {}])),
       StopSignal: config.stopSignal ?? '',
+      ...(config.healthcheck === undefined ? {} : { Healthcheck: inspectImageCheck(config.healthcheck) }),
     },
     RootFS: { Type: 'layers', Layers: config.diffIds },
     GraphDriver: { Name: 'overlay', Data: { Layers: image.layers } },
   }
+}
+
+function inspectImageCheck({ test, retries, ...times }: ImageHealthcheck): Readonly<Record<string, unknown>> {
+  const given: Record<string, number> = {}
+  if (times.intervalMs !== undefined) given['Interval'] = times.intervalMs * 1e6
+  if (times.timeoutMs !== undefined) given['Timeout'] = times.timeoutMs * 1e6
+  if (times.startPeriodMs !== undefined) given['StartPeriod'] = times.startPeriodMs * 1e6
+  if (times.startIntervalMs !== undefined) given['StartInterval'] = times.startIntervalMs * 1e6
+  if (retries !== undefined) given['Retries'] = retries
+  return { Test: test, ...given }
 }

@@ -2,14 +2,15 @@ import { closeSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
-import { collectMonitors, type ContainerExit } from '../runtime/launch.ts'
+import { collectMonitors, type ContainerExit, deferred } from '../runtime/launch.ts'
 import { connectMonitor, type MonitorClient } from '../runtime/monitor-client.ts'
 import { pause } from '../syscall/pause.ts'
 import { signalProcess } from '../syscall/process.ts'
 import { lockDirectory } from './containers.ts'
 import { type ContainerView, findContainer } from './containers-view.ts'
-import { type AttachOptions, connectAttached, monitorSocket } from './detached.ts'
+import { type AttachOptions, connectAttached } from './detached.ts'
 import { containerEvent, type NewEvent, writeEvents } from './event-log.ts'
+import { monitorSocket } from './monitor-socket.ts'
 import type { EnginePaths } from './paths.ts'
 
 /**
@@ -30,7 +31,7 @@ export function signalNumber(signal: string | number): number {
 }
 
 export interface StopOptions {
-  /** How long it may take before it is killed; 10 s by default. */
+  /** How long it may take before it is killed; as the container was made with, or 10 s, by default. */
   readonly timeoutMs?: number
   /** Where neither that nor the container says how long; 10 s by default. */
   readonly defaultTimeoutMs?: number
@@ -45,7 +46,8 @@ export async function stopContainer(paths: EnginePaths, idOrName: string, option
   const view = findContainer(paths, idOrName)
   const { record } = view
   if (view.status === 'stopped' || view.status === 'created') return record.id
-  const { timeoutMs = options.defaultTimeoutMs ?? 10_000, signal = record.stopSignal, shutdown = false } = options
+  const { timeoutMs = record.stopTimeoutMs ?? options.defaultTimeoutMs ?? 10_000 } = options
+  const { signal = record.stopSignal, shutdown = false } = options
   const client = connectMonitor(monitorSocket(paths, record.id))
   try {
     const number = signalNumber(signal)
@@ -90,22 +92,43 @@ export function killContainer(paths: EnginePaths, idOrName: string, signal: stri
   return view.record.id
 }
 
-/** Resolves to how it ended; at once for one that has. */
-export async function waitContainer(paths: EnginePaths, idOrName: string): Promise<{ readonly exitCode: number }> {
+/** Resolves to how it ended; at once for one that has. Rejects with ABORTED. */
+export async function waitContainer(
+  paths: EnginePaths,
+  idOrName: string,
+  signal?: AbortSignal,
+): Promise<{ readonly exitCode: number }> {
   const view = findContainer(paths, idOrName)
   const { record } = view
   if (view.status === 'stopped' || view.status === 'created') return { exitCode: record.exit?.exitCode ?? 0 }
   const client = connectMonitor(monitorSocket(paths, record.id))
   try {
-    const told = client === undefined ? undefined : await unlessGone(client.ended)
+    const told = client === undefined ? undefined : await unlessAborted(unlessGone(client.ended), signal)
     // Until everything of it is put away, unless it is started again.
-    await released(paths, record.id, told === undefined ? Number.POSITIVE_INFINITY : SETTLE_MS)
+    await unlessAborted(
+      released(paths, record.id, told === undefined ? Number.POSITIVE_INFINITY : SETTLE_MS, signal),
+      signal,
+    )
     if (told !== undefined && told !== 'detached') return told
   } finally {
     client?.close()
   }
   const after = findContainer(paths, record.id)
   return { exitCode: after.record.exit?.exitCode ?? 0 }
+}
+
+/** The answer, or a rejection with ABORTED as soon as the signal is given. */
+async function unlessAborted<T>(answer: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return answer
+  const abort = deferred<never>()
+  const onAbort = (): void => abort.reject(new TscrunError('ABORTED', 'wait: aborted', { cause: signal.reason }))
+  if (signal.aborted) onAbort()
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([answer, abort.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
 }
 
 export interface Attachment {
@@ -208,7 +231,12 @@ function writeCgroup(file: string, text: string): void {
 }
 
 /** Whether nobody holds the container any more within the time: its monitor has put everything away. */
-export async function released(paths: EnginePaths, id: string, timeoutMs: number): Promise<boolean> {
+export async function released(
+  paths: EnginePaths,
+  id: string,
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<boolean> {
   const until = performance.now() + timeoutMs
   for (let wait = 1; ; wait = Math.min(wait * 2, 20)) {
     if (isFree(join(paths.containers, id))) {
@@ -216,7 +244,7 @@ export async function released(paths: EnginePaths, id: string, timeoutMs: number
       setTimeout(collectMonitors, 20).unref()
       return true
     }
-    if (performance.now() >= until) return false
+    if (performance.now() >= until || signal?.aborted === true) return false
     await pause(wait)
   }
 }

@@ -4,6 +4,7 @@ import { withHostsCgroups } from '../cgroups/host-mount.ts'
 import type { Digest } from '../model/digest.ts'
 import { TscrunError } from '../model/errors.ts'
 import type { HostFacts } from '../model/facts.ts'
+import type { HealthCheck } from '../model/health.ts'
 import type { ImageConfig } from '../model/image.ts'
 import type { LaunchSpec, RootfsSource } from '../model/launch.ts'
 import type { RunOptions, VolumeMount } from '../model/run-options.ts'
@@ -34,7 +35,7 @@ export interface Source {
   readonly layers: readonly string[]
   readonly config: Pick<
     ImageConfig,
-    'env' | 'entrypoint' | 'cmd' | 'workingDir' | 'labels' | 'user' | 'stopSignal' | 'volumes'
+    'env' | 'entrypoint' | 'cmd' | 'workingDir' | 'labels' | 'user' | 'stopSignal' | 'volumes' | 'healthcheck'
   >
   /** Use the one layer itself, without an overlay over it. */
   readonly direct: boolean
@@ -85,6 +86,7 @@ export interface PreparedContainer {
   readonly mounts: readonly VolumeMount[]
   /** Whom the command runs as; ids of the container. */
   readonly user: { readonly uid: number; readonly gid: number }
+  readonly health?: HealthCheck
   /** What is started, once the range of ids is known. */
   spec(options: {
     readonly idRange?: { readonly hostId: number; readonly size: number }
@@ -134,6 +136,7 @@ export async function prepareContainer(
   const devices = resolveDevices(options)
   const capabilities = capabilitiesOf(options, shifted ? undefined : ownCapabilities())
   const seccomp = await seccompOf(options, capabilities)
+  const health = await healthOf(source, options)
   return {
     id,
     name,
@@ -143,6 +146,7 @@ export async function prepareContainer(
     warnings,
     mounts,
     user,
+    ...(health === undefined ? {} : { health }),
     spec: ({ idRange, stdio, taken, dryRun = false }) => {
       const binds = taken?.binds ?? mounts.flatMap((mount) => (mount.source === undefined ? [] : [mount]))
       const tmpfs = [...(options.tmpfs ?? []), ...(taken?.tmpfs ?? [])]
@@ -188,6 +192,12 @@ function joinsContainer({ namespaces = {}, network }: RunOptions): boolean {
 function joinedByPath({ namespaces }: RunOptions): JoinedMappings | undefined {
   const asked = namespaces?.user
   return typeof asked === 'object' && 'path' in asked ? joinedMappings(asked.path) : undefined
+}
+
+async function healthOf({ config }: Source, { health }: RunOptions): Promise<HealthCheck | undefined> {
+  if (config.healthcheck === undefined && health === undefined) return undefined
+  const { resolveHealth } = await import('../spec/health.ts')
+  return resolveHealth(config.healthcheck, health)
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { NamespaceType, OciConfig } from '../model/config.ts'
 import type { MadeBy } from './api.ts'
+import type { HealthCheck } from '../model/health.ts'
 import type { LaunchSpec, LogOptions, RestartPolicy } from '../model/launch.ts'
 import type { KeptMount } from './volumes/users.ts'
 
@@ -23,6 +24,8 @@ export interface ContainerRecord {
   readonly stopSignal: string
   /** The command line that made it. */
   readonly madeBy?: MadeBy
+  /** How long a stop waits before it kills; absent: 10 s. */
+  readonly stopTimeoutMs?: number
   readonly config: OciConfig
   /** Absolute directory of its cgroup. */
   readonly cgroup?: string
@@ -42,6 +45,9 @@ export interface StoredLaunch extends Pick<LaunchSpec, 'rootfs' | 'files' | 'ini
   readonly interactive: boolean
   readonly log: LogOptions
   readonly restart: RestartPolicy
+  /** Of each life. */
+  readonly timeLimitMs?: number
+  readonly health?: HealthCheck
   /** Namespaces of other containers. */
   readonly joins?: readonly StoredJoin[]
 }
@@ -58,6 +64,8 @@ export interface ExitRecord {
   readonly oomKilled: boolean
   /** Somebody stopped it: `unless-stopped` does not start it at the next boot. */
   readonly byPerson?: true
+  /** Its time was over. */
+  readonly timedOut?: true
   readonly startedMs?: number
   readonly finishedMs: number
   /** Why it never ran. */

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { removeCgroup } from '../cgroups/remove.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
+import type { HealthCheck } from '../model/health.ts'
 import { SIGKILL } from '../model/kernel-names.ts'
 import type { FdSlot, Plan } from '../model/step.ts'
 import type { LaunchSpec } from '../model/launch.ts'
@@ -66,11 +67,12 @@ export async function startContainer(
     const spec = prepared.spec({ stdio: options.stdio, ...given({ idRange, taken }) })
     const placed = placeCgroup(held.id, spec.config)
     const { placement: cgroup, program } = placed === undefined ? {} : withLoadedFilter(placed)
-    const complete: LaunchSpec = cgroup === undefined ? spec : { ...spec, cgroup }
+    const placedSpec: LaunchSpec = cgroup === undefined ? spec : { ...spec, cgroup }
     record = {
-      ...recordOf(prepared, options.run, complete, { idRange, taken }),
-      launch: storedLaunch(spec, options.run, prepared.targets?.stored),
+      ...recordOf(prepared, options.run, placedSpec, { idRange, taken }),
+      launch: storedLaunch(spec, options.run, prepared),
     }
+    const complete = await withHealth(paths, record, placedSpec, prepared.health)
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
     const events = eventLaunch(paths, record, true)
     const plan = inheriting(
@@ -126,6 +128,18 @@ export async function mountsFor(
   return takeMounts(paths, { id, mounts, layers, user, ...given({ signal }) })
 }
 
+/** What makes the checks is loaded for a container that has them. */
+async function withHealth(
+  paths: EnginePaths,
+  record: ContainerRecord,
+  spec: LaunchSpec,
+  health: HealthCheck | undefined,
+): Promise<LaunchSpec> {
+  if (health === undefined) return spec
+  const { healthSpec } = await import('./health.ts')
+  return { ...spec, ...healthSpec(paths, record, spec, health) }
+}
+
 export function writeCidfile(path: string, id: string): void {
   try {
     writeFileSync(path, id, { flag: 'wx' })
@@ -168,6 +182,7 @@ export function recordOf(
     remove: run.remove === true,
     stopSignal: run.stopSignal ?? prepared.source.config.stopSignal ?? 'SIGTERM',
     ...(run.madeBy === undefined ? {} : { madeBy: run.madeBy }),
+    ...(run.stopTimeoutMs === undefined ? {} : { stopTimeoutMs: run.stopTimeoutMs }),
     config: spec.config,
     ...(spec.cgroup === undefined ? {} : { cgroup: `${spec.cgroup.parent}/${spec.cgroup.name}` }),
     ...given({ idRange }),
@@ -238,6 +253,7 @@ function exitRecord(exit: ContainerExit): Omit<ExitRecord, 'startedMs'> {
     oomKilled: exit.oomKilled,
     finishedMs: Date.now(),
     ...(exit.signal === undefined ? {} : { signal: exit.signal }),
+    ...(exit.timedOut === undefined ? {} : { timedOut: exit.timedOut }),
   }
 }
 

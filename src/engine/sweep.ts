@@ -14,7 +14,7 @@ import {
   readLiveState,
   readRecord,
 } from './containers.ts'
-import { monitorSocket } from './detached.ts'
+import { monitorSocket } from './monitor-socket.ts'
 import { containerEvent, type NewEvent, writeEvents } from './event-log.ts'
 import { readExitFile } from './exit-file.ts'
 import { linkOwner } from './owner-link.ts'

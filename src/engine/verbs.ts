@@ -50,6 +50,7 @@ export interface StoreVerbs
     | 'stop'
     | 'kill'
     | 'wait'
+    | 'checkHealth'
     | 'pause'
     | 'unpause'
     | 'logs'
@@ -190,7 +191,8 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore, context: VerbC
     },
     stop: (idOrName, options) => stopContainer(paths, idOrName, options),
     kill: async (idOrName, signal) => killContainer(paths, idOrName, signal),
-    wait: (idOrName) => waitContainer(paths, idOrName),
+    wait: (idOrName, options) => waitContainer(paths, idOrName, options?.signal),
+    checkHealth: async (idOrName) => (await import('./health.ts')).checkHealth(paths, idOrName),
     exec: async (idOrName, args, { onStarted, ...options }) => {
       requireReadable(paths)
       const onLaunched = (launched: Launched): void =>

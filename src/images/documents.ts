@@ -188,5 +188,29 @@ export function parseImageConfig(bytes: Uint8Array, where: string): ImageConfig 
     volumes: json.keyList(config, 'Volumes', where),
     exposedPorts: json.keyList(config, 'ExposedPorts', where),
     ...(stopSignal === undefined || stopSignal === '' ? {} : { stopSignal }),
+    ...healthcheckOf(json.get(config, 'Healthcheck'), json.stringList(config, 'Shell', where), where),
   }
+}
+
+/** docker's `Healthcheck`, whose times are nanoseconds. Its shell form is run by the image's own shell, where it has one. */
+function healthcheckOf(value: unknown, shell: readonly string[], where: string): Pick<ImageConfig, 'healthcheck'> {
+  if (value === undefined) return {}
+  const at = `${where} Healthcheck`
+  const object = json.asObject(value, at)
+  const [kind, ...words] = json.stringList(object, 'Test', at)
+  if (kind === undefined) return {}
+  const test = kind === 'CMD-SHELL' && shell.length > 0 ? ['CMD', ...shell, ...words] : [kind, ...words]
+  const times = [
+    ['Interval', 'intervalMs'],
+    ['Timeout', 'timeoutMs'],
+    ['StartPeriod', 'startPeriodMs'],
+    ['StartInterval', 'startIntervalMs'],
+  ] as const
+  const found: Partial<Record<(typeof times)[number][1], number>> = {}
+  for (const [key, name] of times) {
+    const ms = json.get(object, key) === undefined ? 0 : json.requiredSize(object, key, at) / 1e6
+    if (ms > 0) found[name] = Math.max(1, Math.round(ms))
+  }
+  const retries = json.get(object, 'Retries') === undefined ? 0 : json.requiredSize(object, 'Retries', at)
+  return { healthcheck: { test, ...found, ...(retries > 0 ? { retries } : {}) } }
 }

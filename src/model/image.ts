@@ -1,4 +1,5 @@
 import type { Digest, DiffId } from './digest.ts'
+import type { ImageHealthcheck } from './health.ts'
 
 /** A platform as in an image index (image-spec image-index.md): Go's GOOS, GOARCH and variant names. */
 export interface Platform {
@@ -40,4 +41,5 @@ export interface ImageConfig {
   readonly volumes: readonly string[]
   readonly exposedPorts: readonly string[]
   readonly stopSignal?: string
+  readonly healthcheck?: ImageHealthcheck
 }

@@ -1,4 +1,5 @@
 import type { NamespaceType, OciConfig } from './config.ts'
+import type { HealthCheck } from './health.ts'
 import type { FdSlot } from './step.ts'
 
 /** How the root filesystem comes to be. */
@@ -85,6 +86,8 @@ export interface DetachedLaunch {
   readonly monitors?: string
   readonly log: LogOptions
   readonly restart: RestartPolicy
+  /** Of each life, which is then killed. */
+  readonly timeLimitMs?: number
   /** What the monitor removes at the end, beside both directories. */
   readonly remove?: {
     /** Links in absolute directories, and what they say: renamed or not. */
@@ -159,4 +162,21 @@ export interface LaunchSpec {
   /** Of the namespaces that the config joins, those that are looked for anew at each start; the others have a path. */
   readonly joins?: readonly JoinedNamespace[]
   readonly events?: EventLaunch
+  readonly health?: HealthLaunch
+  readonly stopBy?: StopBy
+}
+
+/** Health checks as the monitor makes them. */
+export interface HealthLaunch extends HealthCheck {
+  /** Where health.json is written. */
+  readonly directory: string
+  /** The encoded plan of one check: an exec with the first process, standard input, output and error as its slots. */
+  readonly plan: Uint8Array
+}
+
+/** How the monitor itself stops a container. */
+export interface StopBy {
+  readonly signal: number
+  /** Then it is killed. */
+  readonly afterMs: number
 }

@@ -1,3 +1,5 @@
+import type { HealthOptions } from './health.ts'
+
 /**
  * What a caller may ask of a container, after all parsing: the command line and the library both end here.
  * Sizes are bytes, times milliseconds unless a name says otherwise. Everything is optional.
@@ -57,6 +59,10 @@ export interface RunOptions extends LimitOptions {
   readonly remove?: boolean
   /** Kill the container after this many milliseconds. */
   readonly timeoutMs?: number
+  /** How long `stop` waits before it kills; 10 s by default. */
+  readonly stopTimeoutMs?: number
+  /** Checks of its health; false for none, also where the image has one. */
+  readonly health?: HealthOptions | false
 }
 
 /** What a container that outlives the command that starts it may have beside `RunOptions`. */

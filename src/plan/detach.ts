@@ -1,4 +1,5 @@
-import { type LaunchSpec, LOG_FILE } from '../model/launch.ts'
+import type { HealthAction } from '../model/health.ts'
+import { type HealthLaunch, type LaunchSpec, LOG_FILE, type StopBy } from '../model/launch.ts'
 import { O } from '../model/linux.ts'
 import type { FdSlot, Step } from '../model/step.ts'
 
@@ -22,9 +23,10 @@ export function eventSteps({ id, events }: LaunchSpec): Step[] {
 }
 
 /** What makes the stage a monitor on its own: a session, a log, a socket for clients, a record of how it goes on. */
-export function detachSteps({ detach, directory }: LaunchSpec): DetachSteps {
-  if (detach === undefined) return { begin: [], end: [], inherited: [] }
-  const { runDirectory, monitors, log, restart, remove } = detach
+export function detachSteps({ detach, directory, health, stopBy }: LaunchSpec): DetachSteps {
+  const checks = health === undefined ? [] : healthSteps(health, stopBy)
+  if (detach === undefined) return { begin: checks, end: [], inherited: [] }
+  const { runDirectory, monitors, log, restart, timeLimitMs, remove } = detach
   const begin: Step[] = [
     ...(monitors === undefined ? [] : [openDirectory('fd:monitors', monitors)]),
     {
@@ -45,6 +47,8 @@ export function detachSteps({ detach, directory }: LaunchSpec): DetachSteps {
     },
     { op: 'listen', listener: 'fd:listener' },
     { op: 'restart', policy: RESTART_POLICIES[restart.name], most: restart.name === 'on-failure' ? restart.most : 0 },
+    ...(timeLimitMs === undefined ? [] : [{ op: 'time_limit', ms: timeLimitMs } as const]),
+    ...checks,
   ]
   const end: Step[] = [{ op: 'last' }]
   if (remove !== undefined) {
@@ -77,6 +81,28 @@ export function detachSteps({ detach, directory }: LaunchSpec): DetachSteps {
 function placeOf(path: string): { readonly parent: string; readonly name: string } {
   const slash = path.lastIndexOf('/')
   return { parent: path.slice(0, slash), name: path.slice(slash + 1) }
+}
+
+const ACTIONS = { none: 0, kill: 1, restart: 2, stop: 3 } as const satisfies Record<HealthAction, number>
+
+function healthSteps({ onFailure, directory, args, ...times }: HealthLaunch, stopBy: StopBy | undefined): Step[] {
+  const { intervalMs, timeoutMs, retries, startPeriodMs, startIntervalMs, plan } = times
+  return [
+    ...(stopBy === undefined ? [] : [{ op: 'stop_by', signal: stopBy.signal, ms: stopBy.afterMs } as const]),
+    openDirectory('fd:health', directory),
+    {
+      op: 'health',
+      dir: 'fd:health',
+      intervalMs,
+      timeoutMs,
+      retries,
+      startPeriodMs,
+      startIntervalMs,
+      action: ACTIONS[onFailure],
+      plan,
+      about: `check its health: ${args.join(' ')}`,
+    },
+  ]
 }
 
 function openDirectory(fd: FdSlot, path: string): Step {

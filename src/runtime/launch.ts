@@ -23,6 +23,8 @@ export interface LaunchOptions {
   readonly title: string
   /** Descriptors for the plan's inherited slots, in their order; the caller keeps its own copies. */
   readonly fds: readonly number[]
+  /** The monitor may live on for long, with many others. */
+  readonly lifetime?: 'long'
   /** For the words of a failed exec. */
   readonly workdir?: string
   /** Each step as it is done; times in nanoseconds of CLOCK_MONOTONIC. */
@@ -44,6 +46,8 @@ export interface ContainerExit {
   /** `SIGKILL`; undefined where it exited by itself. */
   readonly signal: string | undefined
   readonly oomKilled: boolean
+  /** Its time was over. */
+  readonly timedOut?: true
   /** The caller's stream that took no more of what the container wrote: a full disk, for one. */
   readonly refused?: { readonly stream: 'standard output' | 'standard error'; readonly errno: string }
 }
@@ -115,7 +119,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
 
   function spawn(): ReturnType<typeof spawnStage> {
     try {
-      return spawnStage([theirs, planFd, ...options.fds], options.title)
+      return spawnStage([theirs, planFd, ...options.fds], options.title, options.lifetime)
     } catch (error) {
       closeSync(control)
       throw stageRefused(error)
@@ -150,7 +154,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
         void meet(error, { pid: Number(a), startTime: Number(b) })
         return
       case MESSAGE.exited:
-        exit = { ...decodeExit(Number(a), (b & 1n) !== 0n), ...refusalOf(error, (b & 2n) !== 0n) }
+        exit = { ...decodeExit(Number(a), (b & 1n) !== 0n), ...timedOutOf(b), ...refusalOf(error, (b & 2n) !== 0n) }
         if (failure === undefined) exited.resolve(exit)
     }
   }
@@ -246,6 +250,11 @@ export function decodeExit(status: number, oomKilled: boolean): ContainerExit {
   const signal = status & 0x7f
   if (signal === 0) return { exitCode: (status >> 8) & 0xff, signal: undefined, oomKilled }
   return { exitCode: 128 + signal, signal: signalName(signal), oomKilled }
+}
+
+/** Of the bits that come with an exit. */
+export function timedOutOf(bits: bigint): Pick<ContainerExit, 'timedOut'> {
+  return (bits & 4n) === 0n ? {} : { timedOut: true }
 }
 
 function refusalOf(error: number, ofStandardError: boolean): Pick<ContainerExit, 'refused'> {

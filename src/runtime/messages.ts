@@ -13,12 +13,14 @@ export const MESSAGE = {
   exited: 4,
   meeting: 5,
   detached: 6,
+  checked: 7,
   signal: 16,
   resize: 17,
   go: 18,
   attach: 19,
   stop: 20,
   changed: 21,
+  check: 22,
 } as const
 
 export interface Message {

@@ -4,12 +4,12 @@ import type { RestartPolicy } from '../model/launch.ts'
 import type { Plan } from '../model/step.ts'
 import { RESTART_POLICIES } from '../plan/detach.ts'
 import { encodePlan } from '../plan/encode.ts'
-import { SyscallError } from '../syscall/errno.ts'
+import { errnoName, SyscallError } from '../syscall/errno.ts'
 import { closeFd, makeNonBlocking, memoryFile, receiveMessage, sendMessage } from '../syscall/process.ts'
 import { watchReadable } from '../syscall/watch.ts'
 import { connectUnix, sendWithFds } from '../syscall/socket.ts'
 import { keepTerminalMode } from '../syscall/terminal.ts'
-import { type ContainerExit, decodeExit, deferred } from './launch.ts'
+import { type ContainerExit, decodeExit, type Deferred, deferred, timedOutOf } from './launch.ts'
 import { decodeMessage, encodeMessage, MESSAGE, MESSAGE_BYTES } from './messages.ts'
 
 /** A connection to the monitor of a container that lives on its own (native/clients.c). */
@@ -21,11 +21,13 @@ export interface MonitorClient {
   resize(rows: number, columns: number): void
   /** Hands descriptors over for its streams. */
   attach(streams: AttachedStreams): void
+  /** Makes a health check now; resolves to whether it passed, or to why none was made (`ENOENT`: none is defined). */
+  check(): Promise<boolean | string>
   /** What has been changed of the container: what is told of it from now on, and the plan of its further lives. */
   change(change: ContainerChange): void
   /** What was asked for last, to attach or to change, is done. */
   readonly done: Promise<void>
-  /** How it ended, or that the detach keys were typed. Rejects with MONITOR_DIED. */
+  /** How it ended, or that the detach keys were typed. Rejects with MONITOR_DIED, and with ABORTED where we read nothing. */
   readonly ended: Promise<ContainerExit | 'detached'>
   close(): void
 }
@@ -60,6 +62,7 @@ function talk(fd: number): MonitorClient {
   const buffer = Buffer.alloc(MESSAGE_BYTES)
   const ended = deferred<ContainerExit | 'detached'>()
   const done = deferred<void>()
+  const checks: Deferred<boolean | string>[] = []
   let open = true
   let restoreTerminal = (): void => undefined
   const watch = watchReadable(fd, onReadable)
@@ -85,6 +88,12 @@ function talk(fd: number): MonitorClient {
         names.map((name) => given[name] ?? 0),
       )
     },
+    check: () => {
+      const check = deferred<boolean | string>()
+      checks.push(check)
+      send(MESSAGE.check)
+      return check.promise
+    },
     change: ({ name, restart, plan }) => {
       const message = encodeMessage(MESSAGE.changed, RESTART_POLICIES[restart.name], restart.most)
       const planFd = memoryFile('tscrun-plan', encodePlan(plan, { monitor: true, trace: false }), false)
@@ -109,16 +118,25 @@ function talk(fd: number): MonitorClient {
           hint: 'the container is gone with it; `tscrun ps` puts its record right',
         })
         restoreTerminal()
+        for (const check of checks.splice(0)) check.reject(gone)
         ended.reject(gone)
         done.reject(gone)
         return close()
       }
-      const { type, a, b } = decodeMessage(bytes)
+      const { type, error, a, b } = decodeMessage(bytes)
       if (type === MESSAGE.go) done.resolve()
-      if (type === MESSAGE.detached) ended.resolve('detached')
-      if (type === MESSAGE.exited) ended.resolve(decodeExit(Number(a), b !== 0n))
+      if (type === MESSAGE.detached && a === 0n) ended.resolve('detached')
+      if (type === MESSAGE.detached && a !== 0n) ended.reject(tooSlow())
+      if (type === MESSAGE.checked) checks.shift()?.resolve(error === 0 ? a === 1n : errnoName(error))
+      if (type === MESSAGE.exited) ended.resolve({ ...decodeExit(Number(a), (b & 1n) !== 0n), ...timedOutOf(b) })
     }
   }
+}
+
+function tooSlow(): TscrunError {
+  return new TscrunError('ABORTED', 'attach: the connection was ended: nothing was read of what the container wrote', {
+    hint: 'the container goes on; `tscrun logs` has all that it wrote',
+  })
 }
 
 function tryConnect(path: string): number | undefined {

@@ -1,6 +1,6 @@
 import { openSync, readFileSync } from 'node:fs'
 import { SIGKILL } from '../model/kernel-names.ts'
-import { cString, syscall, trySyscall } from './call.ts'
+import { AT_FDCWD, cString, syscall, trySyscall } from './call.ts'
 import { SyscallError } from './errno.ts'
 import { loadKoffi, loadLibrary, nativeFile } from './ffi.ts'
 
@@ -34,6 +34,39 @@ function stageProgram(): number {
   return stage
 }
 
+const OPEN_TREE_CLONE = 1
+const O_CLOEXEC = 0o2000000
+const AT_EMPTY_PATH = 0x1000
+const MOUNT_ATTR_RDONLY = 1
+const ST_NOEXEC = 8n
+/** struct mount_attr: what is set, what is cleared, propagation, user namespace; 64 bits each. */
+const READ_ONLY = Buffer.from(new BigUint64Array([BigInt(MOUNT_ATTR_RDONLY), 0n, 0n, 0n]).buffer)
+
+let sharedStage: number | undefined
+
+/**
+ * The stage program as it lies on the disk, so that all who run it share its memory, seen through a mount that nobody else
+ * has and that is read-only: nor can this one be written through /proc/PID/exe (CVE-2019-5736). Where that cannot be, the
+ * sealed file.
+ */
+function sharedProgram(): number {
+  if (sharedStage !== undefined) return sharedStage
+  const path = nativeFile('stage')
+  const fd = trySyscall('open_tree', [AT_FDCWD, cString(path), OPEN_TREE_CLONE | O_CLOEXEC])
+  if (fd >= 0) {
+    const failed = trySyscall('mount_setattr', [fd, cString(''), AT_EMPTY_PATH, READ_ONLY, READ_ONLY.length])
+    if (failed === 0 && !isNoexec(fd)) return (sharedStage = fd)
+    closeFd(fd)
+  }
+  return (sharedStage = stageProgram())
+}
+
+/** statfs(2): the flags are the tenth of its 64-bit fields. */
+function isNoexec(fd: number): boolean {
+  const info = Buffer.alloc(120)
+  return trySyscall('fstatfs', [fd, info]) !== 0 || (info.readBigUInt64LE(80) & ST_NOEXEC) !== 0n
+}
+
 export interface SpawnedStage {
   readonly pid: number
   readonly pidfd: number
@@ -44,9 +77,10 @@ let spawnCall: SpawnCall | undefined
 
 /**
  * Starts the stage with `fds` as 3, 4, ...; the caller keeps its own copies. Blocks this thread until the exec, about
- * 0.2 ms (vfork). The child is no child of libuv's: wait for it by its pidfd.
+ * 0.2 ms (vfork). The child is no child of libuv's: wait for it by its pidfd. One that lives `long` shares its program's
+ * memory with others of its kind.
  */
-export function spawnStage(fds: readonly number[], name: string): SpawnedStage {
+export function spawnStage(fds: readonly number[], name: string, lifetime: 'short' | 'long' = 'short'): SpawnedStage {
   spawnCall ??= loadLibrary().func(
     'ts_spawn',
     'int64',
@@ -57,7 +91,8 @@ export function spawnStage(fds: readonly number[], name: string): SpawnedStage {
   fds.forEach((fd, index) => table.writeInt32LE(fd, 4 * index))
   const pidfd = Buffer.alloc(4)
   const title = cString(name)
-  const pid = Number(spawnCall(stageProgram(), address(table), fds.length, address(title), address(pidfd)))
+  const program = lifetime === 'long' ? sharedProgram() : stageProgram()
+  const pid = Number(spawnCall(program, address(table), fds.length, address(title), address(pidfd)))
   if (pid < 0) throw new SyscallError('clone3', -pid, 'the stage')
   return { pid, pidfd: pidfd.readInt32LE() }
 }

@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, readdirSync, readlinkSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { nativeFile } from '../../src/syscall/ffi.ts'
 import {
   cgroupsOf,
   expectNothingLeft,
@@ -57,7 +58,7 @@ describe('a detached container', () => {
     const { id, name } = await detach('exec sleep 1000')
     const pid = await pidIn(name)
     const monitor = pidOf(`tscrun: ${name}`) ?? 0
-    expect(readlinkSync(`/proc/${monitor}/exe`)).toMatch(/memfd:tscrun/)
+    expect(statSync(`/proc/${monitor}/exe`).ino).toBe(statSync(nativeFile('stage')).ino)
     expect(processesWith(id)).toEqual([])
     // Its own session leader; nobody above it but init or a subreaper.
     const stat = readFileSync(`/proc/${monitor}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? []

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { type Container, createEngine, type Engine, ExitError, TscrunError, waitForLog } from '../../src/index.ts'
+import { type Container, createEngine, type Engine, ExitError, TscrunError, waitFor } from '../../src/index.ts'
 import { expectNothingLeft, isAlive, makeMachine, type Machine, pidOf, until } from './fixtures/machine.ts'
 
 let machine: Machine
@@ -29,7 +29,7 @@ describe('a container that a program starts', () => {
     let pid = 0
     {
       await using container = await start(SERVER)
-      expect(await waitForLog(container, /listening on (\d+)/)).toBe('listening on 80')
+      expect(await waitFor.log(container, /listening on (\d+)/)).toBe('listening on 80')
       pid = await pidIn(container)
       expect(isAlive(pid)).toBe(true)
       const { stdout } = await container.exec(['sh', '-c', 'tr a-z A-Z'], { input: 'shout' })
@@ -93,9 +93,9 @@ describe('a container that a program starts', () => {
 
   it('that never writes what is waited for is told', async () => {
     await using container = await start('echo other; exec sleep 1000')
-    await expect(waitForLog(container, 'ready', { timeoutMs: 200 })).rejects.toMatchObject({ code: 'ABORTED' })
+    await expect(waitFor.log(container, 'ready', { timeoutMs: 200 })).rejects.toMatchObject({ code: 'ABORTED' })
     await using ended = await start('echo other')
-    await expect(waitForLog(ended, 'ready')).rejects.toMatchObject({ code: 'CONTAINER_STATE' })
+    await expect(waitFor.log(ended, 'ready')).rejects.toMatchObject({ code: 'CONTAINER_STATE' })
   })
 
   it('that cannot be started rejects and leaves nothing', async () => {

@@ -1,10 +1,64 @@
 import type { Flag } from './flag.ts'
 
 const FILES = 'Files'
+const HEALTH = 'Health checks'
 const LIMITS = 'Resource limits'
 const NETWORK = 'Network'
 const SECURITY = 'Security'
 const NAMESPACES = 'Namespaces'
+
+const HEALTH_FLAGS: readonly Flag[] = [
+  {
+    name: 'health-cmd',
+    kind: 'string',
+    value: 'command',
+    help: 'Command that tells by its exit code whether the container is well: a line for its shell, or a JSON array',
+    group: HEALTH,
+  },
+  {
+    name: 'health-interval',
+    kind: 'string',
+    value: 'duration',
+    help: "Time between two checks (default the image's, or 30s)",
+    group: HEALTH,
+  },
+  {
+    name: 'health-on-failure',
+    kind: 'string',
+    value: 'action',
+    help: 'What is done when it becomes unhealthy: none, kill, restart or stop (default none)',
+    group: HEALTH,
+  },
+  {
+    name: 'health-retries',
+    kind: 'string',
+    value: 'number',
+    help: "Failures in a row that make it unhealthy (default the image's, or 3)",
+    group: HEALTH,
+  },
+  {
+    name: 'health-start-interval',
+    kind: 'string',
+    value: 'duration',
+    help: "Time between two checks in the start period (default the image's, or 5s)",
+    group: HEALTH,
+  },
+  {
+    name: 'health-start-period',
+    kind: 'string',
+    value: 'duration',
+    help: "So long after its start failures do not count (default the image's, or 0s)",
+    group: HEALTH,
+  },
+  {
+    name: 'health-timeout',
+    kind: 'string',
+    value: 'duration',
+    help: "Time a check may take (default the image's, or 30s)",
+    group: HEALTH,
+  },
+  { name: 'no-healthcheck', kind: 'bool', help: "Make no checks, also not the image's", group: HEALTH },
+]
 
 /** Flags of `run`. Where docker and podman differ, both forms are taken. */
 export const RUN_FLAGS: readonly Flag[] = [
@@ -72,12 +126,20 @@ export const RUN_FLAGS: readonly Flag[] = [
     value: 'signal',
     help: "Signal that stops the container (default the image's, or SIGTERM)",
   },
+  {
+    name: 'stop-timeout',
+    kind: 'string',
+    value: 'seconds',
+    help: 'How long `stop` waits before it kills (default 10)',
+  },
   { name: 'timeout', kind: 'string', value: 'seconds', help: 'Kill the container after this time' },
   { name: 'tls-verify', kind: 'bool', help: 'Require HTTPS with a valid certificate of the registry (default true)' },
   { name: 'tty', short: 't', kind: 'bool', help: 'Give the container a terminal' },
   { name: 'umask', kind: 'string', value: 'octal', help: 'File mode creation mask (default 0022)' },
   { name: 'user', short: 'u', kind: 'string', value: 'user[:group]', help: 'Run as this user, by name or number' },
   { name: 'workdir', short: 'w', kind: 'string', value: 'dir', help: 'Working directory in the container' },
+
+  ...HEALTH_FLAGS,
 
   {
     name: 'mount',

@@ -33,7 +33,7 @@ export const PS_FLAGS: readonly Flag[] = [
     short: 'f',
     kind: 'list',
     value: 'key=value',
-    help: 'Only containers that match: id, name, label, status, ancestor, exited, volume',
+    help: 'Only containers that match: id, name, label, status, ancestor, exited, health, volume',
   },
   FORMAT,
   HELP_FLAG,

@@ -29,14 +29,12 @@ const RUN: readonly Unsupported[] = [
   { names: 'env-host env-merge unsetenv unsetenv-all http-proxy', hint: 'name variables with -e' },
   {
     names:
-      'health-cmd health-interval health-retries health-start-interval health-start-period health-timeout' +
-      ' health-on-failure health-log-destination health-max-log-count health-max-log-size health-startup-cmd' +
-      ' health-startup-interval health-startup-retries health-startup-success health-startup-timeout no-healthcheck',
+      'health-log-destination health-max-log-count health-max-log-size health-startup-cmd health-startup-interval ' +
+      'health-startup-retries health-startup-success health-startup-timeout',
+    hint: 'see --health-start-period',
   },
   {
-    names:
-      'pod pod-id-file shm-size-systemd preserve-fds preserve-fd pidfile sdnotify systemd stop-timeout ' +
-      'requires replace rmi',
+    names: 'pod pod-id-file shm-size-systemd preserve-fds preserve-fd pidfile sdnotify systemd requires replace rmi',
   },
   { names: 'read-only-tmpfs', hint: 'mount one with --tmpfs' },
   { names: 'domainname', hint: 'use --sysctl kernel.domainname=NAME' },
@@ -107,7 +105,7 @@ const OTHERS: Readonly<Record<string, readonly Unsupported[]>> = {
 
 const COMMANDS =
   'auto-update build builder buildx checkpoint cleanup clone compose config context ' +
-  'farm healthcheck init kube machine ' +
+  'farm init kube machine ' +
   'mount network node play plugin pod port prune quadlet restore scp ' +
   'secret service sign stack stats swarm top trust umount unmount ' +
   'unshare update volumes'

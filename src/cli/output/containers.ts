@@ -43,6 +43,8 @@ export function containerRow(container: ContainerSummary, options: RowOptions): 
   }
 }
 
+const HEALTH_WORDS = { starting: 'health: starting', healthy: 'healthy', unhealthy: 'unhealthy' } as const
+
 /** `Up 3 minutes`, `Exited (0) 2 hours ago`. */
 export function statusText(container: ContainerSummary, nowMs: number): string {
   const up = `Up ${formatSpan(nowMs - (container.startedMs ?? container.createdMs))}`
@@ -50,7 +52,7 @@ export function statusText(container: ContainerSummary, nowMs: number): string {
     case 'created':
       return 'Created'
     case 'running':
-      return up
+      return container.health === undefined ? up : `${up} (${HEALTH_WORDS[container.health]})`
     case 'paused':
       return `${up} (Paused)`
     case 'stopped': {

@@ -13,6 +13,7 @@ const STATUSES: ReadonlyMap<string, ContainerStatus> = new Map([
 ])
 
 const POLICIES = ['no', 'on-failure', 'always', 'unless-stopped'] as const
+const HEALTH = ['starting', 'healthy', 'unhealthy', 'none'] as const
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -34,6 +35,10 @@ export function parseContainerFilter(values: readonly string[]): ContainerFilter
     } else if (key === 'should-start-on-boot') {
       if (value !== 'true' && value !== 'false') throw badFlag('filter', text, 'neither true nor false')
       filter.startsAtBoot = [...(filter.startsAtBoot ?? []), value === 'true']
+    } else if (key === 'health') {
+      const health = HEALTH.find((candidate) => candidate === value)
+      if (health === undefined) throw badFlag('filter', text, 'unknown health', HEALTH.join(', '))
+      filter.health = [...(filter.health ?? []), health]
     } else if (key === 'exited')
       filter.exited = [...(filter.exited ?? []), parseInteger('filter', value, { min: 0, max: 255, within: text })]
     else
@@ -41,7 +46,7 @@ export function parseContainerFilter(values: readonly string[]): ContainerFilter
         'filter',
         text,
         `unknown key ${JSON.stringify(key)}`,
-        'id, name, label, status, ancestor, exited, volume, restart-policy or should-start-on-boot',
+        'id, name, label, status, ancestor, exited, health, volume, restart-policy or should-start-on-boot',
       )
   }
   return filter

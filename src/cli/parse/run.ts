@@ -5,6 +5,7 @@ import { badFlag } from '../errors.ts'
 import { type Caller, keyValues, parseEnvironment, parseLabels } from './environment.ts'
 import { parseDetached } from './detached.ts'
 import { parseDevice, parseDeviceRule, parseRootfs } from './files.ts'
+import { parseHealth } from './health.ts'
 import { parseMount, parseTmpfs, parseVolume, parseVolumesFrom } from './mounts.ts'
 import { parseLimits, parseUlimit } from './limits.ts'
 import { parseNamespaces, parseNetwork } from './namespaces.ts'
@@ -61,7 +62,10 @@ export function parseRun(
   const notes = mountOptions(flags, options, caller.cwd)
   const namespaces = parseNamespaces(flags)
   if (Object.keys(namespaces).length > 0) options.namespaces = namespaces
-  const detached = parseDetached(flags, command === 'create' || flags.bool('detach'))
+  const background = command === 'create' || flags.bool('detach')
+  const health = parseHealth(flags, background)
+  if (health !== undefined) options.health = health
+  const detached = parseDetached(flags, background)
   return { image, args, options, notes, ...(detached === undefined ? {} : { detached }) }
 }
 
@@ -126,6 +130,13 @@ function processOptions(flags: FlagValues, options: Options, caller: Caller): vo
   const seconds = flags.text('timeout')
   if (seconds !== undefined) options.timeoutMs = parseInteger('timeout', seconds, { min: 0, max: 2_147_483 }) * 1000
   if (options.timeoutMs === 0) delete options.timeoutMs
+  set(
+    flags,
+    'stop-timeout',
+    options,
+    'stopTimeoutMs',
+    (text) => parseInteger('stop-timeout', text, { min: 0, max: 2_147_483 }) * 1000,
+  )
   const entrypoint = flags.text('entrypoint')
   if (entrypoint !== undefined) options.entrypoint = parseEntrypoint(entrypoint)
   const env = parseEnvironment(flags.list('env-file'), flags.list('env'), caller.env, caller.readFile)

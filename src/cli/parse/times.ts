@@ -21,7 +21,7 @@ export function optionalMoment(flags: FlagValues, flag: string, nowMs: number): 
 }
 
 /** Go's notation: `1h30m`, `1.5s`; undefined for anything else. */
-function durationMs(text: string): number | undefined {
+export function durationMs(text: string): number | undefined {
   const parts = [...text.matchAll(PART)]
   if (parts.length === 0 || parts.map(([part]) => part).join('') !== text) return undefined
   return parts.reduce((sum, [, number, unit]) => sum + Number(number) * UNITS[unit as keyof typeof UNITS], 0)
