@@ -14,7 +14,8 @@ export async function askSecret(question: string): Promise<string> {
   printError(question)
   input.setRawMode(true)
   try {
-    return await typed(input)
+    // Destroyed by the loop's end, it could not leave raw mode any more.
+    return await typed(input.iterator({ destroyOnReturn: false }))
   } finally {
     input.setRawMode(false)
     input.destroy()

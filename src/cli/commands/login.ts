@@ -23,6 +23,7 @@ export const loginCommand: Command = {
     }
     // The file is made where it is not there.
     const { tlsVerify, certDir } = await parseAccess({ ...flags, text: withoutAuthFile(flags) })
+    checkPasswordFlags(flags)
     const user = flags.text('username') ?? (await askLine('Username: '))
     const password = await passwordOf(flags)
     if (user === '' || user.includes(':')) {
@@ -49,15 +50,18 @@ function withoutAuthFile(flags: FlagValues): FlagValues['text'] {
 }
 
 async function passwordOf(flags: FlagValues): Promise<string> {
-  const typed = flags.text('password')
-  if (!flags.bool('password-stdin')) return typed ?? askSecret('Password: ')
-  if (typed !== undefined) throw new TscrunError('USAGE', '--password-stdin: there is a --password already')
+  if (flags.bool('password-stdin')) return readSecretFromInput()
+  return flags.text('password') ?? askSecret('Password: ')
+}
+
+function checkPasswordFlags(flags: FlagValues): void {
+  if (!flags.bool('password-stdin')) return
+  if (flags.has('password')) throw new TscrunError('USAGE', '--password-stdin: there is a --password already')
   if (!flags.has('username')) {
     throw new TscrunError('USAGE', '--password-stdin: needs --username', {
       hint: 'the user name cannot be asked for then',
     })
   }
-  return readSecretFromInput()
 }
 
 function notLoggedIn(name: string): TscrunError {
