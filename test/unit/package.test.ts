@@ -23,7 +23,7 @@ beforeAll(() => {
   execFileSync('tar', ['-xzf', join(consumer, tarball), '-C', installed, '--strip-components=1'])
   for (const name of ['koffi', '@koromix']) symlinkSync(join(MODULES, name), join(consumer, 'node_modules', name))
   for (const name of ['tscrun', 'tscrun-runtime']) {
-    symlinkSync('../tscrun/bin/tscrun', join(consumer, 'node_modules/.bin', name))
+    symlinkSync(`../tscrun/bin/${name}`, join(consumer, 'node_modules/.bin', name))
   }
 })
 

@@ -1,7 +1,6 @@
 import { remove } from '../commands/delete.ts'
 import { dispatch } from '../dispatch.ts'
+import { endProcess } from '../../end.ts'
 
 // The program of this verb alone, all in one file: what callers wait for, several times a container.
-void dispatch(process.argv.slice(2), { delete: () => Promise.resolve(remove) }).then((exitCode) =>
-  process.exit(exitCode),
-)
+void dispatch(process.argv.slice(2), { delete: () => Promise.resolve(remove) }).then(endProcess)

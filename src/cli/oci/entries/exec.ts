@@ -1,5 +1,6 @@
 import { exec } from '../commands/exec.ts'
 import { dispatch } from '../dispatch.ts'
+import { endProcess } from '../../end.ts'
 
 // The program of this verb alone, all in one file: what callers wait for, several times a container.
-void dispatch(process.argv.slice(2), { exec: () => Promise.resolve(exec) }).then((exitCode) => process.exit(exitCode))
+void dispatch(process.argv.slice(2), { exec: () => Promise.resolve(exec) }).then(endProcess)

@@ -1,5 +1,6 @@
 import { kill } from '../commands/kill.ts'
 import { dispatch } from '../dispatch.ts'
+import { endProcess } from '../../end.ts'
 
 // The program of this verb alone, all in one file: what callers wait for, several times a container.
-void dispatch(process.argv.slice(2), { kill: () => Promise.resolve(kill) }).then((exitCode) => process.exit(exitCode))
+void dispatch(process.argv.slice(2), { kill: () => Promise.resolve(kill) }).then(endProcess)
