@@ -24,6 +24,7 @@ export async function dispatch(argv: readonly string[]): Promise<number> {
 }
 
 async function runArgv(argv: readonly string[], onGlobals: (globals: Globals) => void): Promise<number> {
+  if (argv[0] === '__complete') return answerCompletion(argv.slice(argv[1] === '--' ? 2 : 1))
   const top = normaliseArgv(argv, TOP_FLAGS, { interspersed: false })
   if (!top.ok) throw await explainProblem('', top.problem, TOP_FLAGS)
   const before = new Map(top.occurrences.map(({ flag, value }) => [flag.name, [value]]))
@@ -46,6 +47,13 @@ async function runArgv(argv: readonly string[], onGlobals: (globals: Globals) =>
   onGlobals(globals)
   const flags = flagValues(parsed.values)
   return command.run({ flags, operands: parsed.operands, globals, engine: () => openEngine(globals) })
+}
+
+/** For the scripts of the shells. */
+async function answerCompletion(words: readonly string[]): Promise<number> {
+  const { complete, completionText } = await import('./completion/complete.ts')
+  print(completionText(await complete(words)))
+  return 0
 }
 
 /** What the first words mean: a command with the words left for it, or a group without a command of its own. */

@@ -71,6 +71,12 @@ export const ENTRIES: readonly Entry[] = [
     load: async () => (await import('./commands/create.ts')).createCommand,
   },
   {
+    name: 'completion',
+    summary: 'Print the completion script of a shell',
+    group: 'Commands',
+    load: async () => (await import('./commands/completion.ts')).completionCommand,
+  },
+  {
     name: 'generate',
     summary: 'Print units of systemd that run containers',
     group: 'Commands',
