@@ -25,6 +25,7 @@
 #include "idle.h"
 #include "monitor.h"
 #include "pump.h"
+#include "remove.h"
 #include "window.h"
 
 /* Between two starts of a container that keeps ending: doubled each time, forgotten once it ran for a while. */

@@ -79,7 +79,6 @@ void run_init(struct run *run) __attribute__((noreturn));
 int supervise(struct run *run);
 void signal_init(struct run *run, int signal_number);
 int store_fd(struct run *run, const struct arg *slot, int fd);
-int cgroup_kill(int cgroup);
 int open_of_init(struct run *run, const char *name, int flags);
 uint64_t start_time_of_init(struct run *run);
 uint64_t start_time_in(int stat);
