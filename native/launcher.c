@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "ordinary/ordinary.h"
+#include "replay/replay.h"
 
 extern char **environ;
 
@@ -162,8 +163,13 @@ int main(int argc, char **argv)
 	const char *name = getenv("TSCRUN_FACE");
 	int runtime = name != NULL && strcmp(name, "tscrun-runtime") == 0;
 	name = runtime ? "tscrun-runtime" : "tscrun";
-	if (runtime)
+	if (runtime) {
 		ordinary(argc, argv);
+	} else {
+		char *package = path_of(self, root, "");
+		package[root] = '\0';
+		replay(argc, argv, package);
+	}
 
 	char **args = allocate(((size_t)argc + 6) * sizeof(*args));
 	size_t used = 1;

@@ -8,6 +8,7 @@ import type { ExecOptions } from './exec.ts'
 import type { FileVerbs } from './file-verbs.ts'
 import type { Attachment, StopOptions } from './live.ts'
 import type { LogLine, LogsOptions } from './logs.ts'
+import type { Repeatable } from './prepared.ts'
 import type { RegistryVerbs } from './registry-verbs.ts'
 import type { RemoveOptions } from './remove.ts'
 import type { SystemVerbs } from './system/verbs.ts'
@@ -148,6 +149,8 @@ export interface UnitSource {
 
 export interface ForegroundOptions extends RunOptions, Listener {
   readonly madeBy?: MadeBy
+  /** Keep what this start was made from, so that the same command line can be done again without Node. */
+  readonly repeat?: Repeatable
   /** A file that must not exist yet; it gets the container's id before the container starts. */
   readonly cidfile?: string
   /** Called once, when signals have somebody to go to. */

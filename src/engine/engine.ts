@@ -13,8 +13,8 @@ import { hostFacts } from '../runtime/host.ts'
 import { isInFirst } from './nesting.ts'
 import { terminalSize } from '../syscall/terminal.ts'
 import { enginePaths, type EnginePaths } from './paths.ts'
+import { keepStart } from './prepared.ts'
 import { prepareContainer, type PreparedContainer, rootfsSource, type Source } from './prepare.ts'
-import type { ContainerExit } from '../runtime/launch.ts'
 import type { StreamEnds } from './run.ts'
 import { type RunningHandle, startContainer } from './start.ts'
 import { createShortNames } from './short-names.ts'
@@ -137,6 +137,13 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     const timer = run.timeoutMs === undefined ? undefined : setTimeout(() => kill('SIGKILL'), run.timeoutMs)
     // While the container runs: what an earlier command left behind when it was killed.
     const swept = liveIds(paths).some((id) => id !== handle.id) ? verbs().then((loaded) => loaded.sweep()) : undefined
+    const kept = keepStart(paths, run, {
+      args,
+      handle,
+      stdio: callerStreams(run),
+      source: () => sourceOf(image, { ...run, pull: 'never' }, {}),
+      outputRefused,
+    })
     try {
       const exit = await handle.ended
       if (exit.refused !== undefined) throw outputRefused(exit.refused)
@@ -144,6 +151,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     } finally {
       clearTimeout(timer)
       await swept
+      await kept
     }
   }
 

@@ -132,6 +132,9 @@ const SECOND = [
   'wren',
 ]
 
+/** What default names are made of, for who makes one without this file. */
+export const NAME_WORDS = [FIRST, SECOND] as const
+
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/
 
 /** Checks a name the user chose (docker's rule). Throws USAGE. */

@@ -101,6 +101,7 @@ export interface PreparedContainer {
  * Decides everything about a container that the host, the image and the options leave open. Reads, changes nothing.
  *
  * @param starts it is started now, so what it joins must run
+ * @param id of the container; a new one without it
  */
 export async function prepareContainer(
   paths: EnginePaths,
@@ -108,6 +109,7 @@ export async function prepareContainer(
   args: readonly string[],
   asked: RunOptions,
   starts: boolean,
+  id = randomId(),
 ): Promise<PreparedContainer> {
   const facts = hostFacts()
   checkLabels(asked, facts)
@@ -115,7 +117,6 @@ export async function prepareContainer(
     ? (await import('./joined-container.ts')).findTargets(paths, asked, starts)
     : undefined
   const options = targets?.options ?? asked
-  const id = randomId()
   const name = options.name === undefined ? defaultName(id) : checkName(options.name)
   const warnings: string[] = []
   const joined = targets === undefined ? joinedByPath(options) : targets.mappings

@@ -46,9 +46,50 @@ export interface StartOptions {
 /** A container that is being started or runs. */
 export interface RunningHandle {
   readonly id: string
+  readonly made: MadeStart
   readonly launched: Launched
   /** Resolves when it has ended and everything that has to go is gone. Rejects where it could not be started. */
   readonly ended: Promise<ContainerExit>
+}
+
+/** What a container is started by, once its range of ids is known. */
+export interface MadeStart {
+  readonly plan: Plan
+  readonly record: ContainerRecord
+  /** Of the plan's slot `fd:devices`, where it has one. */
+  readonly program?: number
+  /** In the container, for the words of a failed exec. */
+  readonly workdir: string
+}
+
+/** Config, cgroup, plan and record of a container; the cgroup that all of them lie in is made where it is missing. */
+export async function makeStart(
+  paths: EnginePaths,
+  prepared: PreparedContainer,
+  options: Pick<StartOptions, 'run' | 'stdio' | 'shareLoop'>,
+  its: { readonly idRange: IdRange | undefined; readonly taken: TakenMounts | undefined },
+): Promise<MadeStart> {
+  const spec = prepared.spec({ stdio: options.stdio, ...given(its) })
+  const placed = placeCgroup(prepared.id, spec.config)
+  // A process that starts one container only gains nothing by loading its filter.
+  const loaded = placed === undefined || options.shareLoop !== true ? { placement: placed } : withLoadedFilter(placed)
+  const { placement: cgroup, program } = { program: undefined, ...loaded }
+  const placedSpec: LaunchSpec = cgroup === undefined ? spec : { ...spec, cgroup }
+  const record = {
+    ...recordOf(prepared, options.run, placedSpec, its),
+    launch: storedLaunch(spec, options.run, prepared),
+  }
+  const complete = await withHealth(paths, record, placedSpec, prepared.health)
+  const events = eventLaunch(paths, record, true)
+  return {
+    plan: inheriting(
+      compile({ ...complete, events }),
+      program === undefined ? ['fd:lock'] : ['fd:lock', 'fd:devices'],
+    ),
+    record,
+    ...(program === undefined ? {} : { program }),
+    workdir: spec.config.process?.cwd ?? '/',
+  }
 }
 
 /** Makes the container on the disk, starts it, and sees to its end. Rejects before anything runs, leaving nothing. */
@@ -64,30 +105,19 @@ export async function startContainer(
   try {
     idRange = prepared.targets === undefined ? ownRange(paths, prepared) : await sharedRange(paths, prepared)
     taken = await mountsFor(paths, prepared, options.signal)
-    const spec = prepared.spec({ stdio: options.stdio, ...given({ idRange, taken }) })
-    const placed = placeCgroup(held.id, spec.config)
-    const { placement: cgroup, program } = placed === undefined ? {} : withLoadedFilter(placed)
-    const placedSpec: LaunchSpec = cgroup === undefined ? spec : { ...spec, cgroup }
-    record = {
-      ...recordOf(prepared, options.run, placedSpec, { idRange, taken }),
-      launch: storedLaunch(spec, options.run, prepared),
-    }
-    const complete = await withHealth(paths, record, placedSpec, prepared.health)
+    const made = await makeStart(paths, prepared, options, { idRange, taken })
+    const { plan, program } = made
+    record = made.record
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
-    const events = eventLaunch(paths, record, true)
-    const plan = inheriting(
-      compile({ ...complete, events }),
-      program === undefined ? ['fd:lock'] : ['fd:lock', 'fd:devices'],
-    )
     // What comes next waits for an exec: together with the planning it would be the longest block of the event loop.
     if (options.shareLoop === true) await nextTurn()
     const launched = launch(plan, {
       title: `tscrun: ${prepared.name}`,
       fds: [...options.fds, held.lockFd, ...(program === undefined ? [] : [program])],
-      workdir: spec.config.process?.cwd ?? '/',
+      workdir: made.workdir,
       ...(options.onDebug === undefined ? {} : { onStep: stepPrinter(plan, options.onDebug) }),
     })
-    return { id: held.id, launched, ended: seeToTheEnd(paths, held, record, launched) }
+    return { id: held.id, made, launched, ended: seeToTheEnd(paths, held, record, launched) }
   } catch (error) {
     deleteContainer(paths, held, record ?? { name: prepared.name, ...given({ idRange, mounts: taken?.kept }) })
     throw error

@@ -13,6 +13,12 @@ export function hostFacts(): HostFacts {
   return facts
 }
 
+/** Whether the machine would answer the same now. */
+export function factsAreCurrent(): boolean {
+  const same = (before: unknown, now: unknown): boolean => JSON.stringify(before) === JSON.stringify(now)
+  return same(facts, readHostFacts()) && same(cpus, readPresentCpus())
+}
+
 function readHostFacts(): HostFacts {
   const text = readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim()
   const [major, minor] = text.split('.').map((part) => Number.parseInt(part, 10))

@@ -239,7 +239,7 @@ function stageRefused(error: unknown): unknown {
   })
 }
 
-function monitorDied(): TscrunError {
+export function monitorDied(): TscrunError {
   return new TscrunError('MONITOR_DIED', 'the monitor of the container was killed from outside', {
     hint: 'the container is gone with it; the next command removes what is left',
   })
@@ -257,7 +257,8 @@ export function timedOutOf(bits: bigint): Pick<ContainerExit, 'timedOut'> {
   return (bits & 4n) === 0n ? {} : { timedOut: true }
 }
 
-function refusalOf(error: number, ofStandardError: boolean): Pick<ContainerExit, 'refused'> {
+/** Which of the caller's streams took no more, from the numbers of a message; empty for error 0. */
+export function refusalOf(error: number, ofStandardError: boolean): Pick<ContainerExit, 'refused'> {
   if (error === 0) return {}
   return { refused: { stream: ofStandardError ? 'standard error' : 'standard output', errno: errnoName(error) } }
 }

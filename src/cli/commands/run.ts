@@ -4,9 +4,10 @@ import { badFlag } from '../errors.ts'
 import { RUN_FLAGS } from '../flags/run.ts'
 import { print } from '../output/print.ts'
 import { parseRun } from '../parse/run.ts'
-import { currentDirectory, readUserFile, requireTerminal } from '../caller.ts'
+import { currentDirectory, requireTerminal } from '../caller.ts'
 import { createReporter } from '../reporter.ts'
 import { type Signals, withSignals } from '../signals.ts'
+import { watchedCaller } from '../watched-caller.ts'
 
 export const runCommand: Command = {
   name: 'run',
@@ -16,7 +17,7 @@ export const runCommand: Command = {
   operands: { min: 0, max: Number.POSITIVE_INFINITY, noun: 'image' },
   passThrough: true,
   async run({ flags, operands, globals, engine }) {
-    const caller = { env: process.env, cwd: currentDirectory(), readFile: readUserFile }
+    const caller = watchedCaller(currentDirectory())
     const { image, args, options, notes, detached } = parseRun(flags, operands, caller)
     const reporter = createReporter(globals, { quiet: flags.bool('quiet') })
     for (const note of notes) reporter.onWarning(note)
@@ -44,8 +45,10 @@ export const runCommand: Command = {
           print(`${id}\n`)
           return 0
         }
+        const repeat = notes.length > 0 || globals.debug ? undefined : caller.repeatable(flags)
         return opened.runForeground(image, args, {
           ...common,
+          ...(repeat === undefined ? {} : { repeat }),
           signal: signals.aborted,
           onStarted: (running) => forwardSignals(signals, running),
         })

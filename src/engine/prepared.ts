@@ -1,0 +1,279 @@
+import { constants, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { recordPath, storePaths } from '../images/layout.ts'
+import type { Digest } from '../model/digest.ts'
+import { errnoOf, TscrunError } from '../model/errors.ts'
+import { errnoName } from '../model/kernel-names.ts'
+import type { RunOptions } from '../model/run-options.ts'
+import { encodePlan } from '../plan/encode.ts'
+import { type Identity, makeTemplate, otherId, type Sample, type Template } from '../plan/template.ts'
+import { factsAreCurrent, hostFacts } from '../runtime/host.ts'
+import { monitorDied, refusalOf, type ContainerExit } from '../runtime/launch.ts'
+import { nativeFile } from '../syscall/ffi.ts'
+import { packageRoot } from '../syscall/package-root.ts'
+import { poolOf, rangesIn, RANGE_SIZE, readIdFacts, readPool } from './id-range.ts'
+import { defaultName, NAME_WORDS } from './name.ts'
+import type { EnginePaths } from './paths.ts'
+import { type PreparedStart, keepPreparedFile, type Saying, storeOfWords } from './prepared-file.ts'
+import { type PreparedContainer, prepareContainer, type Source } from './prepare.ts'
+import { makeStart, type RunningHandle, type StartOptions } from './start.ts'
+import { type Subject, type Witness, witness } from './witnesses.ts'
+
+/** How a command line asked for a start that may be done again without Node. */
+export interface Repeatable {
+  /** The command line without the program. */
+  readonly argv: readonly string[]
+  /** The caller's directory; empty where it decides nothing. */
+  readonly directory: string
+  /** Names of the caller's variables that were looked at. */
+  readonly variables: readonly string[]
+  /** Files the caller has named, which were read. */
+  readonly files: readonly string[]
+  /** Words an error as the command line would. */
+  readonly say: (error: unknown) => { readonly text: string; readonly exitCode: number }
+}
+
+/** A start under way, and what it was made from. */
+export interface RepeatedStart extends Pick<StartOptions, 'stdio'> {
+  readonly args: readonly string[]
+  /** As at its start, looked up anew. */
+  readonly source: () => Promise<Source>
+  readonly handle: RunningHandle
+  readonly outputRefused: (refused: NonNullable<ContainerExit['refused']>) => TscrunError
+}
+
+/** What a start may be asked with: of everything here it is known what it makes the preparation look at. */
+const KNOWN: ReadonlySet<string> = new Set([
+  'env',
+  'workdir',
+  'user',
+  'entrypoint',
+  'hostname',
+  'addHost',
+  'dns',
+  'dnsSearch',
+  'dnsOption',
+  'labels',
+  'annotations',
+  'tmpfs',
+  'readOnly',
+  'capAdd',
+  'capDrop',
+  'shmSize',
+  'ulimits',
+  'sysctls',
+  'init',
+  'stopSignal',
+  'pull',
+  'platform',
+  'tlsVerify',
+  'rootfs',
+  'network',
+  'groupAdd',
+  'umask',
+  'oomScoreAdj',
+  'interactive',
+  'remove',
+  'memory',
+  'memorySwap',
+  'memoryReservation',
+  'cpus',
+  'cpuShares',
+  'cpuQuota',
+  'cpuPeriod',
+  'cpusetCpus',
+  'cpusetMems',
+  'pidsLimit',
+  'cgroupConf',
+] satisfies (keyof RunOptions)[])
+
+/** What a caller gives beside what it asks for. */
+const BESIDE: ReadonlySet<string> = new Set(['repeat', 'signal', 'onStarted', 'onWarning', 'onProgress'])
+
+/** Whether a start asked for in this way is one that may be kept. */
+function isRepeatable(run: RunOptions): boolean {
+  const unknown = Object.entries(run).some(([key, value]) => value !== undefined && !KNOWN.has(key) && !BESIDE.has(key))
+  const network = run.network ?? 'none'
+  const pull = run.pull ?? 'missing'
+  return !unknown && run.remove === true && network === 'none' && (pull === 'missing' || pull === 'never')
+}
+
+/** The clock of files goes by ticks: what was changed within the last one before may be changed again unseen. */
+const TICK_MS = 20
+
+/**
+ * Keeps a start that has just been made, so that the launcher can do it again (docs/decisions/0022). Nothing is kept where
+ * anything of it cannot be witnessed; a store that takes no more files is no error.
+ */
+export async function keepStart(
+  paths: EnginePaths,
+  run: RunOptions & { readonly repeat?: Repeatable },
+  start: RepeatedStart,
+): Promise<void> {
+  const { repeat, ...options } = run
+  if (repeat === undefined || !isRepeatable(run)) return
+  try {
+    const prepared = await preparedStart(paths, options, repeat, start)
+    if (prepared !== undefined) keepPreparedFile(paths, prepared)
+  } catch (error) {
+    // The image may be gone by now, the disk full: the next start is made anew, and says so where it matters.
+    if (!(error instanceof TscrunError) && errnoOf(error) === undefined) throw error
+  }
+}
+
+async function preparedStart(
+  paths: EnginePaths,
+  run: RunOptions,
+  repeat: Repeatable,
+  start: RepeatedStart,
+): Promise<PreparedStart | undefined> {
+  const { handle } = start
+  const { record } = handle.made
+  const pool = readPool()
+  const { idRange } = record
+  if (idRange === undefined || storeOfWords(repeat.argv) !== paths.root || !hasOneWidth(pool)) return undefined
+  if (handle.made.plan.inherited.join(' ') !== 'fd:in fd:out fd:err fd:lock') return undefined
+  const source = await start.source()
+  const witnesses = seeAll(subjects(paths, repeat, source))
+  // What was asked once a process, before the witnesses were seen, must be the same behind them.
+  const samePool = JSON.stringify(poolOf(readIdFacts())) === JSON.stringify(pool)
+  if (witnesses === undefined || !factsAreCurrent() || !samePool) return undefined
+
+  const own: Identity = {
+    id: record.id,
+    name: record.name,
+    firstId: idRange.hostId,
+    nowMs: record.createdMs,
+  }
+  const id = otherId(own.id, defaultName)
+  const firstId = own.firstId === pool.first ? own.firstId + RANGE_SIZE : pool.first
+  const other: Identity = { id, name: defaultName(id), firstId, nowMs: 9_999_999_999_999 - own.nowMs }
+  // Made anew from what the witnesses are of: it equals the start that has been made but for the identity, or is not kept.
+  const again = await prepareContainer(paths, source, start.args, run, id)
+  if (again.warnings.length > 0) return undefined
+  const templates = templatesOf({ ...start, run }, again, own, other)
+  return templates === undefined ? undefined : { ...templates, ...rest(paths, repeat, start, source), witnesses }
+}
+
+/** All ranges of a pool have first ids of as many digits: there is room for no others. */
+function hasOneWidth({ first, size }: { readonly first: number; readonly size: number }): boolean {
+  return size >= RANGE_SIZE && String(first).length === String(first + size).length
+}
+
+function templatesOf(
+  { handle, run, stdio }: RepeatedStart & { readonly run: RunOptions },
+  again: PreparedContainer,
+  own: Identity,
+  other: Identity,
+): { readonly plan: Template; readonly record: Template } | undefined {
+  const made = makeStart(again, { run, stdio }, { hostId: other.firstId, size: RANGE_SIZE })
+  const sample = ({ plan, record }: typeof made, identity: Identity): readonly [Sample, Sample] => [
+    { bytes: encodePlan(plan, { monitor: true, trace: false }), identity },
+    { bytes: Buffer.from(JSON.stringify({ ...record, createdMs: identity.nowMs })), identity },
+  ]
+  const [ours, theirs] = [sample(handle.made, own), sample(made, other)]
+  const [plan, record] = [makeTemplate(ours[0], theirs[0]), makeTemplate(ours[1], theirs[1])]
+  return plan === undefined || record === undefined ? undefined : { plan, record }
+}
+
+function rest(
+  paths: EnginePaths,
+  { argv, directory, say }: Repeatable,
+  { handle, outputRefused }: RepeatedStart,
+  source: Source,
+): Omit<PreparedStart, 'plan' | 'record' | 'witnesses'> {
+  const pool = readPool()
+  const { cgroup, name } = handle.made.record
+  return {
+    key: { packageRoot: packageRoot(), directory, argv },
+    words: NAME_WORDS,
+    nameLength: name.length,
+    pool: { first: pool.first, ranges: rangesIn(pool), rangeSize: RANGE_SIZE },
+    ...(source.imageId === undefined ? {} : { useLock: storePaths(paths.root).useLock }),
+    ...(cgroup === undefined ? {} : { cgroups: cgroup.slice(0, cgroup.lastIndexOf('/')) }),
+    sayings: sayingsOf(say, outputRefused),
+  }
+}
+
+/** EPERM EIO ENXIO EBADF ENOMEM EINVAL EFBIG ENOSPC EROFS EDQUOT ESTALE ...: what write(2) may answer for a stream. */
+const REFUSALS = [1, 5, 6, 9, 12, 13, 19, 21, 22, 27, 28, 30, 75, 104, 107, 110, 116, 121, 122]
+
+function sayingsOf(say: Repeatable['say'], outputRefused: RepeatedStart['outputRefused']): Saying[] {
+  const refusals = REFUSALS.flatMap((errno) =>
+    [false, true].map((stderr): Saying => {
+      const { refused } = refusalOf(errno, stderr)
+      if (refused === undefined) throw new RangeError(`no refusal: ${errnoName(errno)}`)
+      return { what: { errno, stderr }, ...say(outputRefused(refused)) }
+    }),
+  )
+  return [{ what: 'died', ...say(monitorDied()) }, ...refusals]
+}
+
+function seeAll(list: readonly Subject[]): Witness[] | undefined {
+  const sinceNs = BigInt(Math.floor(performance.timeOrigin - TICK_MS)) * 1_000_000n
+  const seen: Witness[] = []
+  for (const subject of list) {
+    const found = witness(subject, sinceNs)
+    if (found === undefined) return undefined
+    seen.push(found)
+  }
+  return seen
+}
+
+const NOFILE = 7
+
+/** Everything that a start reads of the machine; a test follows one with strace and compares. */
+function subjects(paths: EnginePaths, repeat: Repeatable, source: Source): Subject[] {
+  const file = (path: string): Subject => ({ kind: 'file', path })
+  const text = (path: string): Subject => ({ kind: 'text', path })
+  const place = (path: string): Subject => ({ kind: 'place', path })
+  const exists = (path: string): Subject => ({ kind: 'access', path, number: constants.F_OK })
+  const link = (path: string): Subject => ({ kind: 'link', path })
+  return [
+    ...['cli.cjs', 'run/main.cjs'].map((name) => file(join(packageRoot(), 'dist', name))),
+    ...['launcher', 'stage'].map((name) => file(nativeFile(name))),
+    ...['/proc/sys/kernel/random/boot_id', '/proc/sys/kernel/osrelease'].map(text),
+    text('/proc/sys/user/max_user_namespaces'),
+    ...['/proc/self/ns/user', '/proc/self/ns/pid'].map(link),
+    ...['/proc/self/ns/user', '/sys/kernel/security/apparmor', '/sys/fs/selinux/enforce'].map(exists),
+    ...['/proc/self/uid_map', '/proc/self/gid_map', '/sys/devices/system/cpu/present'].map(text),
+    ...['/etc/subuid', '/etc/hosts', '/etc/resolv.conf', '/run/systemd/resolve/resolv.conf'].map(file),
+    { kind: 'limit', path: '', number: NOFILE },
+    ...cgroupSubjects(),
+    place(paths.root),
+    ...source.layers.map(place),
+    ...source.layers.flatMap((path): Subject[] =>
+      ['/etc/passwd', '/etc/group'].map((extra) => ({ kind: 'inside', path, extra })),
+    ),
+    ...(source.imageId === undefined ? [] : imageFiles(paths, source.imageId).map(file)),
+    ...repeat.files.map(file),
+    ...repeat.variables.map((path): Subject => ({ kind: 'variable', path })),
+  ]
+}
+
+/** What finding an image reads, and where half-made things are that the next command deletes. */
+function imageFiles(paths: EnginePaths, id: Digest): string[] {
+  const store = storePaths(paths.root)
+  return [store.index, recordPath(store, id), store.work]
+}
+
+/** What cgroups/facts.ts and cgroups/prepare.ts look at. */
+function cgroupSubjects(): Subject[] {
+  const { mountpoint } = hostFacts().cgroup
+  const mounts = readFileSync('/proc/self/mountinfo', 'latin1').match(/ - cgroup2 /g) ?? []
+  return [
+    { kind: 'lines', path: '/proc/self/mountinfo', extra: ' - cgroup' },
+    // Of several mounts the one nearest to our own cgroup is taken.
+    ...(mounts.length > 1 ? [{ kind: 'lines', path: '/proc/self/cgroup', extra: '0::' } as const] : []),
+    // The third column counts the cgroups of the moment.
+    { kind: 'words', path: '/proc/cgroups', number: 2 },
+    ...(mountpoint === undefined
+      ? []
+      : ([
+          { kind: 'text', path: `${mountpoint}/cgroup.controllers` },
+          { kind: 'access', path: mountpoint, number: constants.W_OK },
+          { kind: 'access', path: `${mountpoint}/tscrun`, number: constants.W_OK },
+          { kind: 'text', path: `${mountpoint}/tscrun/cgroup.subtree_control` },
+        ] satisfies Subject[])),
+  ]
+}

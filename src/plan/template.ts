@@ -1,0 +1,186 @@
+/** What makes one container differ from another one of the same request. */
+export interface Identity {
+  /** 64 hex digits. */
+  readonly id: string
+  readonly name: string
+  /** First host id of its range. */
+  readonly firstId: number
+  /** Milliseconds since 1970. */
+  readonly nowMs: number
+}
+
+/** Numbers of native/replay/prepared.h. */
+export const MARK = { id: 1, name: 2, decimal: 3, word: 4, half: 5, now: 6 } as const
+
+/** A place that holds something of an identity: so many digits of the id, or the first host id plus a number. */
+export interface Mark {
+  readonly offset: number
+  readonly kind: (typeof MARK)[keyof typeof MARK]
+  readonly number: number
+}
+
+/** Bytes with the values of one identity, and where they stand. */
+export interface Template {
+  readonly bytes: Uint8Array
+  readonly marks: readonly Mark[]
+}
+
+/** The same bytes made for two identities. */
+export interface Sample {
+  readonly bytes: Uint8Array
+  readonly identity: Identity
+}
+
+/** The id itself; what links tell (owner-link.ts); a host name. Longer ones first. */
+const ID_LENGTHS = [64, 32, 12]
+
+/**
+ * Finds out what in some bytes depends on the identity, from two samples that differ in nothing else. Undefined where
+ * they differ in something that is no id, name, number of the range, or time: such bytes have to be made anew each time.
+ */
+export function makeTemplate(one: Sample, other: Sample): Template | undefined {
+  if (one.bytes.length !== other.bytes.length) return undefined
+  const marks: Mark[] = []
+  for (let at = 0; at < one.bytes.length; at++) {
+    if (one.bytes[at] === other.bytes[at]) continue
+    const mark = markAt(one, other, at)
+    if (mark === undefined) return undefined
+    marks.push(mark)
+    at = mark.offset + sizeOfMark(mark, one.identity) - 1
+  }
+  const template = { bytes: one.bytes, marks }
+  // A mark that hides a difference beside it would show here.
+  return isEqual(fillIn(template, other.identity), other.bytes) ? template : undefined
+}
+
+function markAt(one: Sample, other: Sample, at: number): Mark | undefined {
+  const text = (kind: Mark['kind'], number: number, of: (identity: Identity) => string): Mark | undefined => {
+    const offset = startOf(one, other, at, of)
+    return offset === undefined ? undefined : { offset, kind, number }
+  }
+  for (const length of ID_LENGTHS) {
+    const found = text(MARK.id, length, ({ id }) => id.slice(0, length))
+    if (found !== undefined) return found
+  }
+  return (
+    text(MARK.name, 0, ({ name }) => name) ??
+    text(MARK.now, 0, ({ nowMs }) => String(nowMs)) ??
+    decimalAt(one, other, at) ??
+    numberAt(one, other, at, 8) ??
+    numberAt(one, other, at, 4)
+  )
+}
+
+/** Where a text begins that covers a byte, in both samples. */
+function startOf(one: Sample, other: Sample, at: number, of: (identity: Identity) => string): number | undefined {
+  const [ours, theirs] = [of(one.identity), of(other.identity)]
+  for (let start = at; start > at - ours.length && start >= 0; start--) {
+    if (hasText(one.bytes, start, ours) && hasText(other.bytes, start, theirs)) return start
+  }
+  return undefined
+}
+
+function hasText(bytes: Uint8Array, start: number, text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (bytes[start + i] !== text.charCodeAt(i)) return false
+  return true
+}
+
+const isDigit = (byte: number | undefined): boolean => byte !== undefined && byte >= 0x30 && byte <= 0x39
+
+/** A number in digits that is the first host id plus the same in both. */
+function decimalAt(one: Sample, other: Sample, at: number): Mark | undefined {
+  let [begin, end] = [at, at]
+  while (begin > 0 && isDigit(one.bytes[begin - 1])) begin--
+  while (isDigit(one.bytes[end])) end++
+  const value = (sample: Sample): number => {
+    const digits = sample.bytes.subarray(begin, end)
+    return digits.every(isDigit) ? Number(String.fromCharCode(...digits)) - sample.identity.firstId : Number.NaN
+  }
+  const number = value(one)
+  return number >= 0 && number === value(other) ? { offset: begin, kind: MARK.decimal, number } : undefined
+}
+
+/** A little-endian number of 8 or 4 bytes, on a border of its size, likewise. */
+function numberAt(one: Sample, other: Sample, at: number, size: 4 | 8): Mark | undefined {
+  const offset = at - (at % size)
+  const value = (sample: Sample): number => {
+    const { bytes, identity } = sample
+    if (offset + size > bytes.length) return Number.NaN
+    const view = new DataView(bytes.buffer, bytes.byteOffset + offset, size)
+    const high = size === 8 ? view.getUint32(4, true) : 0
+    return high * 2 ** 32 + view.getUint32(0, true) - identity.firstId
+  }
+  const number = value(one)
+  if (!(number >= 0 && number < 2 ** 32 && number === value(other))) return undefined
+  return { offset, kind: size === 8 ? MARK.word : MARK.half, number }
+}
+
+function sizeOfMark({ kind, number }: Mark, identity: Identity): number {
+  switch (kind) {
+    case MARK.id:
+      return number
+    case MARK.name:
+      return identity.name.length
+    case MARK.decimal:
+      return String(identity.firstId + number).length
+    case MARK.word:
+      return 8
+    case MARK.half:
+      return 4
+    case MARK.now:
+      return 13
+    default:
+      return kind satisfies never
+  }
+}
+
+/**
+ * The bytes for another identity, whose name and numbers must have as many characters as the template's: a copy, or
+ * written into `onto`, which holds the bytes for some identity already.
+ */
+export function fillIn({ bytes, marks }: Template, identity: Identity, onto = Buffer.from(bytes)): Buffer {
+  for (const { offset, kind, number } of marks) {
+    const value = identity.firstId + number
+    switch (kind) {
+      case MARK.id:
+        onto.write(identity.id, offset, number, 'latin1')
+        break
+      case MARK.name:
+        onto.write(identity.name, offset, 'latin1')
+        break
+      case MARK.decimal:
+        onto.write(String(value), offset, 'latin1')
+        break
+      case MARK.word:
+        onto.writeUInt32LE(value % 2 ** 32, offset)
+        onto.writeUInt32LE(Math.floor(value / 2 ** 32), offset + 4)
+        break
+      case MARK.half:
+        onto.writeUInt32LE(value, offset)
+        break
+      case MARK.now:
+        onto.write(String(identity.nowMs), offset, 'latin1')
+        break
+      default:
+        kind satisfies never
+    }
+  }
+  return onto
+}
+
+function isEqual(one: Uint8Array, other: Uint8Array): boolean {
+  return Buffer.compare(one, other) === 0
+}
+
+/** As long an id as another one, of a container whose name has as many letters; it differs from its first digit on. */
+export function otherId(id: string, nameOf: (id: string) => string): string {
+  const complement = (digits: string): string =>
+    [...digits].map((digit) => (15 - Number.parseInt(digit, 16)).toString(16)).join('')
+  const rest = complement(id.slice(8))
+  const { length } = nameOf(id)
+  const begin = Number.parseInt(complement(id.slice(0, 8)), 16)
+  for (let step = 0; ; step++) {
+    const other = ((begin + step * 0x00010001) >>> 0).toString(16).padStart(8, '0') + rest
+    if (other[0] !== id[0] && nameOf(other).length === length) return other
+  }
+}
