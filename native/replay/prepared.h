@@ -70,8 +70,8 @@ struct witness {
 };
 
 enum {
-	WITNESS_FILE = 1, /* dev, ino, mode, size, mtime, ctime */
-	WITNESS_PLACE,	  /* a directory: dev, ino, mode, the mount's id, the filesystem's number */
+	WITNESS_FILE = 1, /* what statx(2) tells but for the times it was read and made */
+	WITNESS_PLACE,	  /* a directory: which one it is, its mode, the mount, the filesystem's number */
 	WITNESS_TEXT,	  /* the content of a small file, such as those of /proc */
 	WITNESS_LINES,	  /* the lines of a file that have the extra text in them */
 	WITNESS_WORDS,	  /* so many words of each line of a file */

@@ -16,7 +16,7 @@ import { defaultName, NAME_WORDS } from './name.ts'
 import type { EnginePaths } from './paths.ts'
 import { type PreparedStart, keepPreparedFile, type Saying, storeOfWords } from './prepared-file.ts'
 import { type PreparedContainer, prepareContainer, type Source } from './prepare.ts'
-import { makeStart, type RunningHandle, type StartOptions } from './start.ts'
+import { type MadeStart, makeStart, type RunningHandle, type StartOptions } from './start.ts'
 import { type Subject, type Witness, witness } from './witnesses.ts'
 
 /** How a command line asked for a start that may be done again without Node. */
@@ -167,13 +167,15 @@ function templatesOf(
   other: Identity,
 ): { readonly plan: Template; readonly record: Template } | undefined {
   const made = makeStart(again, { run, stdio }, { hostId: other.firstId, size: RANGE_SIZE })
-  const sample = ({ plan, record }: typeof made, identity: Identity): readonly [Sample, Sample] => [
-    { bytes: encodePlan(plan, { monitor: true, trace: false }), identity },
-    { bytes: Buffer.from(JSON.stringify({ ...record, createdMs: identity.nowMs })), identity },
-  ]
-  const [ours, theirs] = [sample(handle.made, own), sample(made, other)]
-  const [plan, record] = [makeTemplate(ours[0], theirs[0]), makeTemplate(ours[1], theirs[1])]
-  return plan === undefined || record === undefined ? undefined : { plan, record }
+  const plan = makeTemplate(
+    { bytes: handle.bytes, identity: own },
+    { bytes: encodePlan(made.plan, { monitor: true, trace: false }), identity: other },
+  )
+  const record = (from: MadeStart, identity: Identity): Sample => {
+    return { bytes: Buffer.from(JSON.stringify({ ...from.record, createdMs: identity.nowMs })), identity }
+  }
+  const records = makeTemplate(record(handle.made, own), record(made, other))
+  return plan === undefined || records === undefined ? undefined : { plan, record: records }
 }
 
 function rest(

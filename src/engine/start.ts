@@ -7,6 +7,7 @@ import type { FdSlot, Plan } from '../model/step.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import type { NetworkOption, RunOptions, VolumeMount } from '../model/run-options.ts'
 import { compile } from '../plan/compile.ts'
+import { encodePlan } from '../plan/encode.ts'
 import { describeStep } from '../plan/words.ts'
 import { type ContainerExit, launch, type Launched } from '../runtime/launch.ts'
 import type { MadeBy } from './api.ts'
@@ -47,6 +48,8 @@ export interface StartOptions {
 export interface RunningHandle {
   readonly id: string
   readonly made: MadeStart
+  /** The plan as the stage has read it. */
+  readonly bytes: Buffer
   readonly launched: Launched
   /** Resolves when it has ended and everything that has to go is gone. Rejects where it could not be started. */
   readonly ended: Promise<ContainerExit>
@@ -111,13 +114,15 @@ export async function startContainer(
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
     // What comes next waits for an exec: together with the planning it would be the longest block of the event loop.
     if (options.shareLoop === true) await nextTurn()
+    const bytes = encodePlan(plan, { monitor: true, trace: options.onDebug !== undefined })
     const launched = launch(plan, {
+      bytes,
       title: `tscrun: ${prepared.name}`,
       fds: [...options.fds, held.lockFd, ...(program === undefined ? [] : [program])],
       workdir: made.workdir,
       ...(options.onDebug === undefined ? {} : { onStep: stepPrinter(plan, options.onDebug) }),
     })
-    return { id: held.id, made, launched, ended: seeToTheEnd(paths, held, record, launched) }
+    return { id: held.id, made, bytes, launched, ended: seeToTheEnd(paths, held, record, launched) }
   } catch (error) {
     deleteContainer(paths, held, record ?? { name: prepared.name, ...given({ idRange, mounts: taken?.kept }) })
     throw error

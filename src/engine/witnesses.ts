@@ -1,9 +1,7 @@
-import { accessSync, fstatSync, readFileSync, readlinkSync, statfsSync, statSync } from 'node:fs'
-import type { BigIntStats } from 'node:fs'
+import { accessSync, readFileSync, readlinkSync } from 'node:fs'
 import { RESOLVE } from '../model/linux.ts'
 import { AT_FDCWD, cString, syscall, trySyscall } from '../syscall/call.ts'
 import { openFlags } from '../syscall/flags.ts'
-import { mountOf } from '../syscall/mount-of.ts'
 import { closeFd } from '../syscall/process.ts'
 import { terminalSize } from '../syscall/terminal.ts'
 
@@ -60,7 +58,7 @@ export function witness(subject: Subject, sinceNs: bigint): Witness | undefined 
 function look({ kind, path, extra = '', number = 0 }: Subject, sinceNs: bigint): Uint8Array | number | undefined {
   switch (kind) {
     case 'file':
-      return identity(statSync(path, { bigint: true }), sinceNs)
+      return identity(AT_FDCWD, path, sinceNs)
     case 'place':
       return place(path)
     case 'text':
@@ -104,16 +102,42 @@ function hardLimit(resource: number): Buffer {
   return limit.subarray(8)
 }
 
-function identity(info: BigIntStats, sinceNs: bigint): Buffer | undefined {
-  if (info.ctimeNs > sinceNs) return undefined
-  return numbers(info.dev, info.ino, info.mode, info.size, info.mtimeNs, info.ctimeNs)
+/** Parts of struct statx (linux/stat.h): links, owner, mode, number and size; both times; the device and the mount. */
+const IDENTITY = [0x10, 0x30, 0x60, 0x80, 0x88, 0x98] as const
+/** Mode and number; the device and the mount. */
+const PLACE = [0x1c, 0x28, 0x88, 0x98] as const
+const [BASIC_STATS, MNT_ID, CTIME] = [0x7ff, 0x1000, 0x60]
+const AT_EMPTY_PATH = 0x1000
+
+/** What statx(2) tells, or -errno; undefined where it does not tell the mount (before Linux 5.8). */
+function status(directory: number, path: string): Buffer | number | undefined {
+  const found = Buffer.alloc(256)
+  const flags = path === '' ? AT_EMPTY_PATH : 0
+  const result = trySyscall('statx', [directory, cString(path), flags, BASIC_STATS | MNT_ID, found])
+  if (result < 0) return -result
+  return (found.readUInt32LE(0) & MNT_ID) === 0 ? undefined : found
 }
 
-function place(path: string): Buffer | undefined {
-  const { id } = mountOf(path)
-  if (id === undefined) return undefined
-  const info = statSync(path, { bigint: true })
-  return numbers(info.dev, info.ino, info.mode, id, BigInt(statfsSync(path).type >>> 0))
+function parts(bytes: Buffer, borders: readonly number[]): Buffer {
+  const list: Buffer[] = []
+  for (let i = 0; i < borders.length; i += 2) list.push(bytes.subarray(borders[i], borders[i + 1]))
+  return Buffer.concat(list)
+}
+
+function identity(directory: number, path: string, sinceNs: bigint): Buffer | number | undefined {
+  const found = status(directory, path)
+  if (found === undefined || typeof found === 'number') return found
+  const changedNs = found.readBigInt64LE(CTIME) * 1_000_000_000n + BigInt(found.readUInt32LE(CTIME + 8))
+  return changedNs > sinceNs ? undefined : parts(found, IDENTITY)
+}
+
+/** With the number of its filesystem, the first word of struct statfs. */
+function place(path: string): Buffer | number | undefined {
+  const found = status(AT_FDCWD, path)
+  if (found === undefined || typeof found === 'number') return found
+  const filesystem = Buffer.alloc(120)
+  syscall('statfs', [cString(path), filesystem], path)
+  return Buffer.concat([parts(found, PLACE), filesystem.subarray(0, 8)])
 }
 
 /** Whole lines, with their newlines. */
@@ -141,7 +165,7 @@ function inside(root: string, path: string, sinceNs: bigint): Buffer | number | 
   if (directory < 0) return -directory
   const fd = openPath(directory, path, RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS)
   try {
-    return fd < 0 ? -fd : identity(fstatSync(fd, { bigint: true }), sinceNs)
+    return fd < 0 ? -fd : identity(fd, '', sinceNs)
   } finally {
     closeFd(directory)
     if (fd >= 0) closeFd(fd)

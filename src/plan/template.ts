@@ -31,8 +31,16 @@ export interface Sample {
   readonly identity: Identity
 }
 
-/** The id itself; what links tell (owner-link.ts); a host name. Longer ones first. */
-const ID_LENGTHS = [64, 32, 12]
+/** Texts that an identity stands in the bytes as; what contains another one comes first. */
+const TEXTS: readonly (readonly [kind: Mark['kind'], number: number, of: (identity: Identity) => string])[] = [
+  [MARK.id, 64, ({ id }) => id],
+  // What links tell (engine/owner-link.ts), a host name.
+  [MARK.id, 32, ({ id }) => id.slice(0, 32)],
+  [MARK.id, 12, ({ id }) => id.slice(0, 12)],
+  [MARK.name, 0, ({ name }) => name],
+  [MARK.now, 0, ({ nowMs }) => String(nowMs)],
+  [MARK.decimal, 0, ({ firstId }) => String(firstId)],
+]
 
 /**
  * Finds out what in some bytes depends on the identity, from two samples that differ in nothing else. Undefined where
@@ -40,49 +48,48 @@ const ID_LENGTHS = [64, 32, 12]
  */
 export function makeTemplate(one: Sample, other: Sample): Template | undefined {
   if (one.bytes.length !== other.bytes.length) return undefined
-  const marks: Mark[] = []
-  for (let at = 0; at < one.bytes.length; at++) {
-    if (one.bytes[at] === other.bytes[at]) continue
-    const mark = markAt(one, other, at)
+  const [theirs, filled] = [Buffer.from(other.bytes), Buffer.from(one.bytes)]
+  const marks = TEXTS.flatMap((text) => textMarks(text, filled, theirs, [one.identity, other.identity]))
+  for (let at = firstDifference(filled, theirs, 0); at >= 0; at = firstDifference(filled, theirs, at)) {
+    const mark = decimalAt(one, other, at) ?? numberAt(one, other, at, 8) ?? numberAt(one, other, at, 4)
     if (mark === undefined) return undefined
     marks.push(mark)
-    at = mark.offset + sizeOfMark(mark, one.identity) - 1
+    fillIn({ bytes: filled, marks: [mark] }, other.identity, filled)
+    // One that does not end the difference would be found for ever.
+    if (filled[at] !== theirs[at]) return undefined
   }
-  const template = { bytes: one.bytes, marks }
-  // A mark that hides a difference beside it would show here.
-  return isEqual(fillIn(template, other.identity), other.bytes) ? template : undefined
+  return { bytes: one.bytes, marks }
 }
 
-function markAt(one: Sample, other: Sample, at: number): Mark | undefined {
-  const text = (kind: Mark['kind'], number: number, of: (identity: Identity) => string): Mark | undefined => {
-    const offset = startOf(one, other, at, of)
-    return offset === undefined ? undefined : { offset, kind, number }
+/** Every place where both have their own text; there the other one's is put in, so that it is found no more. */
+function textMarks(
+  [kind, number, of]: (typeof TEXTS)[number],
+  filled: Buffer,
+  theirs: Buffer,
+  [ours, others]: readonly [Identity, Identity],
+): Mark[] {
+  const [text, otherText] = [of(ours), of(others)]
+  const marks: Mark[] = []
+  for (let at = filled.indexOf(text, 0, 'latin1'); at >= 0; at = filled.indexOf(text, at + 1, 'latin1')) {
+    if (theirs.toString('latin1', at, at + otherText.length) !== otherText) continue
+    marks.push({ offset: at, kind, number })
+    filled.write(otherText, at, 'latin1')
   }
-  for (const length of ID_LENGTHS) {
-    const found = text(MARK.id, length, ({ id }) => id.slice(0, length))
-    if (found !== undefined) return found
-  }
-  return (
-    text(MARK.name, 0, ({ name }) => name) ??
-    text(MARK.now, 0, ({ nowMs }) => String(nowMs)) ??
-    decimalAt(one, other, at) ??
-    numberAt(one, other, at, 8) ??
-    numberAt(one, other, at, 4)
-  )
+  return marks
 }
 
-/** Where a text begins that covers a byte, in both samples. */
-function startOf(one: Sample, other: Sample, at: number, of: (identity: Identity) => string): number | undefined {
-  const [ours, theirs] = [of(one.identity), of(other.identity)]
-  for (let start = at; start > at - ours.length && start >= 0; start--) {
-    if (hasText(one.bytes, start, ours) && hasText(other.bytes, start, theirs)) return start
-  }
-  return undefined
+/** -1 where they are the same from there on. */
+function firstDifference(one: Buffer, other: Buffer, from: number): number {
+  const [ours, theirs] = [wordsOf(one), wordsOf(other)]
+  let word = from >> 2
+  while (word < ours.length && ours[word] === theirs[word]) word++
+  for (let at = Math.max(from, 4 * word); at < one.length; at++) if (one[at] !== other[at]) return at
+  return -1
 }
 
-function hasText(bytes: Uint8Array, start: number, text: string): boolean {
-  for (let i = 0; i < text.length; i++) if (bytes[start + i] !== text.charCodeAt(i)) return false
-  return true
+/** The whole ones: a byte is compared at a time only where there may be a difference. */
+function wordsOf(bytes: Buffer): Uint32Array {
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2)
 }
 
 const isDigit = (byte: number | undefined): boolean => byte !== undefined && byte >= 0x30 && byte <= 0x39
@@ -113,25 +120,6 @@ function numberAt(one: Sample, other: Sample, at: number, size: 4 | 8): Mark | u
   const number = value(one)
   if (!(number >= 0 && number < 2 ** 32 && number === value(other))) return undefined
   return { offset, kind: size === 8 ? MARK.word : MARK.half, number }
-}
-
-function sizeOfMark({ kind, number }: Mark, identity: Identity): number {
-  switch (kind) {
-    case MARK.id:
-      return number
-    case MARK.name:
-      return identity.name.length
-    case MARK.decimal:
-      return String(identity.firstId + number).length
-    case MARK.word:
-      return 8
-    case MARK.half:
-      return 4
-    case MARK.now:
-      return 13
-    default:
-      return kind satisfies never
-  }
 }
 
 /**
@@ -166,10 +154,6 @@ export function fillIn({ bytes, marks }: Template, identity: Identity, onto = Bu
     }
   }
   return onto
-}
-
-function isEqual(one: Uint8Array, other: Uint8Array): boolean {
-  return Buffer.compare(one, other) === 0
 }
 
 /** As long an id as another one, of a container whose name has as many letters; it differs from its first digit on. */

@@ -19,6 +19,8 @@ import { keepTerminalMode } from '../syscall/terminal.ts'
 import { decodeMessage, encodeMessage, failureOf, MESSAGE, MESSAGE_BYTES, MESSAGE_TEXT_BYTES } from './messages.ts'
 
 export interface LaunchOptions {
+  /** The plan encoded for a monitor, where the caller has it already. */
+  readonly bytes?: Uint8Array
   /** Shown by ps(1) for the monitor. */
   readonly title: string
   /** Descriptors for the plan's inherited slots, in their order; the caller keeps its own copies. */
@@ -86,7 +88,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
   const started = deferred<StartedProcess>()
   const exited = deferred<ContainerExit>()
   const released = deferred<void>()
-  const bytes = encodePlan(plan, { monitor: true, trace: options.onStep !== undefined })
+  const bytes = options.bytes ?? encodePlan(plan, { monitor: true, trace: options.onStep !== undefined })
   const planFd = memoryFile('tscrun-plan', bytes, false)
   const [control, theirs] = socketPair()
   const restoreTerminal = keepTerminal()
