@@ -92,6 +92,12 @@ int hold_signals(struct follow *follow, sigset_t *before)
 	return follow->signals < 0 ? -1 : 0;
 }
 
+void keep_terminal(struct follow *follow)
+{
+	if (tcgetattr(0, &follow->mode) == 0)
+		follow->terminal = 0;
+}
+
 int start_stage(struct follow *follow, const char *name, int lock)
 {
 	int pair[2];
@@ -106,8 +112,6 @@ int start_stage(struct follow *follow, const char *name, int lock)
 	if (pid < 0)
 		return -1;
 	follow->monitor = (pid_t)pid;
-	if (tcgetattr(0, &follow->mode) == 0)
-		follow->terminal = 0;
 	return 0;
 }
 

@@ -27,6 +27,8 @@ struct follow {
 int load_stage(struct follow *follow, const char *package, const void *plan, size_t size);
 /* From here on signals wait for the container. 0 or -1. */
 int hold_signals(struct follow *follow, sigset_t *before);
+/* The mode of standard input is put back where the monitor is killed. */
+void keep_terminal(struct follow *follow);
 /* Starts it as `tscrun: NAME`, with the lock's descriptor. 0 or -1. */
 int start_stage(struct follow *follow, const char *name, int lock);
 /* Hands on signals until the monitor has ended; the container's files go as soon as the command has ended. */

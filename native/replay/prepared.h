@@ -44,6 +44,7 @@ enum number {
 	NUMBER_FIRST_ID,   /* of the pool */
 	NUMBER_RANGES,	   /* how many there are in it */
 	NUMBER_RANGE_SIZE,
+	NUMBER_TERMINAL, /* 1: standard input is one that the monitor makes raw */
 	NUMBERS
 };
 

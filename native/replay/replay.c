@@ -124,6 +124,8 @@ static void start(const struct prepared *prepared, const char *package, struct c
 		return;
 	if (hold_signals(&follow, &before) == 0) {
 		raise_limit(&limit);
+		if (prepared->number[NUMBER_TERMINAL])
+			keep_terminal(&follow);
 		if (!is_asked_to_end() && start_stage(&follow, claim->identity.name, claim->lock) == 0) {
 			/* Beside the start, not before it (docs/decisions/0014). */
 			write_run_file(claim, "container.json", record, size_of(prepared, SECTION_RECORD));

@@ -15,6 +15,8 @@ export interface PreparedStart {
   readonly nameLength: number
   /** Where ranges of ids are taken from. */
   readonly pool: { readonly first: number; readonly ranges: number; readonly rangeSize: number }
+  /** The caller's standard input is a terminal that is made raw. */
+  readonly terminal: boolean
   /** Locked by who uses an image; absent without one. */
   readonly useLock?: string
   /** Absolute directory in which its cgroup lies. */
@@ -58,7 +60,7 @@ function sections(start: PreparedStart, paths: EnginePaths): Buffer[] {
     texts(words[0]),
     texts(words[1]),
     texts([paths.containers, paths.names, paths.ranges, paths.runRoot, start.useLock ?? '', start.cgroups ?? '']),
-    numbers([start.nameLength, pool.first, pool.ranges, pool.rangeSize]),
+    numbers([start.nameLength, pool.first, pool.ranges, pool.rangeSize, start.terminal ? 1 : 0]),
     Buffer.concat(start.sayings.map(sayingBytes)),
   ]
 }

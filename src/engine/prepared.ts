@@ -1,10 +1,10 @@
-import { constants, readFileSync } from 'node:fs'
+import { constants, readFileSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { recordPath, storePaths } from '../images/layout.ts'
 import type { Digest } from '../model/digest.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import { errnoName } from '../model/kernel-names.ts'
-import type { RunOptions } from '../model/run-options.ts'
+import type { RunOptions, VolumeMount } from '../model/run-options.ts'
 import { encodePlan } from '../plan/encode.ts'
 import { type Identity, makeTemplate, otherId, type Sample, type Template } from '../plan/template.ts'
 import { factsAreCurrent, hostFacts } from '../runtime/host.ts'
@@ -56,6 +56,8 @@ const KNOWN: ReadonlySet<string> = new Set([
   'labels',
   'annotations',
   'tmpfs',
+  'tty',
+  'volumes',
   'readOnly',
   'capAdd',
   'capDrop',
@@ -95,7 +97,23 @@ function isRepeatable(run: RunOptions): boolean {
   const unknown = Object.entries(run).some(([key, value]) => value !== undefined && !KNOWN.has(key) && !BESIDE.has(key))
   const network = run.network ?? 'none'
   const pull = run.pull ?? 'missing'
-  return !unknown && run.remove === true && network === 'none' && (pull === 'missing' || pull === 'never')
+  const asked = network === 'none' && (pull === 'missing' || pull === 'never')
+  return !unknown && asked && run.remove === true && (run.volumes ?? []).every(isHostVolume)
+}
+
+const VOLUME: ReadonlySet<string> = new Set([
+  'source',
+  'target',
+  'readonly',
+  'recursive',
+  'propagation',
+  'createSource',
+  'flags',
+] satisfies (keyof VolumeMount)[])
+
+/** A directory or file of the host, bound as it is. */
+function isHostVolume(volume: VolumeMount): boolean {
+  return volume.source.startsWith('/') && Object.keys(volume).every((key) => VOLUME.has(key))
 }
 
 /** The clock of files goes by ticks: what was changed within the last one before may be changed again unseen. */
@@ -114,7 +132,10 @@ export async function keepStart(
   if (repeat === undefined || !isRepeatable(run)) return
   try {
     const prepared = await preparedStart(paths, options, repeat, start)
-    if (prepared !== undefined) keepPreparedFile(paths, prepared)
+    if (prepared === undefined) return
+    // One that fails would fail again, and tell it by Node.
+    await start.handle.launched.started
+    keepPreparedFile(paths, prepared)
   } catch (error) {
     // The image may be gone by now, the disk full: the next start is made anew, and says so where it matters.
     if (!(error instanceof TscrunError) && errnoOf(error) === undefined) throw error
@@ -134,7 +155,7 @@ async function preparedStart(
   if (idRange === undefined || storeOfWords(repeat.argv) !== paths.root || !hasOneWidth(pool)) return undefined
   if (handle.made.plan.inherited.join(' ') !== 'fd:in fd:out fd:err fd:lock') return undefined
   const source = await start.source()
-  const witnesses = seeAll(subjects(paths, repeat, source))
+  const witnesses = seeAll([...subjects(paths, repeat, source), ...askedSubjects(run)])
   // What was asked once a process, before the witnesses were seen, must be the same behind them.
   const samePool = JSON.stringify(poolOf(readIdFacts())) === JSON.stringify(pool)
   if (witnesses === undefined || !factsAreCurrent() || !samePool) return undefined
@@ -192,6 +213,7 @@ function rest(
     nameLength: name.length,
     pool: { first: pool.first, ranges: rangesIn(pool), rangeSize: RANGE_SIZE },
     ...(source.imageId === undefined ? {} : { useLock: storePaths(paths.root).useLock }),
+    terminal: handle.made.plan.pumps.some(({ kind }) => kind === 'terminal-in'),
     ...(cgroup === undefined ? {} : { cgroups: cgroup.slice(0, cgroup.lastIndexOf('/')) }),
     sayings: sayingsOf(say, outputRefused),
   }
@@ -250,6 +272,15 @@ function subjects(paths: EnginePaths, repeat: Repeatable, source: Source): Subje
     ...(source.imageId === undefined ? [] : imageFiles(paths, source.imageId).map(file)),
     ...repeat.files.map(file),
     ...repeat.variables.map((path): Subject => ({ kind: 'variable', path })),
+  ]
+}
+
+/** What a volume is and where it leads; for a terminal of the container the size of the caller's. */
+function askedSubjects({ volumes = [], tty }: RunOptions): Subject[] {
+  const sources = volumes.flatMap(({ source }) => [...new Set([source, realpathSync(source)])])
+  return [
+    ...sources.map((path): Subject => ({ kind: 'place', path })),
+    ...(tty === true ? [0, 1] : []).map((number): Subject => ({ kind: 'terminal', path: '', number })),
   ]
 }
 
