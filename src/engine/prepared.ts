@@ -170,7 +170,7 @@ async function preparedStart(
   const firstId = own.firstId === pool.first ? own.firstId + RANGE_SIZE : pool.first
   const other: Identity = { id, name: defaultName(id), firstId, nowMs: 9_999_999_999_999 - own.nowMs }
   // Made anew from what the witnesses are of: it equals the start that has been made but for the identity, or is not kept.
-  const again = await prepareContainer(paths, source, start.args, run, id)
+  const again = await prepareContainer(paths, source, start.args, run, true, id)
   if (again.warnings.length > 0) return undefined
   const templates = templatesOf({ ...start, run }, again, own, other)
   return templates === undefined ? undefined : { ...templates, ...rest(paths, repeat, start, source), witnesses }
