@@ -218,6 +218,18 @@ static void remove_link(int directory, const char *name, const char *id)
 		unlinkat(directory, name, 0);
 }
 
+/* A range that others share by now is a directory with a name for each (src/engine/shared-range.ts): the last one takes it. */
+static void remove_range(int ranges, const char *range, const char *id)
+{
+	char path[sizeof ((struct claim *)0)->range + 1 + TAG_DIGITS + 1];
+	remove_link(ranges, range, id);
+	char *at = put(put(path, range), "/");
+	memcpy(at, id, TAG_DIGITS);
+	at[TAG_DIGITS] = 0;
+	if (unlinkat(ranges, path, 0) == 0)
+		unlinkat(ranges, range, AT_REMOVEDIR);
+}
+
 /* What a container usually leaves goes by its names, which is ten times as fast as looking for it. */
 static void remove_directory(int parent, const char *id, const char *const *usual)
 {
@@ -241,7 +253,7 @@ void take_back(struct claim *claim)
 	if (claim->has_name)
 		remove_link(claim->names, claim->identity.name, id);
 	if (claim->has_range)
-		remove_link(claim->ranges, claim->range, id);
+		remove_range(claim->ranges, claim->range, id);
 	if (claim->lock >= 0)
 		remove_directory(claim->containers, id, in_store);
 	if (claim->has_run)

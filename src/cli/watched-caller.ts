@@ -23,7 +23,7 @@ export function watchedCaller(cwd: string): WatchedCaller {
   const env = new Proxy(process.env, {
     get(target, name) {
       variables.add(String(name))
-      return Reflect.get(target, name)
+      return target[String(name)]
     },
     // A prefix: each name that there is, and each that there could be.
     ownKeys(target) {
