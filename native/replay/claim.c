@@ -210,19 +210,33 @@ void release_image(struct claim *claim)
 	claim->use_lock = -1;
 }
 
-/* Gives a link back if it still is this container's. */
-static void remove_link(int directory, const char *name, const char *id)
+/* Gives a link back if it still is this container's; answers whether it was. */
+static int remove_link(int directory, const char *name, const char *id)
 {
 	char tag[TAG_DIGITS + 1];
-	if (readlinkat(directory, name, tag, sizeof tag) == TAG_DIGITS && memcmp(tag, id, TAG_DIGITS) == 0)
-		unlinkat(directory, name, 0);
+	if (readlinkat(directory, name, tag, sizeof tag) != TAG_DIGITS || memcmp(tag, id, TAG_DIGITS))
+		return 0;
+	return unlinkat(directory, name, 0) == 0;
+}
+
+/* Somebody may have given it another name meanwhile. */
+static void remove_name(int names, const char *name, const char *id)
+{
+	if (remove_link(names, name, id))
+		return;
+	int fd = openat(names, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	for (struct dirent *entry; dir && (entry = readdir(dir));)
+		(void)remove_link(dirfd(dir), entry->d_name, id);
+	if (dir)
+		closedir(dir);
 }
 
 /* A range that others share by now is a directory with a name for each (src/engine/shared-range.ts): the last one takes it. */
 static void remove_range(int ranges, const char *range, const char *id)
 {
 	char path[sizeof ((struct claim *)0)->range + 1 + TAG_DIGITS + 1];
-	remove_link(ranges, range, id);
+	(void)remove_link(ranges, range, id);
 	char *at = put(put(path, range), "/");
 	memcpy(at, id, TAG_DIGITS);
 	at[TAG_DIGITS] = 0;
@@ -251,7 +265,7 @@ void take_back(struct claim *claim)
 	static const char *const in_run[] = {"state.json", RECORD, NULL};
 	const char *id = claim->identity.id;
 	if (claim->has_name)
-		remove_link(claim->names, claim->identity.name, id);
+		remove_name(claim->names, claim->identity.name, id);
 	if (claim->has_range)
 		remove_range(claim->ranges, claim->range, id);
 	if (claim->lock >= 0)

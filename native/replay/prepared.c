@@ -154,7 +154,7 @@ static int load(struct prepared *prepared, int directory, const struct key *key)
 int find_prepared(struct prepared *prepared, const char *package, const char *store, int argc, char **argv)
 {
 	static char here[PATH_MAX], path[PATH_MAX + sizeof "/prepared"];
-	struct key anywhere, inside;
+	struct key key;
 	size_t length = strlen(store);
 	if (length >= PATH_MAX || !getcwd(here, sizeof here) || here[0] != '/')
 		return -1;
@@ -164,10 +164,8 @@ int find_prepared(struct prepared *prepared, const char *package, const char *st
 	if (directory < 0)
 		return -1;
 	int found = -1;
-	/* A request that names no place of the caller is the same wherever it is made. */
-	if (is_ours(directory, S_IFDIR) && make_key(&anywhere, package, "", argc, argv) == 0 &&
-	    make_key(&inside, package, here, argc, argv) == 0)
-		found = load(prepared, directory, &anywhere) == 0 ? 0 : load(prepared, directory, &inside);
+	if (is_ours(directory, S_IFDIR) && make_key(&key, package, here, argc, argv) == 0)
+		found = load(prepared, directory, &key);
 	close(directory);
 	return found;
 }

@@ -15,7 +15,7 @@
 #define PREPARED_MAX_BYTES (1u << 20)
 
 enum section {
-	SECTION_KEY,	      /* texts: the package's directory, the working directory or nothing, the arguments */
+	SECTION_KEY,	      /* texts: the package's directory, the caller's, the arguments */
 	SECTION_WITNESSES,    /* struct witness, each with its texts */
 	SECTION_PLAN,	      /* what the stage reads, with the values of another container */
 	SECTION_PLAN_MARKS,   /* struct mark: where those values stand in it */

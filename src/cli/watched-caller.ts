@@ -1,17 +1,13 @@
 import type { Repeatable } from '../engine/prepared.ts'
 import { readUserFile } from './caller.ts'
-import type { FlagValues } from './command.ts'
 import { reportError } from './errors.ts'
 import type { Caller } from './parse/environment.ts'
 
 /** The caller of `run`, and what of it has been looked at. */
 export interface WatchedCaller extends Caller {
   /** For a start that is to be kept; undefined where it depends on what the launcher cannot look at. */
-  repeatable(flags: FlagValues): Repeatable | undefined
+  repeatable(): Repeatable | undefined
 }
-
-/** Flags with paths that may be relative to the caller's directory. */
-const WITH_PATHS = ['rootfs', 'volume', 'mount', 'security-opt']
 
 /** What the launcher hands to Node under another name, or makes itself: it sees other values of these. */
 const OTHERWISE = /^(?:TSCRUN_|NODE_)/
@@ -38,12 +34,11 @@ export function watchedCaller(cwd: string): WatchedCaller {
       files.add(path)
       return readUserFile(path)
     },
-    repeatable(flags) {
+    repeatable() {
       const off = process.env['TSCRUN_PREPARED'] === '0'
       if (off || all || [...variables].some((name) => OTHERWISE.test(name))) return undefined
-      const directory = WITH_PATHS.some((name) => flags.has(name)) ? cwd : ''
       const say = (error: unknown): ReturnType<Repeatable['say']> => reportError(error, false)
-      return { argv: process.argv.slice(2), directory, variables: [...variables], files: [...files], say }
+      return { argv: process.argv.slice(2), directory: cwd, variables: [...variables], files: [...files], say }
     },
   }
 }

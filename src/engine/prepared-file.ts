@@ -28,7 +28,7 @@ export interface PreparedStart {
 export interface PreparedKey {
   /** The directory of tscrun's own package. */
   readonly packageRoot: string
-  /** The caller's; empty where it decides nothing. */
+  /** The caller's. */
   readonly directory: string
   /** The command line without the program. */
   readonly argv: readonly string[]

@@ -4,7 +4,7 @@ import { recordPath, storePaths } from '../images/layout.ts'
 import type { Digest } from '../model/digest.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import { errnoName } from '../model/kernel-names.ts'
-import type { RunOptions, VolumeMount } from '../model/run-options.ts'
+import type { BindMount, RunOptions, VolumeMount } from '../model/run-options.ts'
 import { encodePlan } from '../plan/encode.ts'
 import { type Identity, makeTemplate, otherId, type Sample, type Template } from '../plan/template.ts'
 import { factsAreCurrent, hostFacts } from '../runtime/host.ts'
@@ -23,7 +23,7 @@ import { type Subject, type Witness, witness } from './witnesses.ts'
 export interface Repeatable {
   /** The command line without the program. */
   readonly argv: readonly string[]
-  /** The caller's directory; empty where it decides nothing. */
+  /** The caller's: the record tells it. */
   readonly directory: string
   /** Names of the caller's variables that were looked at. */
   readonly variables: readonly string[]
@@ -90,7 +90,7 @@ const KNOWN: ReadonlySet<string> = new Set([
 ] satisfies (keyof RunOptions)[])
 
 /** What a caller gives beside what it asks for. */
-const BESIDE: ReadonlySet<string> = new Set(['repeat', 'signal', 'onStarted', 'onWarning', 'onProgress'])
+const BESIDE: ReadonlySet<string> = new Set(['repeat', 'madeBy', 'signal', 'onStarted', 'onWarning', 'onProgress'])
 
 /** Whether a start asked for in this way is one that may be kept. */
 function isRepeatable(run: RunOptions): boolean {
@@ -109,11 +109,11 @@ const VOLUME: ReadonlySet<string> = new Set([
   'propagation',
   'createSource',
   'flags',
-] satisfies (keyof VolumeMount)[])
+] satisfies (keyof BindMount)[])
 
 /** A directory or file of the host, bound as it is. */
 function isHostVolume(volume: VolumeMount): boolean {
-  return volume.source.startsWith('/') && Object.keys(volume).every((key) => VOLUME.has(key))
+  return volume.source?.startsWith('/') === true && Object.keys(volume).every((key) => VOLUME.has(key))
 }
 
 /** The clock of files goes by ticks: what was changed within the last one before may be changed again unseen. */
@@ -171,8 +171,10 @@ async function preparedStart(
   const other: Identity = { id, name: defaultName(id), firstId, nowMs: 9_999_999_999_999 - own.nowMs }
   // Made anew from what the witnesses are of: it equals the start that has been made but for the identity, or is not kept.
   const again = await prepareContainer(paths, source, start.args, run, true, id)
-  if (again.warnings.length > 0) return undefined
-  const templates = templatesOf({ ...start, run }, again, own, other)
+  // Of an image's own volumes each start makes new ones.
+  const ofHost = again.mounts.every(({ source: path }) => path !== undefined)
+  if (again.warnings.length > 0 || !ofHost) return undefined
+  const templates = templatesOf(paths, { ...start, run }, again, [own, other])
   return templates === undefined ? undefined : { ...templates, ...rest(paths, repeat, start, source), witnesses }
 }
 
@@ -182,12 +184,13 @@ function hasOneWidth({ first, size }: { readonly first: number; readonly size: n
 }
 
 function templatesOf(
+  paths: EnginePaths,
   { handle, run, stdio }: RepeatedStart & { readonly run: RunOptions },
   again: PreparedContainer,
-  own: Identity,
-  other: Identity,
+  [own, other]: readonly [Identity, Identity],
 ): { readonly plan: Template; readonly record: Template } | undefined {
-  const made = makeStart(again, { run, stdio }, { hostId: other.firstId, size: RANGE_SIZE })
+  const idRange = { hostId: other.firstId, size: RANGE_SIZE }
+  const made = makeStart(paths, again, { run, stdio }, { idRange, taken: undefined })
   const plan = makeTemplate(
     { bytes: handle.bytes, identity: own },
     { bytes: encodePlan(made.plan, { monitor: true, trace: false }), identity: other },
@@ -277,7 +280,9 @@ function subjects(paths: EnginePaths, repeat: Repeatable, source: Source): Subje
 
 /** What a volume is and where it leads; for a terminal of the container the size of the caller's. */
 function askedSubjects({ volumes = [], tty }: RunOptions): Subject[] {
-  const sources = volumes.flatMap(({ source }) => [...new Set([source, realpathSync(source)])])
+  const sources = volumes.flatMap(({ source }) =>
+    source === undefined ? [] : [...new Set([source, realpathSync(source)])],
+  )
   return [
     ...sources.map((path): Subject => ({ kind: 'place', path })),
     ...(tty === true ? [0, 1] : []).map((number): Subject => ({ kind: 'terminal', path: '', number })),

@@ -85,10 +85,7 @@ export async function makeStart(
   const complete = await withHealth(paths, record, placedSpec, prepared.health)
   const events = eventLaunch(paths, record, true)
   return {
-    plan: inheriting(
-      compile({ ...complete, events }),
-      program === undefined ? ['fd:lock'] : ['fd:lock', 'fd:devices'],
-    ),
+    plan: inheriting(compile({ ...complete, events }), program === undefined ? ['fd:lock'] : ['fd:lock', 'fd:devices']),
     record,
     ...(program === undefined ? {} : { program }),
     workdir: spec.config.process?.cwd ?? '/',

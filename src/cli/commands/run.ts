@@ -45,7 +45,7 @@ export const runCommand: Command = {
           print(`${id}\n`)
           return 0
         }
-        const repeat = notes.length > 0 || globals.debug ? undefined : caller.repeatable(flags)
+        const repeat = notes.length > 0 || globals.debug ? undefined : caller.repeatable()
         return opened.runForeground(image, args, {
           ...common,
           ...(repeat === undefined ? {} : { repeat }),
