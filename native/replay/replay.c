@@ -22,8 +22,24 @@
 
 #define DEFAULT_STORE "/var/lib/tscrun"
 
+extern char **environ;
+
 /* What would make Node itself say or keep something. */
 static const char *const OF_NODE[] = {"NODE_DEBUG", "NODE_DEBUG_NATIVE", "NODE_V8_COVERAGE"};
+
+/* NOT_KEYS of src/engine/config-file.ts; any other TSCRUN_* is a setting, and nothing was prepared with one. */
+static const char *const NO_SETTINGS[] = {"NODE=", "FACE=", "CONFIG=", "PREPARED=", "NOFILE=", "NODE_OPTIONS=",
+					  "NODE_EXTRA_CA_CERTS="};
+
+static int is_setting(const char *entry)
+{
+	if (strncmp(entry, "TSCRUN_", 7) != 0)
+		return 0;
+	for (size_t i = 0; i < sizeof NO_SETTINGS / sizeof *NO_SETTINGS; i++)
+		if (strncmp(entry + 7, NO_SETTINGS[i], strlen(NO_SETTINGS[i])) == 0)
+			return 0;
+	return 1;
+}
 
 static int may_replay(int argc, char **argv)
 {
@@ -36,6 +52,9 @@ static int may_replay(int argc, char **argv)
 		return 0;
 	for (size_t i = 0; i < sizeof OF_NODE / sizeof *OF_NODE; i++)
 		if (getenv(OF_NODE[i]))
+			return 0;
+	for (char **entry = environ; *entry; entry++)
+		if (is_setting(*entry))
 			return 0;
 	for (int fd = 0; fd < 3; fd++)
 		if (fcntl(fd, F_GETFD) < 0)

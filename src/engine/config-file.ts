@@ -12,7 +12,16 @@ export const SYSTEM_CONFIG = '/etc/tscrun/config.toml'
 /** Beginning of the variables' names; the rest is a key. */
 const PREFIX = 'TSCRUN_'
 /** Variables of other meaning. */
-const NOT_KEYS = new Set(['TSCRUN_NODE', 'TSCRUN_FACE', 'TSCRUN_CONFIG'])
+const NOT_KEYS = new Set([
+  'TSCRUN_NODE',
+  'TSCRUN_FACE',
+  'TSCRUN_CONFIG',
+  'TSCRUN_PREPARED',
+  // The launcher's own.
+  'TSCRUN_NOFILE',
+  'TSCRUN_NODE_OPTIONS',
+  'TSCRUN_NODE_EXTRA_CA_CERTS',
+])
 
 /** What was found. */
 export interface ConfigSources {

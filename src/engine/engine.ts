@@ -13,6 +13,7 @@ import { hostFacts } from '../runtime/host.ts'
 import { isInFirst } from './nesting.ts'
 import { terminalSize } from '../syscall/terminal.ts'
 import { enginePaths, type EnginePaths } from './paths.ts'
+import { outputRefused } from './output-refused.ts'
 import { keepStart } from './prepared.ts'
 import { prepareContainer, type PreparedContainer, rootfsSource, type Source } from './prepare.ts'
 import type { StreamEnds } from './run.ts'
@@ -137,13 +138,9 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     const timer = run.timeoutMs === undefined ? undefined : setTimeout(() => kill('SIGKILL'), run.timeoutMs)
     // While the container runs: what an earlier command left behind when it was killed.
     const swept = liveIds(paths).some((id) => id !== handle.id) ? verbs().then((loaded) => loaded.sweep()) : undefined
-    const kept = keepStart(paths, run, {
-      args,
-      handle,
-      stdio: callerStreams(run),
-      source: () => sourceOf(image, { ...run, pull: 'never' }, {}),
-      outputRefused,
-    })
+    const source = (): Promise<Source> => sourceOf(image, { ...run, pull: 'never' }, {})
+    const start = { args, handle, stdio: callerStreams(run), source }
+    const kept = resolved === NO_SETTINGS ? keepStart(paths, run, start) : undefined
     try {
       const exit = await handle.ended
       if (exit.refused !== undefined) throw outputRefused(exit.refused)
@@ -282,17 +279,6 @@ async function withSettings<T extends RunOptions & DetachedOptions>(run: T, reso
 function killBy({ launched }: RunningHandle, signal: string): void {
   const number = signalNumber(signal)
   if (number !== undefined) launched.signal(number)
-}
-
-/** What the container wrote is lost: its own exit code would hide that. */
-function outputRefused({ stream, errno }: NonNullable<ContainerExit['refused']>): TscrunError {
-  const full = errno === 'ENOSPC' || errno === 'EDQUOT'
-  return new TscrunError(full ? 'NO_SPACE' : 'KERNEL_REFUSED', `write ${stream}: ${errno}`, {
-    syscall: 'write',
-    errno,
-    subject: stream,
-    hint: full ? 'free some space where it is written to' : 'what the container wrote is lost',
-  })
 }
 
 /** The streams of a run on the caller's own descriptors. */

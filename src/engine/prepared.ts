@@ -7,12 +7,15 @@ import { errnoName } from '../model/kernel-names.ts'
 import type { BindMount, RunOptions, VolumeMount } from '../model/run-options.ts'
 import { encodePlan } from '../plan/encode.ts'
 import { type Identity, makeTemplate, otherId, type Sample, type Template } from '../plan/template.ts'
+import { REGISTRIES_VARIABLES, registriesPlaces } from '../registry/config-files.ts'
 import { factsAreCurrent, hostFacts } from '../runtime/host.ts'
-import { monitorDied, refusalOf, type ContainerExit } from '../runtime/launch.ts'
+import { monitorDied, refusalOf } from '../runtime/launch.ts'
 import { nativeFile } from '../syscall/ffi.ts'
 import { packageRoot } from '../syscall/package-root.ts'
+import { configPaths } from './config-file.ts'
 import { poolOf, rangesIn, RANGE_SIZE, readIdFacts, readPool } from './id-range.ts'
 import { defaultName, NAME_WORDS } from './name.ts'
+import { outputRefused } from './output-refused.ts'
 import type { EnginePaths } from './paths.ts'
 import { type PreparedStart, keepPreparedFile, type Saying, storeOfWords } from './prepared-file.ts'
 import { type PreparedContainer, prepareContainer, type Source } from './prepare.ts'
@@ -39,7 +42,6 @@ export interface RepeatedStart extends Pick<StartOptions, 'stdio'> {
   /** As at its start, looked up anew. */
   readonly source: () => Promise<Source>
   readonly handle: RunningHandle
-  readonly outputRefused: (refused: NonNullable<ContainerExit['refused']>) => TscrunError
 }
 
 /** What a start may be asked with: of everything here it is known what it makes the preparation look at. */
@@ -150,14 +152,14 @@ async function preparedStart(
 ): Promise<PreparedStart | undefined> {
   const { handle } = start
   const { record } = handle.made
-  const pool = readPool()
+  const pool = readPool(paths.idPool)
   const { idRange } = record
   if (idRange === undefined || storeOfWords(repeat.argv) !== paths.root || !hasOneWidth(pool)) return undefined
   if (handle.made.plan.inherited.join(' ') !== 'fd:in fd:out fd:err fd:lock') return undefined
   const source = await start.source()
   const witnesses = seeAll([...subjects(paths, repeat, source), ...askedSubjects(run)])
   // What was asked once a process, before the witnesses were seen, must be the same behind them.
-  const samePool = JSON.stringify(poolOf(readIdFacts())) === JSON.stringify(pool)
+  const samePool = JSON.stringify(poolOf(readIdFacts(paths.idPool))) === JSON.stringify(pool)
   if (witnesses === undefined || !factsAreCurrent() || !samePool) return undefined
 
   const own: Identity = {
@@ -173,8 +175,8 @@ async function preparedStart(
   const again = await prepareContainer(paths, source, start.args, run, true, id)
   // Of an image's own volumes each start makes new ones.
   const ofHost = again.mounts.every(({ source: path }) => path !== undefined)
-  if (again.warnings.length > 0 || !ofHost) return undefined
-  const templates = templatesOf(paths, { ...start, run }, again, [own, other])
+  if (again.warnings.length > 0 || !ofHost || again.health !== undefined) return undefined
+  const templates = await templatesOf(paths, { ...start, run }, again, [own, other])
   return templates === undefined ? undefined : { ...templates, ...rest(paths, repeat, start, source), witnesses }
 }
 
@@ -183,14 +185,14 @@ function hasOneWidth({ first, size }: { readonly first: number; readonly size: n
   return size >= RANGE_SIZE && String(first).length === String(first + size).length
 }
 
-function templatesOf(
+async function templatesOf(
   paths: EnginePaths,
   { handle, run, stdio }: RepeatedStart & { readonly run: RunOptions },
   again: PreparedContainer,
   [own, other]: readonly [Identity, Identity],
-): { readonly plan: Template; readonly record: Template } | undefined {
+): Promise<{ readonly plan: Template; readonly record: Template } | undefined> {
   const idRange = { hostId: other.firstId, size: RANGE_SIZE }
-  const made = makeStart(paths, again, { run, stdio }, { idRange, taken: undefined })
+  const made = await makeStart(paths, again, { run, stdio }, { idRange, taken: undefined })
   const plan = makeTemplate(
     { bytes: handle.bytes, identity: own },
     { bytes: encodePlan(made.plan, { monitor: true, trace: false }), identity: other },
@@ -205,10 +207,10 @@ function templatesOf(
 function rest(
   paths: EnginePaths,
   { argv, directory, say }: Repeatable,
-  { handle, outputRefused }: RepeatedStart,
+  { handle }: RepeatedStart,
   source: Source,
 ): Omit<PreparedStart, 'plan' | 'record' | 'witnesses'> {
-  const pool = readPool()
+  const pool = readPool(paths.idPool)
   const { cgroup, name } = handle.made.record
   return {
     key: { packageRoot: packageRoot(), directory, argv },
@@ -218,14 +220,14 @@ function rest(
     ...(source.imageId === undefined ? {} : { useLock: storePaths(paths.root).useLock }),
     terminal: handle.made.plan.pumps.some(({ kind }) => kind === 'terminal-in'),
     ...(cgroup === undefined ? {} : { cgroups: cgroup.slice(0, cgroup.lastIndexOf('/')) }),
-    sayings: sayingsOf(say, outputRefused),
+    sayings: sayingsOf(say),
   }
 }
 
 /** EPERM EIO ENXIO EBADF ENOMEM EINVAL EFBIG ENOSPC EROFS EDQUOT ESTALE ...: what write(2) may answer for a stream. */
 const REFUSALS = [1, 5, 6, 9, 12, 13, 19, 21, 22, 27, 28, 30, 75, 104, 107, 110, 116, 121, 122]
 
-function sayingsOf(say: Repeatable['say'], outputRefused: RepeatedStart['outputRefused']): Saying[] {
+function sayingsOf(say: Repeatable['say']): Saying[] {
   const refusals = REFUSALS.flatMap((errno) =>
     [false, true].map((stderr): Saying => {
       const { refused } = refusalOf(errno, stderr)
@@ -272,7 +274,8 @@ function subjects(paths: EnginePaths, repeat: Repeatable, source: Source): Subje
     ...source.layers.flatMap((path): Subject[] =>
       ['/etc/passwd', '/etc/group'].map((extra) => ({ kind: 'inside', path, extra })),
     ),
-    ...(source.imageId === undefined ? [] : imageFiles(paths, source.imageId).map(file)),
+    ...(source.imageId === undefined ? [] : imageSubjects(paths, source.imageId)),
+    ...configSubjects(),
     ...repeat.files.map(file),
     ...repeat.variables.map((path): Subject => ({ kind: 'variable', path })),
   ]
@@ -290,9 +293,21 @@ function askedSubjects({ volumes = [], tty }: RunOptions): Subject[] {
 }
 
 /** What finding an image reads, and where half-made things are that the next command deletes. */
-function imageFiles(paths: EnginePaths, id: Digest): string[] {
+function imageSubjects(paths: EnginePaths, id: Digest): Subject[] {
   const store = storePaths(paths.root)
-  return [store.index, recordPath(store, id), store.work]
+  const files = [store.index, recordPath(store, id), store.work, ...registriesPlaces(process.env)]
+  return [
+    ...files.map((path): Subject => ({ kind: 'file', path })),
+    ...REGISTRIES_VARIABLES.map((path): Subject => ({ kind: 'variable', path })),
+  ]
+}
+
+/** A start is kept only where nothing is configured. */
+function configSubjects(): Subject[] {
+  return [
+    ...configPaths().map((path): Subject => ({ kind: 'file', path })),
+    ...['TSCRUN_CONFIG', 'XDG_CONFIG_HOME'].map((path): Subject => ({ kind: 'variable', path })),
+  ]
 }
 
 /** What cgroups/facts.ts and cgroups/prepare.ts look at. */

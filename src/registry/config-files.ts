@@ -35,6 +35,29 @@ export function registriesFiles(env: Environment): readonly ConfigFile[] {
   ].filter((file) => file !== undefined)
 }
 
+/** Variables that say where the files are. */
+export const REGISTRIES_VARIABLES = [
+  'HOME',
+  'XDG_CONFIG_HOME',
+  'XDG_CACHE_HOME',
+  'CONTAINERS_REGISTRIES_CONF',
+  'REGISTRIES_CONFIG_PATH',
+] as const
+
+/** Every place where `registriesFiles` looks, whether something is there or not; each directory with its files. */
+export function registriesPlaces(env: Environment): readonly string[] {
+  const home = homeOf(env)
+  const own = join(env['XDG_CONFIG_HOME'] || join(home, '.config'), 'containers')
+  const directories = ['/etc/containers/registries.conf.d', join(own, 'registries.conf.d')]
+  const named = env['CONTAINERS_REGISTRIES_CONF'] || env['REGISTRIES_CONFIG_PATH']
+  return [
+    ...(named ? [named] : [join(own, 'registries.conf'), '/etc/containers/registries.conf']),
+    ...directories.flatMap((directory) => [directory, ...dropIns(directory).flatMap((file) => file?.path ?? [])]),
+    '/var/cache/containers/short-name-aliases.conf',
+    join(env['XDG_CACHE_HOME'] || join(home, '.cache'), 'containers/short-name-aliases.conf'),
+  ]
+}
+
 function dropIns(directory: string): readonly (ConfigFile | undefined)[] {
   let names: string[]
   try {
