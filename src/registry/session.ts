@@ -158,7 +158,7 @@ async function chooseBase(transport: Transport, registry: string, tlsVerify: boo
   }
   // A refused certificate says more than the failed guess at the other protocol.
   const refusal = failures.find(({ errno }) => /CERT|SELF_SIGNED|UNABLE_TO/.test(errno ?? ''))
-  throw refusal ?? failures.find(({ code }) => code === 'REGISTRY') ?? failures[0] ?? new Error('no address was tried')
+  throw refusal ?? failures.find(({ code }) => code !== 'NETWORK') ?? failures[0] ?? new Error('no address was tried')
 }
 
 /** Asks; learns a token from a 401, also in the middle of a pull when the old one has run out; asks again. */

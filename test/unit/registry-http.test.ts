@@ -87,6 +87,40 @@ describe('TLS to a registry', () => {
     expect(await tagOf(`localhost:${port}`)).toBe('secure')
   })
 
+  /** A registry that only answers who shows the certificate in `client.cert`. */
+  async function clientRegistry(certs: string): Promise<number> {
+    const { ca } = await secureRegistry()
+    const { readFileSync } = await import('node:fs')
+    const key = readFileSync(join(directory, 'key.pem'))
+    const options = { key, cert: readFileSync(ca), ca: readFileSync(ca), requestCert: true, rejectUnauthorized: true }
+    const port = await listen(createTlsServer(options, (_, response) => response.end('known')))
+    await execa('install', ['-D', ca, join(certs, 'ca.crt')])
+    await execa('install', ['-D', ca, join(certs, 'client.cert')])
+    await execa('install', ['-D', join(directory, 'key.pem'), join(certs, 'client.key')])
+    return port
+  }
+
+  it('shows the client certificate of certs.d, or of --cert-dir, to that registry', async () => {
+    const certs = join(directory, 'certs')
+    const port = await clientRegistry(certs)
+    await expect(tagOf(`localhost:${port}`)).rejects.toMatchObject({ code: 'NETWORK' })
+    expect(await tagOf(`localhost:${port}`, { certDir: certs })).toBe('known')
+    await execa('mkdir', ['-p', join(directory, '.config/containers/certs.d')])
+    await execa('cp', ['-r', certs, join(directory, '.config/containers/certs.d', `localhost:${port}`)])
+    expect(await tagOf(`localhost:${port}`)).toBe('known')
+  })
+
+  it('says which key a client certificate lacks', async () => {
+    const certs = join(directory, 'certs')
+    const port = await clientRegistry(certs)
+    rmSync(join(certs, 'client.key'))
+    await expect(tagOf(`localhost:${port}`, { certDir: certs })).rejects.toMatchObject({
+      code: 'REGISTRY_AUTH',
+      message: `client certificate ${join(certs, 'client.cert')}: ENOENT`,
+      hint: expect.stringContaining('client.key'),
+    })
+  })
+
   it('asks for no proof where verification is switched off', async () => {
     const { port } = await secureRegistry()
     expect(await tagOf(`localhost:${port}`, { tlsVerify: false })).toBe('secure')
