@@ -6,9 +6,9 @@ import { Interruption } from './signals.ts'
 
 const MAX_INPUT = 64 << 10
 
-/** Asks on the terminal for what must not be seen there. Throws USAGE where standard input is none. */
-export async function askSecret(question: string): Promise<string> {
-  await requireTerminal()
+/** Asks on the terminal for what must not be seen there. Throws USAGE with the hint where standard input is none. */
+export async function askSecret(question: string, hint = LOGIN_HINT): Promise<string> {
+  await requireTerminal(hint)
   const { ReadStream } = await import('node:tty')
   const input = new ReadStream(0)
   printError(question)
@@ -41,7 +41,7 @@ async function typed(input: AsyncIterable<Buffer>): Promise<string> {
 
 /** Asks on the terminal for a line. Throws USAGE where standard input is none. */
 export async function askLine(question: string): Promise<string> {
-  await requireTerminal()
+  await requireTerminal(LOGIN_HINT)
   printError(question)
   return readInput((bytes) => bytes.at(-1) === 0x0a).replace(/\r?\n$/, '')
 }
@@ -51,11 +51,11 @@ export function readSecretFromInput(): string {
   return readInput(() => false).replace(/\r?\n$/, '')
 }
 
-async function requireTerminal(): Promise<void> {
+const LOGIN_HINT = 'use --username NAME --password-stdin'
+
+async function requireTerminal(hint: string): Promise<void> {
   if (await isTerminalFd(0)) return
-  throw new TscrunError('USAGE', 'login: standard input is no terminal to ask on', {
-    hint: 'use --username NAME --password-stdin',
-  })
+  throw new TscrunError('USAGE', 'ask for a login: standard input is no terminal', { hint })
 }
 
 function readInput(isEnd: (bytes: readonly number[]) => boolean): string {

@@ -69,6 +69,7 @@ export function registryVerbs(
   })
   const files = (authFile: string | undefined): AuthTarget => ({
     env,
+    helpers: loadRegistriesConf(env).credentialHelpers,
     ...(authFile === undefined ? {} : { path: authFile }),
   })
 

@@ -7,13 +7,15 @@ import { errnoName } from '../syscall/errno.ts'
 import { pause } from '../syscall/pause.ts'
 import { type AuthFile, keysFor, primaryAuthFile, readAuthFile } from './auth-files.ts'
 import { eraseByHelper, type HelperLogin, listHelper, storeByHelper } from './credential-helper.ts'
-import { serverOf } from './credentials.ts'
+import { LOGIN_FILES, serverOf } from './credentials.ts'
 import type { Environment } from './environment.ts'
 
 export interface AuthTarget {
   readonly env: Environment
   /** `--authfile`; the primary file without it. */
   readonly path?: string
+  /** Helpers of registries.conf; without `--authfile` the first of them keeps what is new. */
+  readonly helpers?: readonly string[]
 }
 
 const LOCK_EX_NB = 2 | 4
@@ -23,6 +25,11 @@ const LOCK_EX_NB = 2 | 4
  * in the file stays. Answers where it is now.
  */
 export async function saveLogin(target: AuthTarget, name: string, login: HelperLogin): Promise<string> {
+  const [first] = target.path === undefined ? (target.helpers ?? []) : []
+  if (first !== undefined && first !== LOGIN_FILES) {
+    await storeByHelper(first, name, login, target.env)
+    return `docker-credential-${first}`
+  }
   return changing(target, async (file, write) => {
     const [key, helper] = helperFor(file, name)
     if (helper !== undefined) {
@@ -39,6 +46,8 @@ export async function saveLogin(target: AuthTarget, name: string, login: HelperL
 
 /** Forgets the login under a name; answers false where there is none. */
 export async function removeLogin(target: AuthTarget, name: string): Promise<boolean> {
+  let byHelper = false
+  for (const helper of otherHelpers(target)) byHelper = (await eraseByHelper(helper, name, target.env)) || byHelper
   return changing(target, async (file, write) => {
     const [key, helper] = helperFor(file, name)
     const erased = helper === undefined ? false : await eraseByHelper(helper, key, target.env)
@@ -49,19 +58,26 @@ export async function removeLogin(target: AuthTarget, name: string): Promise<boo
     if (there.length > 0) {
       write(Object.fromEntries(Object.entries(auths(file)).filter(([candidate]) => !there.includes(candidate))))
     }
-    return erased || there.length > 0
+    return byHelper || erased || there.length > 0
   })
 }
 
 /** Forgets all logins, those of helpers too. */
 export async function removeAllLogins(target: AuthTarget): Promise<void> {
+  for (const helper of otherHelpers(target)) await eraseAll(helper, target.env)
   await changing(target, async (file, write) => {
     for (const [server, helper] of file.helpers) await eraseByHelper(helper, server, target.env)
-    if (file.store !== undefined) {
-      for (const server of await listHelper(file.store, target.env)) await eraseByHelper(file.store, server, target.env)
-    }
+    if (file.store !== undefined) await eraseAll(file.store, target.env)
     write({})
   })
+}
+
+async function eraseAll(helper: string, env: Environment): Promise<void> {
+  for (const server of await listHelper(helper, env)) await eraseByHelper(helper, server, env)
+}
+
+function otherHelpers({ path, helpers = [] }: AuthTarget): readonly string[] {
+  return path === undefined ? helpers.filter((name) => name !== LOGIN_FILES) : []
 }
 
 function helperFor(file: AuthFile, name: string): readonly [key: string, helper: string | undefined] {

@@ -18,7 +18,8 @@ export interface Lookup {
   readonly helpers?: readonly string[]
 }
 
-const FILES = 'containers-auth.json'
+/** What stands for the login files among the helpers of registries.conf. */
+export const LOGIN_FILES = 'containers-auth.json'
 
 /**
  * The login for a repository. In a file the helper that is named for the registry wins over entries, and the longest key
@@ -26,8 +27,8 @@ const FILES = 'containers-auth.json'
  * file or a failing helper.
  */
 export async function findCredentials(lookup: Lookup): Promise<Credentials | undefined> {
-  for (const helper of lookup.helpers ?? [FILES]) {
-    if (helper !== FILES) {
+  for (const helper of lookup.helpers ?? [LOGIN_FILES]) {
+    if (helper !== LOGIN_FILES) {
       const login = await askHelper(helper, lookup.registry, lookup.env)
       if (login !== undefined) return ofHelper(login, helper)
       continue

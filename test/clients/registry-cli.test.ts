@@ -131,7 +131,7 @@ describe('login and logout', () => {
       await expect.poll(terminal.settings, { timeout: 20_000 }).toContain('-echo')
       terminal.type(`${SECRET}x\u007f\r`)
       expect(await terminal.ended).toBe(0)
-      expect(terminal.output()).toContain('Login Succeeded!')
+      await expect.poll(terminal.output, { timeout: 20_000 }).toContain('Login Succeeded!')
       expect(terminal.output()).not.toContain(SECRET)
       expect(terminal.settings()).toMatch(/ echo /)
     } finally {
@@ -146,7 +146,9 @@ describe('login and logout', () => {
     })
     expect(await tscrun(['login', 'r.test'])).toMatchObject({
       code: 125,
-      stderr: expect.stringMatching(/^tscrun: login: standard input is no terminal[^\n]*--password-stdin[^\n]*\n$/),
+      stderr: expect.stringMatching(
+        /^tscrun: ask for a login: standard input is no terminal[^\n]*--password-stdin[^\n]*\n$/,
+      ),
     })
   })
 })
@@ -280,6 +282,21 @@ describe('short names and registries.conf', () => {
     expect((await tscrun(store('inspect', '--format', '{{.RepoTags}}', 'mine:2'))).stdout).toContain('aliased/image:2')
     expect(await tscrun(store('rmi', 'other'))).toMatchObject({ code: 0 })
     expect((await tscrun(store('images', '--format', '{{.Repository}}'))).stdout).toBe(`${host}/aliased/image\n`)
+  })
+
+  it('are looked for at one registry after the other, as long as each answers', async () => {
+    const { host } = await imageRegistry()
+    const empty = await startMemoryRegistry()
+    const search = (...hosts: string[]): void =>
+      fs.writeFileSync(
+        join(root, 'registries.conf'),
+        `unqualified-search-registries = ${JSON.stringify(hosts)}\nshort-name-mode = "disabled"\n`,
+      )
+    search(empty.host, host)
+    expect(await tscrun(store('pull', '-q', 'found'))).toMatchObject({ code: 0, stdout: `${host}/found:latest\n` })
+    await empty.stop()
+    const failed = await tscrun(store('pull', '-q', 'lost'))
+    expect(failed).toMatchObject({ code: 125, stdout: '', stderr: expect.stringContaining(`connect ${empty.host}`) })
   })
 
   it('are told of a blocked registry', async () => {

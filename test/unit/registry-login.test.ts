@@ -242,6 +242,20 @@ describe('keeping a login', () => {
     expect(await find('docker.io')).toBeUndefined()
   })
 
+  it('hands it to the helper that registries.conf names first', async () => {
+    fileHelper('conf')
+    const target = { env, helpers: ['conf', 'containers-auth.json'] }
+    expect(await saveLogin(target, 'r.test', login)).toBe('docker-credential-conf')
+    expect(existsSync(primaryAuthFile(env))).toBe(false)
+    expect(await find('r.test', 'a', target)).toMatchObject({ user: 'me', source: 'docker-credential-conf' })
+    expect(await removeLogin(target, 'r.test')).toBe(true)
+    await saveLogin(target, 'r.test', login)
+    await removeAllLogins(target)
+    expect(await find('r.test', 'a', target)).toBeUndefined()
+    const path = join(directory, 'mine.json')
+    expect(await saveLogin({ ...target, path }, 'r.test', login)).toBe(path)
+  })
+
   it('forgets one, under all the names a registry has had, or all', async () => {
     const path = primaryAuthFile(env)
     write(path, {

@@ -24,7 +24,11 @@ async function parseCreds(flag: string, text: string): Promise<{ readonly user: 
   const user = colon < 0 ? text : text.slice(0, colon)
   if (user === '')
     throw new TscrunError('USAGE', `--${flag}: no user name in front of the colon`, { subject: `--${flag}` })
-  return { user, password: colon < 0 ? await askSecret(`Password of ${user}: `) : text.slice(colon + 1) }
+  return {
+    user,
+    password:
+      colon < 0 ? await askSecret(`Password of ${user}: `, 'log in with `tscrun login` first') : text.slice(colon + 1),
+  }
 }
 
 /** A file that is named must be there to be read: a login that silently is none helps nobody. Throws USAGE. */
