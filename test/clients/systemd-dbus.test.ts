@@ -117,7 +117,7 @@ describe('a connection to a real bus', () => {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     let shown = ''
-    monitor.stdout.on('data', (bytes: Buffer) => (shown += String(bytes)))
+    monitor.stdout.setEncoding('utf8').on('data', (text: string) => (shown += text))
     const ended = new Promise((resolve) => monitor.once('exit', resolve))
     onTestFinished(async () => {
       monitor.kill()
