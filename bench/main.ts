@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { filesystemOf } from '../src/overlayfs/support.ts'
 import { packageRoot } from '../src/syscall/package-root.ts'
-import { ociVerbs } from './oci.ts'
+import { ociVerbs, parsedByVerb } from './oci.ts'
 import { pull } from './pull.ts'
 import { formatGoals, formatGroup, goals } from './report.ts'
 import {
@@ -23,7 +23,7 @@ import {
 
 // npm run bench: compares tscrun with Debian's runtimes in one run, and keeps what was measured in bench/results.
 const USAGE = `npm run bench -- [--quick] [--only GROUP[,GROUP...]] [--no-save] [--realtime]
-groups: one-shot, oci, in-process, block, parallel, pull`
+groups: one-shot, oci, parsed, in-process, block, parallel, pull`
 
 const ROUNDS = {
   quick: { oneShot: 8, inProcess: 30, block: 10, parallel: 1, pull: 1, files: 20_000, fileBytes: 2048 },
@@ -85,6 +85,7 @@ function measurements(stage: Stage, contest: Contest, rounds: (typeof ROUNDS)['q
   return [
     ['one-shot', () => oneShot(stage, contest, rounds.oneShot)],
     ['oci', () => ociVerbs(stage, contest, rounds.oneShot)],
+    ['parsed', async () => parsedByVerb(stage)],
     ['in-process', () => inProcess(contest, rounds.inProcess)],
     ['block', () => longestBlock(contest, rounds.block)],
     ['parallel', () => parallel(contest, rounds.parallel)],

@@ -1,7 +1,8 @@
-import { readFileSync, rmSync } from 'node:fs'
+import { readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errnoOf } from '../src/model/errors.ts'
+import { PARSED_KB } from './budget.ts'
 import { command, type Row } from './measure.ts'
 import type { Contest, Group, Stage } from './starts.ts'
 
@@ -38,6 +39,14 @@ export async function ociVerbs({ root, work, run }: Stage, contest: Contest, rou
   const names = [SUM, ...VERBS].flatMap((verb) => Object.keys(runtimes).map((name) => `${name} ${verb}`))
   const rows = names.map((name): Row => ({ name, samples: samples.get(name) ?? [] }))
   return { name: 'oci', title: 'verbs of an OCI runtime, ms', rows, subject: `tscrun ${SUM}` }
+}
+
+/** What a verb parses where Node does it: all that is ordinary about start, state, kill and delete needs none. */
+export function parsedByVerb({ root }: Pick<Stage, 'root'>): Group {
+  const rows = Object.keys(PARSED_KB).map((verb): Row => {
+    return { name: `tscrun ${verb}`, samples: [statSync(join(root, 'dist/runtime', verb, 'main.cjs')).size / 1000] }
+  })
+  return { name: 'parsed', title: 'JavaScript of a verb of the OCI runtime, kB', rows, subject: 'tscrun create' }
 }
 
 interface Surroundings {

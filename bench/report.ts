@@ -1,3 +1,4 @@
+import { PARSED_KB } from './budget.ts'
 import { percentile, p50 } from './measure.ts'
 import { type Group, median } from './starts.ts'
 
@@ -28,6 +29,7 @@ function number(value: number): string {
 export function goals(groups: readonly Group[], full: boolean): Goal[] {
   const group = (name: string): Group | undefined => groups.find((candidate) => candidate.name === name)
   const [one, resident, block, many, pulled] = ['one-shot', 'in-process', 'block', 'parallel', 'pull'].map(group)
+  const [oci, parsed] = ['oci', 'parsed'].map(group)
   const run = median(one, 'tscrun run --rm')
   const node = median(one, 'node -e 0')
   const own = median(resident, 'tscrun in process')
@@ -37,6 +39,18 @@ export function goals(groups: readonly Group[], full: boolean): Goal[] {
     { text: 'one-shot run: 1/4 of podman', actual: run / median(one, 'podman'), bound: 1 / 4 },
     { text: 'one-shot run: 1/3 of podman (at least)', actual: run / median(one, 'podman'), bound: 1 / 3 },
     { text: 'version: bare node + 4 ms', actual: median(one, 'tscrun version'), bound: node + 4 },
+    ...['start', 'state', 'delete'].map((verb): Goal => {
+      const actual = median(oci, `tscrun ${verb}`) / median(oci, `crun ${verb}`)
+      return { text: `OCI runtime, ${verb}: ahead of crun`, actual, bound: 1 }
+    }),
+    {
+      text: 'OCI runtime, create + start + delete: ahead of runc',
+      actual: median(oci, 'tscrun create + start + delete') / median(oci, 'runc create + start + delete'),
+      bound: 1,
+    },
+    ...Object.entries(PARSED_KB).map(([verb, bound]): Goal => {
+      return { text: `OCI runtime, ${verb}: kB of JavaScript`, actual: median(parsed, `tscrun ${verb}`), bound }
+    }),
     { text: 'run in process: 2 ms', actual: own, bound: 2 },
     { text: 'run in process: 3 ms (at least)', actual: own, bound: 3 },
     { text: 'run in process: 1/3 of crun', actual: own / median(resident, 'crun'), bound: 1 / 3 },
@@ -62,7 +76,7 @@ export function goals(groups: readonly Group[], full: boolean): Goal[] {
 export function formatGoals(list: readonly Goal[]): string {
   const lines = list.map(({ text, actual, bound }) => {
     const verdict = actual <= bound ? 'met' : 'missed'
-    return `${verdict.padEnd(8)}${text.padEnd(44)}${number(actual)}  (<= ${bound.toFixed(2)})`
+    return `${verdict.padEnd(8)}${text.padEnd(52)}${number(actual)}  (<= ${bound.toFixed(2)})`
   })
   return `goals\n${lines.join('\n')}\n`
 }
