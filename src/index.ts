@@ -78,6 +78,7 @@ export interface Engine
     | 'unpause'
     | 'logs'
     | 'files'
+    | 'archives'
     | 'registry'
   > {
   /** Sends a stored image to a registry, under `destination` or its own name; resolves to the digest it has there. */

@@ -5,6 +5,7 @@ import type { Settings } from '../model/settings.ts'
 import type { AttachOptions } from './detached.ts'
 import type { EngineEvent, EventsOptions } from './events.ts'
 import type { ExecOptions } from './exec.ts'
+import type { ArchiveVerbs } from './archive-verbs.ts'
 import type { FileVerbs } from './file-verbs.ts'
 import type { Attachment, StopOptions } from './live.ts'
 import type { LogLine, LogsOptions } from './logs.ts'
@@ -91,6 +92,8 @@ export interface Engine {
   files(): Promise<FileVerbs>
   /** Loads the verbs on the store as a whole. */
   system(): Promise<SystemVerbs>
+  /** Loads the verbs on archives of images, and on names. */
+  archives(): Promise<ArchiveVerbs>
   /** Makes a volume. Rejects with NAME_IN_USE where there is one of this name, unless `ignore`. */
   createVolume(options?: CreateVolumeOptions): Promise<VolumeSummary>
   volumes(filter?: VolumeFilter): Promise<readonly VolumeSummary[]>
@@ -195,7 +198,7 @@ export type PullEvent =
       readonly fresh: boolean
     }
 
-export type TransferVerb = 'pull' | 'push' | 'copy'
+export type TransferVerb = 'pull' | 'push' | 'copy' | 'load'
 
 export type LayerPhase =
   | 'waiting'

@@ -81,9 +81,10 @@ export function registryVerbs(
     },
     async copy(source, target, { platform, source: from, target: to, ...listener }) {
       const wanted = platform === 'all' ? platform : platform === undefined ? hostPlatform() : parsePlatform(platform)
-      const opened = openImageSource(source, reach({ ...from, ...listener }))
+      const { work } = store.paths
+      const opened = await openImageSource(source, { ...reach({ ...from, ...listener }), work })
       try {
-        const sink = openImageTarget(target, reach({ ...to, ...listener }), source)
+        const sink = openImageTarget(target, { ...reach({ ...to, ...listener }), work }, source)
         try {
           return await copyImage(opened, sink, { ...listener, verb: 'copy', platform: wanted })
         } finally {

@@ -42,12 +42,12 @@ export async function copyImage(source: ImageSource, target: ImageTarget, option
   return top.digest
 }
 
-interface ReadDocument extends ImageDocument {
+export interface ReadDocument extends ImageDocument {
   readonly digest: Digest
   readonly content: Manifest | ImageIndex
 }
 
-async function readDocument(source: ImageSource, expected: Descriptor | undefined): Promise<ReadDocument> {
+export async function readDocument(source: ImageSource, expected: Descriptor | undefined): Promise<ReadDocument> {
   const document = await source.document(expected?.digest)
   const digest = digestOf(document.bytes)
   const isOther = expected !== undefined && (digest !== expected.digest || document.bytes.length !== expected.size)
@@ -62,7 +62,7 @@ async function readDocument(source: ImageSource, expected: Descriptor | undefine
 }
 
 /** Follows indexes down to the manifest of a platform. */
-async function narrow(source: ImageSource, top: ReadDocument, platform: Platform): Promise<ReadDocument> {
+export async function narrow(source: ImageSource, top: ReadDocument, platform: Platform): Promise<ReadDocument> {
   let at = top
   for (let depth = 0; 'manifests' in at.content; depth++) {
     if (depth === LIMITS.indexDepth) throw tooDeep(source)

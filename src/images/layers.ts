@@ -159,7 +159,8 @@ function factsPath(paths: StorePaths, chainId: ChainId): string {
   return join(paths.records, `layer-${hexOf(chainId)}.json`)
 }
 
-function readFacts(paths: StorePaths, chainId: ChainId): LayerFacts | undefined {
+/** Undefined for a layer that has not been unpacked. */
+export function readFacts(paths: StorePaths, chainId: ChainId): LayerFacts | undefined {
   const path = factsPath(paths, chainId)
   return fs.existsSync(path) ? (JSON.parse(fs.readFileSync(path, 'utf8')) as LayerFacts) : undefined
 }

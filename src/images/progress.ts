@@ -11,7 +11,7 @@ export type LayerPhase =
   | 'copied'
   | 'mounted'
 
-export type TransferVerb = 'pull' | 'push' | 'copy'
+export type TransferVerb = 'pull' | 'push' | 'copy' | 'load'
 
 /**
  * What happens during a pull, push or copy, in order: one `resolved`, then events of several layers mixed, then `done`.

@@ -1,55 +1,85 @@
-import * as fs from 'node:fs'
-import type { Writable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import type { Digest } from '../model/digest.ts'
+import { TscrunError } from '../model/errors.ts'
 import { formatReference, parseReference } from '../model/reference.ts'
-import { parseManifest } from './documents.ts'
-import { blobPath } from './layout.ts'
-import { type ImageStore, noSuchImage } from './store.ts'
+import { dirTarget, ociDirectoryTarget } from './archives/directories.ts'
+import { createDockerArchive, createOciArchive, type ImageArchive } from './archives/write.ts'
+import { copyImage } from './copy.ts'
+import { storeSource } from './store-source.ts'
+import type { ImageStore } from './store.ts'
+import type { ImageTarget } from './transport.ts'
 
-/** What a member's data is written to. */
-type Member = Writable
+/** podman's names for them. */
+export const SAVE_FORMATS = ['docker-archive', 'oci-archive', 'oci-dir', 'docker-dir'] as const
+export type SaveFormat = (typeof SAVE_FORMATS)[number]
 
-/**
- * Writes an image as an OCI archive: its OCI layout in a tar, which `skopeo`, `podman load` and `docker load` read.
- * Blobs go out as they are stored; nothing is packed anew.
- */
-export async function saveImage(store: ImageStore, nameOrId: string, output: Writable): Promise<void> {
-  using _hold = await store.hold()
-  const image = store.find(nameOrId)
-  if (image === undefined) throw noSuchImage(nameOrId)
-  const { pack } = await import('tar-stream')
-  const archive = pack()
-  const writing = pipeline(archive as unknown as NodeJS.ReadableStream, output)
-  const [firstName] = image.names
-  const name = image.names.includes(nameOrId) ? nameOrId : firstName
-  const index = {
-    schemaVersion: 2,
-    manifests: [{ ...image.manifest, ...(name === undefined ? {} : { annotations: nameAnnotations(name) }) }],
-  }
-  archive.entry({ name: 'oci-layout' }, '{"imageLayoutVersion":"1.0.0"}')
-  archive.entry({ name: 'index.json' }, JSON.stringify(index))
-  const add = async (digest: Digest): Promise<void> => {
-    const path = blobPath(store.paths, digest)
-    const { size } = await fs.promises.stat(path)
-    const member = archive.entry({ name: `blobs/sha256/${digest.slice('sha256:'.length)}`, size })
-    await pipeline(fs.createReadStream(path), member as unknown as Member)
-  }
-  const filling = (async () => {
-    const manifest = parseManifest(store.readBlob(image.manifest.digest), undefined, `stored manifest of ${nameOrId}`)
-    await add(image.manifest.digest)
-    if ('config' in manifest) {
-      // A blob two layers share is one member.
-      const blobs = new Set([manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)])
-      for (const digest of blobs) await add(digest)
+export type SaveRequest =
+  | {
+      readonly format: 'docker-archive' | 'oci-archive'
+      /** Gets the archive's bytes in order. */
+      readonly take: (chunk: Buffer) => Promise<void> | void
+      readonly signal?: AbortSignal
     }
-    archive.finalize()
-  })()
-  await Promise.all([writing, filling])
+  | { readonly format: 'oci-dir' | 'docker-dir'; readonly directory: string; readonly signal?: AbortSignal }
+
+/** Writes images of the store to an archive or a directory. Throws NO_SUCH_IMAGE before anything is written. */
+export async function saveImages(store: ImageStore, wanted: readonly string[], request: SaveRequest): Promise<void> {
+  using _hold = await store.hold(request.signal)
+  const images = chosen(store, wanted)
+  if (request.format === 'docker-dir' && images.size > 1) {
+    throw new TscrunError('USAGE', 'save --format docker-dir: it holds one image', { subject: '--format' })
+  }
+  if ('directory' in request) {
+    for (const [id, names] of images) {
+      const { directory, format } = request
+      const target = format === 'oci-dir' ? ociDirectoryTarget(directory, names) : dirTarget(directory)
+      await saveOne(store, id, target, request.signal)
+    }
+    return
+  }
+  const archive: ImageArchive =
+    request.format === 'oci-archive'
+      ? createOciArchive(request.take, 'the archive')
+      : createDockerArchive(request.take, 'the archive', store.paths.work)
+  try {
+    for (const [id, names] of images) await saveOne(store, id, archive.target(names), request.signal)
+    await archive.finish()
+  } catch (error) {
+    archive.abort()
+    throw error
+  }
 }
 
-/** Two customs: skopeo and podman look for the first, containerd and docker for the second. */
-function nameAnnotations(name: string): Readonly<Record<string, string>> {
-  const full = formatReference(parseReference(name))
-  return { 'org.opencontainers.image.ref.name': full, 'io.containerd.image.name': full }
+/** Each image once, with the names it was asked for by; an id is no name. */
+function chosen(store: ImageStore, wanted: readonly string[]): ReadonlyMap<Digest, readonly string[]> {
+  const images = new Map<Digest, string[]>()
+  for (const text of wanted) {
+    const { image } = storeSource(store, text)
+    const names = images.get(image.id) ?? []
+    images.set(image.id, names)
+    const full = image.names.find(
+      (name) => name === text || (isName(text) && name === formatReference(parseReference(text))),
+    )
+    if (full !== undefined && !full.includes('@') && !names.includes(full)) names.push(full)
+  }
+  return images
+}
+
+function isName(text: string): boolean {
+  return !/^(?:sha256:)?[0-9a-f]{4,64}$/.test(text)
+}
+
+async function saveOne(
+  store: ImageStore,
+  id: Digest,
+  target: ImageTarget,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const source = storeSource(store, id)
+  await copyImage(source, target, {
+    verb: 'copy',
+    platform: source.image.config.platform,
+    // Members of an archive come one after the other.
+    parallel: 1,
+    ...(signal === undefined ? {} : { signal }),
+  })
 }

@@ -51,6 +51,8 @@ export interface ImageStore {
   remove(nameOrId: string, options?: RemoveOptions): Promise<RemovedImage>
   /** Adds a further name. */
   tag(nameOrId: string, name: string): Promise<void>
+  /** Takes names away; the image stays, be it without any. All of its names where none is told; answers which. */
+  untag(nameOrId: string, names: readonly string[]): Promise<readonly string[]>
   /** What the registry answered when the name was pulled last. */
   resolvedDigest(name: string): Digest | undefined
   /** Lists an unpacked image, under a name or under none. */
@@ -144,6 +146,20 @@ export function openImageStore(options: StoreOptions): ImageStore {
     })
   }
 
+  async function untag(nameOrId: string, names: readonly string[]): Promise<readonly string[]> {
+    return update((before) => {
+      const entry = lookUp(before, nameOrId)
+      if (entry === undefined) throw noSuchImage(nameOrId)
+      const own = namesOf(before, entry.id)
+      const gone = names.length === 0 ? own : names.map((name) => formatReference(parseReference(name)))
+      const stranger = gone.find((name) => !own.includes(name))
+      if (stranger !== undefined) throw noSuchImage(stranger)
+      const rest = before.filter((other) => other.name === undefined || !gone.includes(other.name))
+      const { name: _, ...nameless } = entry
+      return { entries: rest.some((other) => other.id === entry.id) ? rest : [...rest, nameless], result: gone }
+    })
+  }
+
   async function remove(nameOrId: string, removal: RemoveOptions = {}): Promise<RemovedImage> {
     // Nothing is made where there is no store.
     if (lookUp(readIndex(paths), nameOrId) === undefined) throw noSuchImage(nameOrId)
@@ -176,6 +192,7 @@ export function openImageStore(options: StoreOptions): ImageStore {
     list,
     remove,
     tag,
+    untag,
     add,
     collect,
     resolvedDigest: (name) => readIndex(paths).find((entry) => entry.name === name)?.resolved,

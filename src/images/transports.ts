@@ -1,11 +1,18 @@
 import { TscrunError } from '../model/errors.ts'
 import { parseReference } from '../model/reference.ts'
 import { dockerSource, dockerTarget } from './docker-transport.ts'
+import { openPathSource, openPathTarget } from './archives/places.ts'
 import type { ReachOptions } from './open-registry.ts'
 import { type ImageLocation, type ImageSource, type ImageTarget, parseLocation, TRANSPORTS } from './transport.ts'
 
+/** What opening a place needs beside its text. */
+export interface PlaceOptions extends ReachOptions {
+  /** A directory for files that are only there meanwhile. */
+  readonly work: string
+}
+
 /** Opens a place to copy from. Throws USAGE for a text that names no transport. */
-export function openImageSource(text: string, options: ReachOptions): ImageSource {
+export async function openImageSource(text: string, options: PlaceOptions): Promise<ImageSource> {
   const location = locationOf(text)
   switch (location.transport) {
     case 'docker':
@@ -14,14 +21,14 @@ export function openImageSource(text: string, options: ReachOptions): ImageSourc
     case 'oci-archive':
     case 'docker-archive':
     case 'dir':
-      throw notHere(text, location)
+      return openPathSource({ ...location, transport: location.transport }, options.work)
     default:
       return location.transport satisfies never
   }
 }
 
 /** Opens a place to copy to; `from` is where the copy comes from, whose blobs the same registry may take over. */
-export function openImageTarget(text: string, options: ReachOptions, from: string): ImageTarget {
+export function openImageTarget(text: string, options: PlaceOptions, from: string): ImageTarget {
   const location = locationOf(text)
   switch (location.transport) {
     case 'docker': {
@@ -35,7 +42,7 @@ export function openImageTarget(text: string, options: ReachOptions, from: strin
     case 'oci-archive':
     case 'docker-archive':
     case 'dir':
-      throw notHere(text, location)
+      return openPathTarget({ ...location, transport: location.transport }, options.work)
     default:
       return location.transport satisfies never
   }
@@ -48,8 +55,4 @@ function locationOf(text: string): ImageLocation {
     subject: text,
     hint: `begin it with docker://, ${TRANSPORTS.filter((name) => name !== 'docker').join(':, ')}:`,
   })
-}
-
-function notHere(text: string, { transport }: ImageLocation): TscrunError {
-  return new TscrunError('USAGE', `${text}: ${transport}: not supported yet`, { subject: text })
 }

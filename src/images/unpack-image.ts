@@ -8,6 +8,7 @@ import { storeError } from './files.ts'
 import { flatten } from './flatten.ts'
 import { sweepWork } from './garbage.ts'
 import type { LayerFacts, WantedLayer } from './layers.ts'
+import type { TransferVerb } from './progress.ts'
 import type { PullImageOptions } from './pull.ts'
 import type { ImageStore, StoredImage } from './store.ts'
 import { syncFileSystem } from './sync.ts'
@@ -25,6 +26,7 @@ export interface ResolvedImage {
 export type UnpackOptions = Pick<PullImageOptions, 'onProgress' | 'onWarning' | 'parallel' | 'maxUnpackBytes'> & {
   /** Without one the image has an id only. */
   readonly name?: string
+  readonly verb?: TransferVerb
   readonly signal?: AbortSignal
   /** Aborted by the first failure of one part, so that it ends the others. */
   readonly stop?: AbortController
@@ -57,9 +59,9 @@ export async function unpackImage(
 ): Promise<StoredImage> {
   const { stop = new AbortController() } = options
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal])
-  const { name } = options
+  const { name, verb = 'pull' } = options
   try {
-    options.onProgress?.({ type: 'resolved', verb: 'pull', reference: name ?? image.id, digest: image.resolved })
+    options.onProgress?.({ type: 'resolved', verb, reference: name ?? image.id, digest: image.resolved })
     sweepWork(store.paths, new Set(image.layers.map((layer) => hexOf(layer.blob.digest))))
     const maxBytes = options.maxUnpackBytes ?? DEFAULT_MAX_BYTES
     const { facts, unpacked } = await fetchLayers(store, blobs, image.layers, { ...options, maxBytes, signal, stop })
@@ -72,7 +74,7 @@ export async function unpackImage(
     const { manifest, config, id } = image
     const fresh = name === undefined || store.resolvedDigest(name) !== image.resolved
     const stored = await store.add({ id, manifest, config, chain, size: sum(facts) }, name, image.resolved)
-    options.onProgress?.({ type: 'done', verb: 'pull', reference: name ?? image.id, digest: image.resolved, fresh })
+    options.onProgress?.({ type: 'done', verb, reference: name ?? image.id, digest: image.resolved, fresh })
     return stored
   } catch (error) {
     if (options.signal?.aborted === true) throw error

@@ -34,8 +34,13 @@ interface Layer {
   begin: { readonly atMs: number; readonly current: number } | undefined
 }
 
-const DOING: Readonly<Record<TransferVerb, string>> = { pull: 'Pulling', push: 'Pushing to', copy: 'Copying to' }
-const DID: Readonly<Record<TransferVerb, string>> = { pull: 'pulled', push: 'pushed', copy: 'copied' }
+const DOING: Readonly<Record<TransferVerb, string>> = {
+  pull: 'Pulling',
+  push: 'Pushing to',
+  copy: 'Copying to',
+  load: 'Loading',
+}
+const DID: Readonly<Record<TransferVerb, string>> = { pull: 'pulled', push: 'pushed', copy: 'copied', load: 'loaded' }
 
 /** Shows a pull, push or copy: one row per layer on a terminal, a line per change of a layer elsewhere. */
 export function createProgress(target: ProgressTarget): ProgressView {

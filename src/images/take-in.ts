@@ -1,0 +1,69 @@
+import { TscrunError } from '../model/errors.ts'
+import type { Platform } from '../model/image.ts'
+import { formatPlatform, platformDistance } from '../model/platform.ts'
+import { storeBlob } from './blobs.ts'
+import { narrow, readDocument } from './copy.ts'
+import { parseImageConfig, parseManifest, wrongPlatform } from './documents.ts'
+import { writeDurably } from './files.ts'
+import { blobPath } from './layout.ts'
+import type { ImageStore, StoredImage } from './store.ts'
+import type { ImageSource } from './transport.ts'
+import { isFinal, type UnpackOptions, unpackImage, wantedLayers } from './unpack-image.ts'
+
+export interface TakeInOptions extends Omit<UnpackOptions, 'name' | 'verb'> {
+  readonly platform: Platform
+  /** Complete references. */
+  readonly names: readonly string[]
+}
+
+/** Puts an image from anywhere into the store, unpacked: every byte is checked as in a pull. */
+export async function takeIn(store: ImageStore, source: ImageSource, options: TakeInOptions): Promise<StoredImage> {
+  try {
+    return await takeInHolding(store, source, options)
+  } catch (error) {
+    // What came before the refusal is of no use to anybody.
+    if (error instanceof TscrunError && isFinal(error)) await store.collect()
+    throw error
+  }
+}
+
+async function takeInHolding(
+  store: ImageStore,
+  source: ImageSource,
+  { platform, names, ...options }: TakeInOptions,
+): Promise<StoredImage> {
+  using _hold = await store.hold(options.signal)
+  const top = await readDocument(source, undefined)
+  const found = await narrow(source, top, platform)
+  // Once more as what is to run, not only to be copied.
+  const content = parseManifest(found.bytes, found.mediaType, `manifest of ${source.name}`)
+  if ('manifests' in content) throw new Error('an index of one platform')
+  const { paths } = store
+  writeDurably(blobPath(paths, found.digest), found.bytes, paths.work)
+  const { signal } = options
+  await storeBlob(
+    paths,
+    content.config,
+    (offset) => source.blob(content.config, offset),
+    signal === undefined ? {} : { signal },
+  )
+  const config = parseImageConfig(store.readBlob(content.config.digest), `config of ${source.name}`)
+  if (platformDistance(platform, config.platform) === undefined) {
+    throw wrongPlatform(`image of ${source.name}`, platform, [formatPlatform(config.platform)])
+  }
+  const image = {
+    id: content.config.digest,
+    resolved: found.digest,
+    manifest: { mediaType: content.mediaType, digest: found.digest, size: found.bytes.length },
+    config,
+    layers: wantedLayers(content, config, source.name),
+  }
+  const [first, ...others] = names
+  const stored = await unpackImage(store, image, source, {
+    ...options,
+    verb: 'load',
+    ...(first === undefined ? {} : { name: first }),
+  })
+  for (const name of others) await store.tag(stored.id, name)
+  return stored
+}
