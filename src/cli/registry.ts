@@ -1,4 +1,5 @@
 import type { Command } from './command.ts'
+import { ARCHIVE_ENTRIES, FILE_ENTRIES } from './registry-files.ts'
 
 /** A command as the list of commands knows it; its module is loaded when it is chosen. */
 export interface Entry {
@@ -143,30 +144,6 @@ export const ENTRIES: readonly Entry[] = [
     load: async () => (await import('./commands/pause.ts')).unpauseCommand,
   },
   {
-    name: 'cp',
-    summary: 'Copy files between a container and this machine',
-    group: 'Commands',
-    load: async () => (await import('./commands/cp.ts')).cpCommand,
-  },
-  {
-    name: 'commit',
-    summary: 'Make an image of a container',
-    group: 'Commands',
-    load: async () => (await import('./commands/commit.ts')).commitCommand,
-  },
-  {
-    name: 'diff',
-    summary: 'Show what a container has otherwise than its image',
-    group: 'Commands',
-    load: async () => (await import('./commands/diff.ts')).diffCommand,
-  },
-  {
-    name: 'export',
-    summary: "Write a container's files as a tar archive",
-    group: 'Commands',
-    load: async () => (await import('./commands/export.ts')).exportCommand,
-  },
-  {
     name: 'rename',
     summary: 'Give a container another name',
     group: 'Commands',
@@ -196,60 +173,14 @@ export const ENTRIES: readonly Entry[] = [
     group: 'Commands',
     load: async () => (await import('./commands/events.ts')).eventsCommand,
   },
+  ...FILE_ENTRIES,
   {
     name: 'rm',
     summary: 'Remove containers',
     group: 'Commands',
     load: async () => (await import('./commands/rm.ts')).rmCommand,
   },
-  {
-    name: 'save',
-    summary: 'Write images to an archive or a directory',
-    group: 'Commands',
-    load: async () => (await import('./commands/save.ts')).saveCommand,
-  },
-  {
-    name: 'load',
-    summary: 'Take images in from an archive or a directory',
-    group: 'Commands',
-    load: async () => (await import('./commands/load.ts')).loadCommand,
-  },
-  {
-    name: 'import',
-    summary: 'Make an image of a root filesystem in a tar archive',
-    group: 'Commands',
-    load: async () => (await import('./commands/import.ts')).importCommand,
-  },
-  {
-    name: 'tag',
-    summary: 'Give an image a further name',
-    group: 'Commands',
-    load: async () => (await import('./commands/tag.ts')).tagCommand,
-  },
-  {
-    name: 'untag',
-    summary: 'Take names of an image away',
-    group: 'Commands',
-    load: async () => (await import('./commands/tag.ts')).untagCommand,
-  },
-  {
-    name: 'history',
-    summary: 'Show how an image came to be',
-    group: 'Commands',
-    load: async () => (await import('./commands/history.ts')).historyCommand,
-  },
-  {
-    name: 'image exists',
-    summary: 'End with 0 where there is an image of this name, with 1 where not',
-    group: 'image',
-    load: async () => (await import('./commands/image.ts')).imageExistsCommand,
-  },
-  {
-    name: 'image tree',
-    summary: 'Show the layers of an image',
-    group: 'image',
-    load: async () => (await import('./commands/image.ts')).imageTreeCommand,
-  },
+  ...ARCHIVE_ENTRIES,
   {
     name: 'rmi',
     summary: 'Remove images',
