@@ -8,10 +8,6 @@ import { storeSource } from './store-source.ts'
 import type { ImageStore } from './store.ts'
 import type { ImageTarget } from './transport.ts'
 
-/** podman's names for them. */
-export const SAVE_FORMATS = ['docker-archive', 'oci-archive', 'oci-dir', 'docker-dir'] as const
-export type SaveFormat = (typeof SAVE_FORMATS)[number]
-
 export type SaveRequest =
   | {
       readonly format: 'docker-archive' | 'oci-archive'

@@ -1,5 +1,5 @@
-import { type SaveFormat, SAVE_FORMATS } from '../../images/save.ts'
 import { TscrunError } from '../../model/errors.ts'
+import { SAVE_FORMATS, type SaveFormat } from '../../model/save-format.ts'
 import type { Command } from '../command.ts'
 import { badFlag } from '../errors.ts'
 import { SAVE_FLAGS } from '../flags/archives.ts'
