@@ -75,7 +75,7 @@ describe('what README.md and examples/ show', () => {
   beforeAll(async () => {
     registry = await startRegistry()
     directory = fs.mkdtempSync(join(tmpdir(), 'tscrun-readme-'))
-    const applets = ['sort', 'tr', 'seq'].map(
+    const applets = ['sort', 'tr', 'seq', 'nc', 'wc'].map(
       (name) => ({ name: `bin/${name}`, type: 'symlink', linkname: 'busybox' }) as const,
     )
     image = await pushBusybox(registry, 'alpine:latest', { layers: [applets] })
@@ -190,8 +190,17 @@ describe('what README.md and examples/ show', () => {
 
   it('examples/in-a-test.test.mjs', async () => {
     fs.copyFileSync(join(PROJECT, 'examples/in-a-test.test.mjs'), join(directory, 'in-a-test.test.mjs'))
-    const { exitCode, stdout, stderr } = await shell('"$NODE" node_modules/vitest/vitest.mjs run', directory)
+    const { exitCode, stdout, stderr } = await shell('"$NODE" node_modules/vitest/vitest.mjs run in-a', directory)
     expect(exitCode, `${stdout}${stderr}`).toBe(0)
     expect(stdout).toMatch(/3 passed/)
+  })
+
+  it('examples/server.test.ts, which leaves nothing behind', async () => {
+    fs.copyFileSync(join(PROJECT, 'examples/server.test.ts'), join(directory, 'server.test.ts'))
+    const command = `"$NODE" node_modules/vitest/vitest.mjs run server; ${join(PROJECT, 'bin/tscrun')} ps -aq`
+    const { exitCode, stdout, stderr } = await shell(command, directory)
+    expect(exitCode, `${stdout}${stderr}`).toBe(0)
+    expect(stdout).toMatch(/3 passed/)
+    expect(stdout.trimEnd().split('\n').at(-1)).not.toMatch(/^[0-9a-f]{12}$/)
   })
 })

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -25,7 +25,7 @@ beforeAll(() => {
   for (const name of ['tscrun', 'tscrun-runtime']) {
     symlinkSync(`../tscrun/bin/${name}`, join(consumer, 'node_modules/.bin', name))
   }
-})
+}, 60_000)
 
 afterAll(() => {
   rmSync(consumer, { recursive: true })
@@ -75,25 +75,74 @@ describe('the package', () => {
 })
 
 describe('the types of the package', () => {
-  const USE = "run('alpine', ['id'], { memory: 64 * 2 ** 20 })\nnew TscrunError('USAGE', 'no')\n"
-  const WRONG = "// @ts-expect-error\nrun('alpine', ['id'], { memory: '64m' })\n"
-  const IMPORT = "import { run, TscrunError } from 'tscrun'\n"
+  const NAMES = '{ createEngine, ExitError, run, start, TscrunError, waitFor }'
+  /** What programs write, each with the type they rely on. */
+  const USE = `
+run('alpine', ['id'], { memory: 64 * 2 ** 20, network: { container: 'web' } })
+  .then(({ exitCode, stdout }) => [exitCode satisfies number, stdout satisfies string])
+new TscrunError('USAGE', 'no').hint satisfies string | undefined
+const describeExit = (error: unknown): number => (error instanceof ExitError ? error.result.exitCode : -1)
+async function serve(): Promise<void> {
+  const server = await start('alpine', ['httpd'], { restart: { name: 'always', most: 0 }, log: { driver: 'none' } })
+  await waitFor.log(server, /ready/, { timeoutMs: 1000 })
+  await waitFor.port(server, 80)
+  await server.copyIn('/etc/hosts', '/etc/hosts')
+  const { stdout } = await server.exec(['id'], { env: ['A=1'], reject: false })
+  for await (const { stream, bytes } of server.logs({ follow: true })) {
+    const name: 'stdout' | 'stderr' = stream
+    console.log(stdout, name, bytes.length)
+  }
+  await server[Symbol.asyncDispose]()
+  for (const { status, labels } of await createEngine({ root: '/srv' }).ps({ all: true })) {
+    console.log(status satisfies 'created' | 'running' | 'paused' | 'stopped', labels['a'] satisfies string | undefined)
+  }
+}
+declare const console: { log(...words: unknown[]): void }
+void [describeExit, serve]
+`
+  const WRONG = [
+    "run('alpine', ['id'], { memory: '64m' })",
+    "run('alpine', 'id')",
+    "start('alpine', [], { restart: 'always' })",
+    "start('alpine').exec(['id'])",
+    "run('alpine', [], { namespaces: { pid: 'hosts' } })",
+    "new TscrunError('NOT_A_CODE', 'no')",
+    "waitFor.log('web', /x/)",
+  ]
+    .map((line) => `// @ts-expect-error\n${line}\n`)
+    .join('')
+  const IMPORT = `import ${NAMES} from 'tscrun'\n`
 
   it.each([
     ['an ES module', 'esm.mts', IMPORT, ['--module', 'nodenext']],
     [
       'a CommonJS module',
       'cjs.cts',
-      "import tscrun = require('tscrun')\nconst { run, TscrunError } = tscrun\n",
+      `import tscrun = require('tscrun')\nconst ${NAMES} = tscrun\n`,
       ['--module', 'nodenext'],
     ],
     ['a bundler', 'bundled.ts', IMPORT, ['--module', 'preserve', '--moduleResolution', 'bundler']],
   ])('serve %s, with and without the types of Node', (_, file, head, flags) => {
     writeFileSync(join(consumer, file), `${head}${USE}${WRONG}`)
-    const common = ['--noEmit', '--strict', '--target', 'es2023', ...flags]
+    const common = ['--noEmit', '--strict', '--target', 'es2023', '--lib', 'es2023,esnext.disposable', ...flags]
     const tsc = join(MODULES, '.bin/tsc')
     expect(output(tsc, [...common, '--types', 'node', '--typeRoots', join(MODULES, '@types'), file])).toBe('')
     // Then Buffer and streams are unknown words in the declarations, and only those.
     expect(output(tsc, [...common, '--types', '', '--skipLibCheck', file])).toBe('')
+  })
+
+  it('serve the example as it stands, strictly', () => {
+    symlinkSync(join(MODULES, 'vitest'), join(consumer, 'node_modules/vitest'))
+    copyFileSync(join(ROOT, 'examples/server.test.ts'), join(consumer, 'server.mts'))
+    const flags = [
+      '--noEmit',
+      '--strict',
+      '--noUncheckedIndexedAccess',
+      '--exactOptionalPropertyTypes',
+      '--skipLibCheck',
+    ]
+    const lib = ['--target', 'es2023', '--lib', 'es2023,esnext.disposable', '--module', 'nodenext']
+    const types = ['--types', 'node', '--typeRoots', join(MODULES, '@types')]
+    expect(output(join(MODULES, '.bin/tsc'), [...flags, ...lib, ...types, 'server.mts'])).toBe('')
   })
 })
