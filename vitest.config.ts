@@ -43,6 +43,15 @@ export default defineConfig({
           ...SERIAL,
         },
       },
+      // A lot of everything; how much is asked for by the environment (scripts/soak.mjs).
+      {
+        test: {
+          name: 'soak',
+          include: ['test/soak/**/*.test.ts'],
+          globalSetup: ['test/setup/leaks.ts'],
+          ...SERIAL,
+        },
+      },
       // Each boots one machine; the tests of guest-inner and guest-systemd are their results.
       { test: { name: 'guest', include: ['test/guest/*.test.ts'], ...SERIAL } },
       {

@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util'
 import { filesystemOf } from '../src/overlayfs/support.ts'
 import { packageRoot } from '../src/syscall/package-root.ts'
 import { ociVerbs, parsedByVerb } from './oci.ts'
+import { logs, memory } from './monitor.ts'
 import { pull } from './pull.ts'
 import { formatGoals, formatGroup, goals } from './report.ts'
 import {
@@ -23,11 +24,31 @@ import {
 
 // npm run bench: compares tscrun with Debian's runtimes in one run, and keeps what was measured in bench/results.
 const USAGE = `npm run bench -- [--quick] [--only GROUP[,GROUP...]] [--no-save] [--realtime]
-groups: one-shot, oci, parsed, in-process, block, parallel, pull`
+groups: one-shot, oci, parsed, in-process, block, parallel, memory, logs, pull`
 
 const ROUNDS = {
-  quick: { oneShot: 8, inProcess: 30, block: 10, parallel: 1, pull: 1, files: 20_000, fileBytes: 2048 },
-  full: { oneShot: 50, inProcess: 300, block: 50, parallel: 5, pull: 5, files: 24_000, fileBytes: 19_000 },
+  quick: {
+    oneShot: 8,
+    inProcess: 30,
+    block: 10,
+    parallel: 1,
+    logs: 1,
+    megabytes: 50,
+    pull: 1,
+    files: 20_000,
+    fileBytes: 2048,
+  },
+  full: {
+    oneShot: 50,
+    inProcess: 300,
+    block: 50,
+    parallel: 5,
+    logs: 5,
+    megabytes: 200,
+    pull: 5,
+    files: 24_000,
+    fileBytes: 19_000,
+  },
 } as const
 
 async function main(): Promise<void> {
@@ -75,6 +96,8 @@ async function main(): Promise<void> {
         goals: list,
       })
   } finally {
+    // podman leaves its store mounted, in the mount namespace of this run.
+    spawnSync('umount', ['--lazy', join(work, 'podman/overlay')], { stdio: 'ignore' })
     for (const directory of [work, run]) rmSync(directory, { recursive: true, force: true })
   }
 }
@@ -89,6 +112,8 @@ function measurements(stage: Stage, contest: Contest, rounds: (typeof ROUNDS)['q
     ['in-process', () => inProcess(contest, rounds.inProcess)],
     ['block', () => longestBlock(contest, rounds.block)],
     ['parallel', () => parallel(contest, rounds.parallel)],
+    ['memory', () => memory(stage, contest, 5)],
+    ['logs', () => logs(stage, contest, { rounds: rounds.logs, megabytes: rounds.megabytes })],
     ['pull', () => pull(stage, contest, { rounds: rounds.pull, files: rounds.files, fileBytes: rounds.fileBytes })],
   ]
 }

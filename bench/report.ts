@@ -63,6 +63,12 @@ export function goals(groups: readonly Group[], full: boolean): Goal[] {
       actual: median(many, 'tscrun in process') / median(many, 'crun'),
       bound: 1,
     },
+    { text: 'memory of an idle monitor: 100 kB', actual: median(group('memory'), 'tscrun, one'), bound: 100 },
+    {
+      text: 'output through the log: ahead of conmon',
+      actual: median(group('logs'), 'tscrun') / median(group('logs'), 'conmon (podman)'),
+      bound: 1,
+    },
     ...(full ? [{ text: 'pull and unpack: 1600 ms', actual: median(pulled, 'tscrun pull'), bound: 1600 }] : []),
     {
       text: 'pull and unpack: ahead of podman',

@@ -23,11 +23,26 @@ static size_t utf8_length(const unsigned char *at, size_t left)
 	return length;
 }
 
+/* Of characters that stand for themselves. */
+static size_t plain_length(const char *bytes, size_t size)
+{
+	size_t length = 0;
+	while (length < size && bytes[length] >= 0x20 && bytes[length] < 0x7f && bytes[length] != '"' && bytes[length] != '\\')
+		length++;
+	return length;
+}
+
 /* As a JSON string's inside (RFC 8259); a byte that is no UTF-8 becomes U+FFFD. */
 char *put_json(char *at, const char *bytes, size_t size)
 {
 	static const char hex[] = "0123456789abcdef";
 	for (size_t i = 0; i < size;) {
+		size_t plain = plain_length(bytes + i, size - i);
+		memcpy(at, bytes + i, plain);
+		at += plain;
+		i += plain;
+		if (i == size)
+			break;
 		unsigned char byte = (unsigned char)bytes[i];
 		size_t length = utf8_length((const unsigned char *)bytes + i, size - i);
 		if (length == 0) {
@@ -42,12 +57,10 @@ char *put_json(char *at, const char *bytes, size_t size)
 			if (byte == '"' || byte == '\\') {
 				*at++ = '\\';
 				*at++ = (char)byte;
-			} else if (byte < 0x20 || byte == 0x7f) {
+			} else {
 				at = put(at, "\\u00");
 				*at++ = hex[byte >> 4];
 				*at++ = hex[byte & 15];
-			} else {
-				*at++ = (char)byte;
 			}
 		}
 	}

@@ -20,8 +20,10 @@
 /* A longer line is kept in pieces, as every reader of these formats expects it to be. */
 #define PIECE (16 * 1024)
 
+#define TIME_BYTES (sizeof "2026-01-02T03:04:05.000000006Z" - 1)
+
 /* RFC 3339 with nanoseconds, in UTC. */
-static char *put_time(char *at)
+static void tell_time(char *at)
 {
 	struct timespec now;
 	struct tm date;
@@ -36,9 +38,13 @@ static char *put_time(char *at)
 		at = put_digits(at, (uint64_t)parts[i].value, parts[i].digits);
 		*at++ = parts[i].after;
 	}
-	at = put_digits(at, (uint64_t)now.tv_nsec, 9);
-	*at++ = 'Z';
-	return at;
+	*put_digits(at, (uint64_t)now.tv_nsec, 9) = 'Z';
+}
+
+static char *put_time(char *at, const char *time)
+{
+	memcpy(at, time, TIME_BYTES);
+	return at + TIME_BYTES;
 }
 
 /* `log`, `log.1`, `log.2`: the higher, the older. */
@@ -94,7 +100,7 @@ static void flush(struct log *log)
 }
 
 /* One line, or a piece of one. */
-static void add_piece(struct log *log, int stream, const char *bytes, size_t size, int whole)
+static void add_piece(struct log *log, const char *time, int stream, const char *bytes, size_t size, int whole)
 {
 	if (sizeof lines - gathered < LONGEST_LINE)
 		flush(log);
@@ -104,9 +110,9 @@ static void add_piece(struct log *log, int stream, const char *bytes, size_t siz
 	if (log->format == LOG_JSON) {
 		at = put_json(put(at, "{\"log\":\""), bytes, size);
 		at = put(put(put(at, whole ? "\\n\",\"stream\":\"" : "\",\"stream\":\""), name), "\",\"time\":\"");
-		at = put(put_time(at), "\"}\n");
+		at = put(put_time(at, time), "\"}\n");
 	} else {
-		at = put(put(put_time(at), stream == 2 ? " stderr " : " stdout "), whole ? "F " : "P ");
+		at = put(put(put_time(at, time), stream == 2 ? " stderr " : " stdout "), whole ? "F " : "P ");
 		memcpy(at, bytes, size);
 		at += size;
 		*at++ = '\n';
@@ -123,12 +129,15 @@ static void add_piece(struct log *log, int stream, const char *bytes, size_t siz
 
 void log_write(struct log *log, int stream, const char *bytes, size_t size)
 {
+	/* All that was read at once came at this time. */
+	char time[TIME_BYTES];
 	if (log->fd < 0)
 		return;
+	tell_time(time);
 	while (size > 0) {
 		const char *newline = memchr(bytes, '\n', size < PIECE ? size : PIECE);
 		size_t length = newline ? (size_t)(newline - bytes) : size < PIECE ? size : PIECE;
-		add_piece(log, stream, bytes, length, newline != NULL);
+		add_piece(log, time, stream, bytes, length, newline != NULL);
 		length += newline != NULL;
 		bytes += length;
 		size -= length;

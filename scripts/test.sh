@@ -4,7 +4,7 @@
 set -eu
 cd "${0%/*}/.."
 
-levels=${*:-unit golden kernel clients oci guest}
+levels=${*:-unit golden kernel clients oci soak guest}
 limit=1200 # seconds for one level
 
 # Without root and sudo what is installed must do.
@@ -60,7 +60,7 @@ run_level() {
 for level in $levels; do
   case $level in
     unit | golden) run_level "$level" ;;
-    kernel | clients | oci | guest)
+    kernel | clients | oci | soak | guest)
       if [ "$(id -u)" = 0 ]; then
         run_level "$level" unshare --mount --propagation private sh scripts/own-mounts.sh
       else
@@ -68,7 +68,7 @@ for level in $levels; do
       fi
       ;;
     *)
-      echo "scripts/test.sh: no level is called $level (unit golden kernel clients oci guest)" >&2
+      echo "scripts/test.sh: no level is called $level (unit golden kernel clients oci soak guest)" >&2
       exit 125
       ;;
   esac

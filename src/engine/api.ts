@@ -72,7 +72,7 @@ export interface Engine {
   pause(idOrName: string): Promise<string>
   unpause(idOrName: string): Promise<string>
   /** What a detached container wrote, oldest first. */
-  logs(idOrName: string, options: LogsOptions): AsyncIterable<LogLine>
+  logs(idOrName: string, options: LogsOptions): AsyncIterable<readonly LogLine[]>
   /** Connects descriptors with the streams of a detached container. */
   attach(idOrName: string, options: AttachOptions): Promise<Attachment>
   /** The two-column plan such a run would execute, as text; touches nothing. */

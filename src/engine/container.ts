@@ -80,7 +80,9 @@ export function containerOf(engine: EngineCore, id: string): Container {
     unpause: async () => void (await engine.unpause(id)),
     wait: (options) => engine.wait(id, options),
     checkHealth: () => engine.checkHealth(id),
-    logs: (options = {}) => engine.logs(id, options),
+    logs: async function* (options = {}) {
+      for await (const lines of engine.logs(id, options)) yield* lines
+    },
     copyIn: (source, path, options = {}) => copyIn(engine, source, { container: id, path }, options),
     copyOut: copyOutOf(engine, id),
     stats: () => firstOf(engine.stats([id], {}), id),

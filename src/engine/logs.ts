@@ -1,9 +1,8 @@
-import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { TscrunError } from '../model/errors.ts'
-import { LOG_FILE } from '../model/launch.ts'
-import { pause } from '../syscall/pause.ts'
+import { nextTurn, pause } from '../syscall/pause.ts'
 import { findContainer, tryFindContainer } from './containers-view.ts'
+import { openLog } from './log-files.ts'
 import type { EnginePaths } from './paths.ts'
 
 export interface LogsOptions {
@@ -26,16 +25,17 @@ export interface LogLine {
   readonly bytes: Buffer
 }
 
-/** How often a file that is followed is looked at, in milliseconds. */
+/** How often a log that is followed is looked at, in milliseconds. */
 const FOLLOW_MS = 50
-const CHUNK = 256 * 1024
+/** How often rotation is looked for while a reader takes its time. */
+const LOOK_MS = 10
 
-/** What a container wrote, oldest first. Throws CONTAINER_STATE where no log is kept. */
+/** What a container wrote, oldest first, many lines at a time. Throws CONTAINER_STATE where no log is kept. */
 export async function* containerLogs(
   paths: EnginePaths,
   idOrName: string,
   options: LogsOptions,
-): AsyncGenerator<LogLine> {
+): AsyncGenerator<readonly LogLine[]> {
   const { record } = findContainer(paths, idOrName)
   // Its first start makes the file.
   if (record.unstarted === true) return
@@ -46,127 +46,97 @@ export async function* containerLogs(
       hint: 'containers run with --detach have one, unless with --log-driver none',
     })
   }
-  const directory = join(paths.containers, record.id)
   const parse = driver === 'json-file' ? parseJsonLine : parseK8sLine
-  const { sinceMs = 0, untilMs = Number.POSITIVE_INFINITY } = options
-  const wanted = (line: LogLine): boolean => {
-    const ms = Date.parse(line.time)
-    return ms >= sinceMs && ms <= untilMs
+  const reader = openLog(join(paths.containers, record.id))
+  const next = (): readonly LogLine[] | undefined => {
+    const bytes = reader.next()
+    return bytes === undefined ? undefined : within(parseLines(bytes, parse), options)
   }
-  const reader = openReader(directory)
   try {
-    let lines = [...olderFiles(directory), ...reader.read()].map(parse).filter(wanted)
-    if (options.tail !== undefined) lines = lastLines(lines, options.tail)
-    yield* lines
-    if (options.follow !== true) return
-    for (let last = false; !last && options.signal?.aborted !== true; ) {
-      // Asked before the read: what was written before the end is then read once more.
-      last = (tryFindContainer(paths, record.id)?.status ?? 'stopped') === 'stopped'
-      const more = reader.read().map(parse).filter(wanted)
-      yield* more
-      if (!last && more.length === 0) await pause(FOLLOW_MS)
+    if (options.tail !== undefined) yield readTail(next, options.tail)
+    for (let last = options.follow !== true; options.signal?.aborted !== true; ) {
+      const lines = next()
+      if (lines !== undefined) {
+        const looking = setInterval(() => reader.look(), LOOK_MS)
+        try {
+          yield lines
+          // Whoever writes all the time must not keep signals from being heard.
+          await nextTurn()
+        } finally {
+          clearInterval(looking)
+        }
+      } else if (last) return
+      else {
+        // Asked before the read: what was written before the end is then read once more.
+        last = (tryFindContainer(paths, record.id)?.status ?? 'stopped') === 'stopped'
+        if (!last) await pause(FOLLOW_MS)
+      }
     }
   } finally {
     reader.close()
   }
 }
 
+function within(lines: readonly LogLine[], { sinceMs, untilMs }: LogsOptions): readonly LogLine[] {
+  if (sinceMs === undefined && untilMs === undefined) return lines
+  return lines.filter(({ time }) => {
+    const ms = Date.parse(time)
+    return ms >= (sinceMs ?? 0) && ms <= (untilMs ?? Number.POSITIVE_INFINITY)
+  })
+}
+
+/** The last lines of what is there now; no more of it is held than these and one piece of the file. */
+function readTail(next: () => readonly LogLine[] | undefined, count: number): readonly LogLine[] {
+  let kept: readonly LogLine[] = []
+  for (let lines = next(); lines !== undefined; lines = next()) kept = lastLines([...kept, ...lines], count)
+  return kept
+}
+
 /** Pieces of one line count as one. */
-function lastLines(lines: readonly LogLine[], count: number): LogLine[] {
+function lastLines(lines: readonly LogLine[], count: number): readonly LogLine[] {
   for (let at = lines.length - 1, found = 0; at >= 0; at--) {
     if (at === lines.length - 1 || endsLine(lines[at])) found++
     if (found > count) return lines.slice(at + 1)
   }
-  return [...lines]
+  return lines
 }
 
 function endsLine(line: LogLine | undefined): boolean {
   return line?.bytes.at(-1) === 0x0a
 }
 
-/** `log.2`, then `log.1`: what rotation has put aside, oldest first. */
-function olderFiles(directory: string): Buffer[] {
-  const lines: Buffer[][] = []
-  for (let number = 1; ; number++) {
-    const path = join(directory, `${LOG_FILE}.${number}`)
-    if (statSync(path, { throwIfNoEntry: false }) === undefined) break
-    const reader = openFile(path)
-    lines.unshift(reader.read())
-    reader.close()
-  }
-  return lines.flat()
-}
+type ParseLine = (bytes: Buffer, begin: number, end: number) => LogLine
 
-interface LineReader {
-  /** Complete lines, without their newline, that were written since the last call. */
-  read(): Buffer[]
-  close(): void
-}
-
-function openFile(path: string): LineReader & { readonly inode: number } {
-  const fd = openSync(path, 'r')
-  let rest = Buffer.alloc(0)
-  return {
-    inode: fstatSync(fd).ino,
-    read: () => {
-      const chunks = [rest]
-      for (let got = -1; got !== 0; ) {
-        const chunk = Buffer.alloc(CHUNK)
-        got = readSync(fd, chunk)
-        chunks.push(chunk.subarray(0, got))
-      }
-      const all = Buffer.concat(chunks)
-      const end = all.lastIndexOf(0x0a) + 1
-      rest = Buffer.from(all.subarray(end))
-      return splitLines(all.subarray(0, end))
-    },
-    close: () => closeSync(fd),
-  }
-}
-
-/** The current file; where it has been put aside it is read to its end, and then the new one. */
-function openReader(directory: string): LineReader {
-  const path = join(directory, LOG_FILE)
-  let file = openFile(path)
-  return {
-    read: () => {
-      const lines = file.read()
-      const now = statSync(path, { throwIfNoEntry: false })
-      if (now === undefined || now.ino === file.inode) return lines
-      lines.push(...file.read())
-      file.close()
-      file = openFile(path)
-      return [...lines, ...file.read()]
-    },
-    close: () => file.close(),
-  }
-}
-
-function splitLines(bytes: Buffer): Buffer[] {
-  const lines: Buffer[] = []
+/** `end` of a line is behind its newline. */
+function parseLines(bytes: Buffer, parse: ParseLine): LogLine[] {
+  const lines: LogLine[] = []
   for (let begin = 0; begin < bytes.length; ) {
-    const end = bytes.indexOf(0x0a, begin)
-    lines.push(bytes.subarray(begin, end))
-    begin = end + 1
+    const end = bytes.indexOf(0x0a, begin) + 1
+    lines.push(parse(bytes, begin, end))
+    begin = end
   }
   return lines
 }
 
-/** `TIME STREAM F|P TEXT` (the log format of the Kubernetes CRI). */
-function parseK8sLine(line: Buffer): LogLine {
-  const time = line.indexOf(0x20)
-  const stream = line.indexOf(0x20, time + 1)
-  const tag = line.indexOf(0x20, stream + 1)
-  const text = line.subarray(tag + 1)
+const [SPACE, CAPITAL_F, SMALL_E] = [0x20, 0x46, 0x65]
+/** `stdout` and `stderr` differ at this letter. */
+const TELLING_LETTER = 3
+
+/** `TIME STREAM F|P TEXT` (the log format of the Kubernetes CRI): of a whole line the newline is its own, too. */
+function parseK8sLine(bytes: Buffer, begin: number, end: number): LogLine {
+  const time = bytes.indexOf(SPACE, begin)
+  const stream = bytes.indexOf(SPACE, time + 1)
+  const tag = bytes.indexOf(SPACE, stream + 1)
+  const whole = bytes[stream + 1] === CAPITAL_F
   return {
-    time: line.toString('latin1', 0, time),
-    stream: line.toString('latin1', time + 1, stream) === 'stderr' ? 'stderr' : 'stdout',
-    bytes: line.toString('latin1', stream + 1, tag) === 'F' ? Buffer.concat([text, Buffer.from('\n')]) : text,
+    time: bytes.toString('latin1', begin, time),
+    stream: bytes[time + 1 + TELLING_LETTER] === SMALL_E ? 'stderr' : 'stdout',
+    bytes: bytes.subarray(tag + 1, whole ? end : end - 1),
   }
 }
 
 /** `{"log":"...","stream":"...","time":"..."}` (docker's json-file). */
-function parseJsonLine(line: Buffer): LogLine {
-  const { log, stream, time } = JSON.parse(line.toString()) as { log: string; stream: string; time: string }
-  return { time, stream: stream === 'stderr' ? 'stderr' : 'stdout', bytes: Buffer.from(log) }
+function parseJsonLine(bytes: Buffer, begin: number, end: number): LogLine {
+  const line = JSON.parse(bytes.toString('utf8', begin, end)) as { log: string; stream: string; time: string }
+  return { time: line.time, stream: line.stream === 'stderr' ? 'stderr' : 'stdout', bytes: Buffer.from(line.log) }
 }

@@ -250,7 +250,7 @@ describe('a program of its own', () => {
     writeFileSync(path, "import * as all from 'tscrun'\nconsole.log(Object.keys(all).sort().join())")
     const { stdout, stderr } = await execa(process.execPath, [path])
     expect({ stdout, stderr }).toEqual({
-      stdout: 'ExitError,TscrunError,createEngine,doctor,plan,pull,run,start,waitFor',
+      stdout: 'ExitError,TscrunError,createEngine,createVolume,doctor,plan,pull,run,start,waitFor',
       stderr: '',
     })
   })

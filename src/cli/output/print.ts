@@ -1,4 +1,4 @@
-import { writeSync } from 'node:fs'
+import { write, writeSync } from 'node:fs'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { BROKEN_PIPE } from '../errors.ts'
 
@@ -16,6 +16,27 @@ export function print(text: string): void {
 /** Bytes as they are, to descriptor 1 or 2. Throws BROKEN_PIPE where the reader has gone. */
 export function printBytes(fd: 1 | 2, bytes: Uint8Array): void {
   writeAll(fd, bytes)
+}
+
+/** The same for a reader that may take its time: meanwhile other things can be done. */
+export async function printPatiently(fd: 1 | 2, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    try {
+      done += await writeOnce(fd, bytes, done)
+    } catch (error) {
+      const errno = errnoOf(error)
+      if (errno === 'EPIPE') throw BROKEN_PIPE
+      if (errno === undefined) throw error
+      if (errno !== 'EAGAIN') throw outputError(fd, errno, error)
+      await new Promise((resolve) => setTimeout(resolve, FULL_PIPE_WAIT_MS))
+    }
+  }
+}
+
+function writeOnce(fd: number, bytes: Uint8Array, from: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    write(fd, bytes, from, (error, written) => (error === null ? resolve(written) : reject(error)))
+  })
 }
 
 /** The same to standard error; where it takes nothing, there is no one to tell. */
