@@ -78,6 +78,29 @@ static int find_link(int netlink, const struct arg *name)
 	return head->nlmsg_type == RTM_NEWLINK ? ((const struct ifinfomsg *)NLMSG_DATA(head))->ifi_index : -EPROTO;
 }
 
+/* A message that TypeScript has encoded; where an offset is given, the number that only now is known goes there. */
+int op_netlink(struct run *run, const struct arg *args)
+{
+	struct request request;
+	(void)run;
+	if (args[1].len < sizeof request.head || args[1].len > sizeof request)
+		return -EMSGSIZE;
+	memcpy(&request, args[1].p, args[1].len);
+	if (request.head.nlmsg_len != args[1].len)
+		return -EINVAL;
+	for (int i = 2; i < 6; i += 2) {
+		int number = i == 2 ? args[i].fd : 0;
+		if (args[i + 1].u == 0)
+			continue;
+		if (args[i + 1].u > args[1].len - sizeof number)
+			return -EINVAL;
+		if (i == 4 && (number = find_link(args[0].fd, &args[i])) < 0)
+			return number;
+		memcpy((char *)&request + args[i + 1].u, &number, sizeof number);
+	}
+	return ask(args[0].fd, &request);
+}
+
 struct address {
 	struct ifaddrmsg message;
 	unsigned char local[16], peer[16];

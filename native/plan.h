@@ -100,6 +100,10 @@
 	X(36, window_size, "fuu")   /* rows, columns */                                      \
 	X(37, open_netlink, "o")    /* in the network namespace of the moment */             \
 	X(38, move_link, "fss")     /* netlink of where it is, name, name in the child's namespace */ \
+	X(97, netlink, "fbfusu")    /* socket, message, namespace and a link's name, each with where its number goes */ \
+	X(98, listen_port, "ubb")   /* protocol, address, where it leads: struct sockaddr each */ \
+	X(99, forward, "")         /* a process of its own serves these ports */           \
+	X(100, forward_end, "")                                                              \
 	X(39, open_self, "os")      /* a file of our own directory in /proc, for writing */  \
 	/* security */                                                                       \
 	X(70, bounding, "u")        /* keep these capabilities */                            \

@@ -125,6 +125,7 @@ export function createEngine(options: EngineOptions = {}): Engine {
     remove: (idOrName, options) => core.remove(idOrName, options),
     inspect: (idOrName, type) => core.inspect(idOrName, type),
     system: () => core.system(),
+    networks: () => core.networks(),
     createVolume: (volume) => core.createVolume(volume),
     volumes: (filter) => core.volumes(filter),
     volume: (name) => core.volume(name),

@@ -6,7 +6,8 @@ import { TOP_FLAGS } from './flags/flag.ts'
 import { readGlobals } from './globals.ts'
 import { print, printError } from './output/print.ts'
 import { normaliseArgv } from './pflag.ts'
-import { ENTRIES, GROUPS, type Group } from './registry.ts'
+import { GROUPS, type Group } from './groups.ts'
+import { ENTRIES } from './registry.ts'
 
 /** The whole command line: argv without the program, to the exit code. Prints every error; never rejects. */
 export async function dispatch(argv: readonly string[]): Promise<number> {

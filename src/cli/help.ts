@@ -1,6 +1,7 @@
 import type { Command } from './command.ts'
 import { type Flag, GLOBAL_FLAGS, TOP_FLAGS } from './flags/flag.ts'
-import { ENTRIES, type Entry, GROUPS, type Group } from './registry.ts'
+import { GROUPS, type Group } from './groups.ts'
+import { ENTRIES, type Entry } from './registry.ts'
 
 const LARGEST_WIDTH = 120
 /** Narrower than this nothing is wrapped: a column of single words helps nobody. */

@@ -6,7 +6,15 @@ export interface Entry {
   readonly name: string
   readonly summary: string
   /** Heading in the help; `volume` and the like: a command that is only a member of that group. */
-  readonly group: 'Common Commands' | 'Management Commands' | 'Commands' | 'volume' | 'system' | 'image' | 'manifest'
+  readonly group:
+    | 'Common Commands'
+    | 'Management Commands'
+    | 'Commands'
+    | 'network'
+    | 'volume'
+    | 'system'
+    | 'image'
+    | 'manifest'
   readonly load: () => Promise<Command>
 }
 
@@ -212,6 +220,54 @@ export const ENTRIES: readonly Entry[] = [
     load: async () => (await import('./commands/system.ts')).systemResetCommand,
   },
   {
+    name: 'network create',
+    summary: 'Make a network',
+    group: 'network',
+    load: async () => (await import('./commands/network.ts')).networkCreateCommand,
+  },
+  {
+    name: 'network exists',
+    summary: 'End with 0 where there is a network of this name, with 1 where not',
+    group: 'network',
+    load: async () => (await import('./commands/network.ts')).networkExistsCommand,
+  },
+  {
+    name: 'network inspect',
+    summary: 'Show what is known about networks',
+    group: 'network',
+    load: async () => (await import('./commands/network.ts')).networkInspectCommand,
+  },
+  {
+    name: 'network ls',
+    summary: 'List networks',
+    group: 'network',
+    load: async () => (await import('./commands/network.ts')).networkLsCommand,
+  },
+  {
+    name: 'network prune',
+    summary: 'Remove networks that no container has',
+    group: 'network',
+    load: async () => (await import('./commands/network.ts')).networkPruneCommand,
+  },
+  {
+    name: 'network reload',
+    summary: 'Make bridges and firewall rules anew',
+    group: 'network',
+    load: async () => (await import('./commands/network.ts')).networkReloadCommand,
+  },
+  {
+    name: 'network rm',
+    summary: 'Remove networks',
+    group: 'network',
+    load: async () => (await import('./commands/network.ts')).networkRmCommand,
+  },
+  {
+    name: 'port',
+    summary: 'List the ports of the host that lead to a container',
+    group: 'Commands',
+    load: async () => (await import('./commands/port.ts')).portCommand,
+  },
+  {
     name: 'volume create',
     summary: 'Make a volume',
     group: 'volume',
@@ -276,100 +332,5 @@ export const ENTRIES: readonly Entry[] = [
     summary: 'Show the manifest or index a registry has for a name',
     group: 'manifest',
     load: async () => (await import('./commands/manifest.ts')).manifestInspectCommand,
-  },
-]
-
-/** A second way to write a command, as docker has it: `image ls` is `images`. */
-export interface Group {
-  readonly name: string
-  readonly summary: string
-  /** Word after the group's name -> the command and the words that go before the user's. */
-  readonly members: Readonly<Record<string, readonly [command: string, ...words: string[]]>>
-}
-
-export const GROUPS: readonly Group[] = [
-  {
-    name: 'container',
-    summary: 'Manage containers',
-    members: {
-      inspect: ['inspect', '--type=container'],
-      ls: ['ps'],
-      list: ['ps'],
-      ps: ['ps'],
-      rm: ['rm'],
-      remove: ['rm'],
-      run: ['run'],
-      create: ['create'],
-      attach: ['attach'],
-      commit: ['commit'],
-      cp: ['cp'],
-      diff: ['diff'],
-      export: ['export'],
-      exec: ['exec'],
-      kill: ['kill'],
-      logs: ['logs'],
-      pause: ['pause'],
-      rename: ['rename'],
-      restart: ['restart'],
-      start: ['start'],
-      stop: ['stop'],
-      stats: ['stats'],
-      top: ['top'],
-      unpause: ['unpause'],
-      update: ['update'],
-      wait: ['wait'],
-    },
-  },
-  {
-    name: 'volume',
-    summary: 'Manage volumes',
-    members: {
-      create: ['volume create'],
-      exists: ['volume exists'],
-      inspect: ['inspect', '--type=volume'],
-      ls: ['volume ls'],
-      list: ['volume ls'],
-      prune: ['volume prune'],
-      rm: ['volume rm'],
-      remove: ['volume rm'],
-    },
-  },
-  {
-    name: 'manifest',
-    summary: 'Look at manifests in registries',
-    members: { inspect: ['manifest inspect'] },
-  },
-  {
-    name: 'system',
-    summary: 'Manage the store',
-    members: {
-      df: ['system df'],
-      info: ['info'],
-      prune: ['system prune'],
-      reset: ['system reset'],
-    },
-  },
-  {
-    name: 'image',
-    summary: 'Manage images',
-    members: {
-      prune: ['image prune'],
-      inspect: ['inspect', '--type=image'],
-      ls: ['images'],
-      list: ['images'],
-      pull: ['pull'],
-      push: ['push'],
-      exists: ['image exists'],
-      history: ['history'],
-      import: ['import'],
-      load: ['load'],
-      save: ['save'],
-      tag: ['tag'],
-      tree: ['image tree'],
-      untag: ['untag'],
-      rm: ['rmi'],
-      search: ['search'],
-      remove: ['rmi'],
-    },
   },
 ]

@@ -13,6 +13,7 @@ import type { Repeatable } from './prepared.ts'
 import type { RegistryVerbs } from './registry-verbs.ts'
 import type { RemoveOptions } from './remove.ts'
 import type { SystemVerbs } from './system/verbs.ts'
+import type { NetworkVerbs } from './networks/verbs.ts'
 import type { CreateVolumeOptions, PrunedVolumes, VolumeFilter, VolumeSummary } from './volumes/verbs.ts'
 import type { ContainerStats, StatsOptions } from './stats.ts'
 import type { TopTable } from './top/top.ts'
@@ -94,6 +95,8 @@ export interface Engine {
   system(): Promise<SystemVerbs>
   /** Loads the verbs on archives of images, and on names. */
   archives(): Promise<ArchiveVerbs>
+  /** What can be done with networks. */
+  networks(): Promise<NetworkVerbs>
   /** Makes a volume. Rejects with NAME_IN_USE where there is one of this name, unless `ignore`. */
   createVolume(options?: CreateVolumeOptions): Promise<VolumeSummary>
   volumes(filter?: VolumeFilter): Promise<readonly VolumeSummary[]>

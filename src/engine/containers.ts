@@ -17,6 +17,7 @@ import { AT_FDCWD, cString, syscall, trySyscall } from '../syscall/call.ts'
 import { errnoName, SyscallError } from '../syscall/errno.ts'
 import { lockDirectory } from './directory-lock.ts'
 import { releaseRange } from './id-range.ts'
+import { releaseConnections } from './networks/lease-links.ts'
 import { claimLink, linkOwner, releaseLink } from './owner-link.ts'
 import { DEFAULT_ROOT, type EnginePaths } from './paths.ts'
 import type { ContainerRecord, ExitRecord, LiveState } from './record.ts'
@@ -217,13 +218,14 @@ function readJson(path: string): unknown {
 export function deleteContainer(
   paths: EnginePaths,
   held: HeldContainer,
-  record: Pick<ContainerRecord, 'name' | 'idRange' | 'mounts'> | undefined,
+  record: Pick<ContainerRecord, 'name' | 'idRange' | 'connections' | 'mounts'> | undefined,
   anonymousVolumes = true,
 ): void {
   if (record !== undefined) {
     releaseVolumes(paths, held.id, record.mounts, anonymousVolumes)
     if (!releaseLink(join(paths.names, record.name), held.id)) releaseNames(paths, held.id)
     if (record.idRange !== undefined) releaseRange(paths.ranges, held.id, record.idRange)
+    if (record.connections !== undefined) releaseConnections(paths, held.id, record.connections)
   }
   removeTree(held.directory, [
     RECORD,

@@ -1,5 +1,5 @@
 import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { prepareCgroupParent } from '../cgroups/prepare.ts'
 import { removeCgroup } from '../cgroups/remove.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
@@ -13,6 +13,7 @@ import { type AttachedStreams, connectMonitor, type MonitorClient } from '../run
 import { closeFd } from '../syscall/process.ts'
 import { listenUnix } from '../syscall/socket.ts'
 import { placeCgroup } from './cgroup.ts'
+import { type Claims, connected, keptClaims, takeClaims } from './claims.ts'
 import {
   createContainerDirectory,
   deleteContainer,
@@ -28,17 +29,17 @@ import type { ContainerView } from './containers-view.ts'
 import { eventLaunch } from './event-launch.ts'
 import { containerEvent, writeEvents } from './event-log.ts'
 import { removeExitFile } from './exit-file.ts'
-import type { IdRange } from './id-range.ts'
 import { rejoin, storedJoins } from './joined-container.ts'
 import { ownerTag } from './owner-link.ts'
+import { leaseLinks } from './networks/lease-links.ts'
+import { type Connected, networkLaunch } from './networks/launch.ts'
 import type { EnginePaths } from './paths.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord, StoredLaunch } from './record.ts'
 import { healthSpec } from './health.ts'
 import { monitorSocket } from './monitor-socket.ts'
 import { storedLaunch } from './stored-launch.ts'
-import { given, mountsFor, ownRange, recordOf, sharedRange, stepPrinter, withLock, writeCidfile } from './start.ts'
-import type { TakenMounts } from './volumes/take.ts'
+import { recordOf, stepPrinter, withLock, writeCidfile } from './start.ts'
 import { keptVolumes, userFile, volumePath } from './volumes/users.ts'
 
 export type StartableRecord = ContainerRecord & { readonly launch: StoredLaunch }
@@ -47,6 +48,8 @@ export interface DetachedStart {
   readonly run: RunOptions & DetachedOptions
   readonly cidfile?: string
   readonly monitorPidfile?: string
+  /** Told what was changed on the host for it. */
+  readonly tell?: (line: string) => void
   readonly onDebug?: (line: string) => void
   /** Ends the filling of a volume. */
   readonly signal?: AbortSignal
@@ -60,7 +63,8 @@ export function startDetached(
 ): Promise<string> {
   return make(paths, prepared, options, async (held, record, spec) => {
     writeRecord(paths, record)
-    const plan = detachedPlan(paths, record, spec, { creates: true })
+    const network = await connected(paths, record.id, connectedOf(record), options.tell)
+    const plan = detachedPlan(paths, record, { ...spec, ...network }, { creates: true })
     await launchDetached(paths, held, { record, plan }, options)
   })
 }
@@ -89,24 +93,22 @@ async function make(
 ): Promise<string> {
   const held = createContainerDirectory(paths, prepared.id, prepared.name)
   let record: StartableRecord | undefined
-  let idRange: IdRange | undefined
-  let taken: TakenMounts | undefined
+  let claims: Claims = {}
   try {
-    idRange = prepared.targets === undefined ? ownRange(paths, prepared) : await sharedRange(paths, prepared)
+    claims = await takeClaims(paths, prepared, options)
     const { tty = false, interactive = false } = options.run
     const stdio = { kind: 'logged', terminal: tty, interactive } as const
-    taken = await mountsFor(paths, prepared, options.signal)
-    const spec = prepared.spec({ stdio, ...given({ idRange, taken }) })
+    const spec = prepared.spec({ stdio, ...claims })
     const stored = storedLaunch(spec, options.run, prepared)
     const cgroup = placeCgroup(held.id, spec.config)
     const complete = cgroup === undefined ? spec : { ...spec, cgroup }
-    record = { ...recordOf(prepared, options.run, complete, { idRange, taken }), launch: stored }
+    record = { ...recordOf(prepared, options.run, complete, claims), launch: stored }
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
     await then(held, record, complete)
     return held.id
   } catch (error) {
     if (record?.cgroup !== undefined) await removeCgroup(record.cgroup)
-    deleteContainer(paths, held, record ?? { name: prepared.name, ...given({ idRange, mounts: taken?.kept }) })
+    deleteContainer(paths, held, record ?? { name: prepared.name, ...keptClaims(claims) })
     throw error
   }
 }
@@ -167,6 +169,7 @@ export async function startAgain(
       again = rejoined(paths, { ...now, launch: now.launch ?? launch })
       writeStartedRecord(paths, again)
     })
+    await connected(paths, record.id, connectedOf(again))
     const plan = nextPlan(paths, again)
     return await launchDetached(paths, held, { record: again, plan }, options)
   } catch (error) {
@@ -204,10 +207,12 @@ function closingOnError<T>(fd: number, action: () => T): T {
 export function nextPlan(paths: EnginePaths, record: StartableRecord): Plan {
   const cgroup = placeCgroup(record.id, record.config)
   const joins = storedJoins(paths, record.launch.joins)
+  const has = connectedOf(record)
   const spec = {
     ...specOf(record, join(paths.containers, record.id)),
     ...(joins === undefined ? {} : { joins }),
     ...(cgroup === undefined ? {} : { cgroup }),
+    ...(has === undefined ? {} : { network: networkLaunch(paths, record.id, has) }),
   }
   return detachedPlan(paths, record, spec, { creates: false })
 }
@@ -269,9 +274,20 @@ function openPidfile(path: string): number {
   }
 }
 
+/** What it has of networks; undefined for none. */
+function connectedOf({ connections, ports = [] }: ContainerRecord): Connected | undefined {
+  return connections === undefined ? undefined : { connections, ports }
+}
+
 function detachOf(paths: EnginePaths, record: StartableRecord): DetachedLaunch {
   const monitors = monitorsCgroup()
-  const links = [{ directory: paths.names, name: record.name, text: ownerTag(record.id) }]
+  const text = ownerTag(record.id)
+  const leases = leaseLinks(paths, record.connections ?? [])
+  const links = [join(paths.names, record.name), ...leases].map((path) => ({
+    directory: dirname(path),
+    name: basename(path),
+    text,
+  }))
   const range =
     record.idRange === undefined
       ? {}

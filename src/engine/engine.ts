@@ -101,6 +101,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
         stdio: run.stdio,
         fds: run.fds,
         shareLoop: run.shareLoop === true,
+        ...(run.onWarning === undefined ? {} : { tell: run.onWarning }),
         ...(run.cidfile === undefined ? {} : { cidfile: run.cidfile }),
         ...(run.signal === undefined ? {} : { signal: run.signal }),
         ...debugOf(options),
@@ -123,6 +124,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
         ...(run.signal === undefined ? {} : { signal: run.signal }),
         ...(run.monitorPidfile === undefined ? {} : { monitorPidfile: run.monitorPidfile }),
         ...debugOf(options),
+        ...(run.onWarning === undefined ? {} : { tell: run.onWarning }),
       })
     return prepare(image, args, run, make, how === 'startDetached')
   }
@@ -186,6 +188,10 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     archives: async () => (await import('./archive-verbs.ts')).archiveVerbs(store),
     files: async () => (await import('./file-verbs.ts')).fileVerbs(paths, store),
     system: async () => (await import('./system/verbs.ts')).systemVerbs(paths, store),
+    networks: async () => {
+      requireRoot()
+      return (await import('./networks/verbs.ts')).networkVerbs(paths)
+    },
     doctor: async () => (await import('./doctor.ts')).runDoctor(hostFacts(), paths),
   }
 }

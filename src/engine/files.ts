@@ -1,6 +1,7 @@
 import { TscrunError } from '../model/errors.ts'
 import type { OciConfig } from '../model/config.ts'
 import type { LaunchSpec } from '../model/launch.ts'
+import type { NetworkConnection } from '../model/network.ts'
 import type { RunOptions } from '../model/run-options.ts'
 import { hostsFile, resolvConf } from '../spec/network-files.ts'
 import { readIfThere } from '../runtime/host.ts'
@@ -8,11 +9,17 @@ import { readIfThere } from '../runtime/host.ts'
 /** The real servers behind systemd-resolved's loopback one. */
 const RESOLVED = '/run/systemd/resolve/resolv.conf'
 
+/** What a container is called, and where it is found. */
+interface Named {
+  readonly hostname: string
+  readonly name: string
+  readonly connections: readonly NetworkConnection[]
+}
+
 /** /etc/hosts, /etc/hostname and /etc/resolv.conf, except where a volume takes their place. */
 export function networkFiles(
   options: RunOptions,
-  hostname: string,
-  name: string,
+  { hostname, name, connections }: Named,
   config: OciConfig,
 ): LaunchSpec['files'] {
   const ownNetwork = config.linux?.namespaces?.some((namespace) => namespace.type === 'network') === true
@@ -25,13 +32,14 @@ export function networkFiles(
     ...(options.dnsSearch === undefined ? {} : { search: options.dnsSearch }),
     ...(options.dnsOption === undefined ? {} : { options: options.dnsOption }),
   }
+  const addresses = connections.flatMap(({ ip, ip6 }) => [ip ?? [], ip6 ?? []].flat())
   const names = ownUts ? [...new Set([hostname, name])] : []
   const extra = (options.addHost ?? []).map((entry) => withGateway(entry, ownNetwork))
   const files = [
     {
       target: '/etc/hosts',
       name: 'hosts',
-      content: hostsFile(names, extra, ownNetwork, readIfThere('/etc/hosts') ?? ''),
+      content: hostsFile({ names, addresses }, extra, ownNetwork, readIfThere('/etc/hosts') ?? ''),
     },
     {
       target: '/etc/hostname',

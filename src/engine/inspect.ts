@@ -1,6 +1,7 @@
 import type { StoredImage } from '../images/store.ts'
 import type { NamespaceType } from '../model/config.ts'
 import type { HealthCheck, ImageHealthcheck } from '../model/health.ts'
+import type { NetworkConnection } from '../model/network.ts'
 import { formatPlatform } from '../model/platform.ts'
 import type { ContainerView } from './containers-view.ts'
 import type { HealthState } from './health-state.ts'
@@ -93,10 +94,30 @@ export function inspectContainer(
       UidMap: (config.linux?.uidMappings ?? []).map((map) => `${map.containerID}:${map.hostID}:${map.size}`),
       GidMap: (config.linux?.gidMappings ?? []).map((map) => `${map.containerID}:${map.hostID}:${map.size}`),
     },
+    NetworkSettings: networkSettings(record),
     CgroupPath: record.cgroup ?? '',
     Directory: `${paths.containers}/${record.id}`,
     OCIConfig: config,
   }
+}
+
+/** Under docker's key names; the first network's addresses stand outside too. */
+function networkSettings({ connections = [], ports = [] }: ContainerRecord): Readonly<Record<string, unknown>> {
+  const published: Record<string, { HostIp: string; HostPort: string }[]> = {}
+  for (const { protocol, containerPort, hostIp = '0.0.0.0', hostPort } of ports) {
+    const list = (published[`${containerPort}/${protocol}`] ??= [])
+    list.push({ HostIp: hostIp, HostPort: String(hostPort) })
+  }
+  const addressesOf = ({ ip = '', ip6 = '', mac }: Partial<NetworkConnection>): Record<string, string> => ({
+    IPAddress: ip,
+    GlobalIPv6Address: ip6,
+    MacAddress: mac ?? '',
+  })
+  const networks = connections.map((connection) => [
+    connection.network,
+    { NetworkID: connection.networkId, Aliases: connection.aliases, ...addressesOf(connection) },
+  ])
+  return { Ports: published, ...addressesOf(connections[0] ?? {}), Networks: Object.fromEntries(networks) }
 }
 
 /** As docker has it: `private`, `host`, `container:` and its id; `ns:` and a path. */

@@ -7,6 +7,7 @@ import type { HostFacts } from '../model/facts.ts'
 import type { HealthCheck } from '../model/health.ts'
 import type { ImageConfig } from '../model/image.ts'
 import type { LaunchSpec, RootfsSource } from '../model/launch.ts'
+import type { NetworkConnection } from '../model/network.ts'
 import type { RunOptions, VolumeMount } from '../model/run-options.ts'
 import { canHoldUpper, canIdmap, filesystemOf, overlayTakesIdmapped } from '../overlayfs/support.ts'
 import { randomId } from '../syscall/random.ts'
@@ -90,6 +91,7 @@ export interface PreparedContainer {
   /** What is started, once the range of ids is known. */
   spec(options: {
     readonly idRange?: { readonly hostId: number; readonly size: number }
+    readonly connected?: { readonly connections: readonly NetworkConnection[] }
     readonly stdio: LaunchSpec['stdio']
     /** What the mounts have come to; absent where all are of the host. */
     readonly taken?: Pick<TakenMounts, 'binds' | 'tmpfs'>
@@ -148,7 +150,7 @@ export async function prepareContainer(
     mounts,
     user,
     ...(health === undefined ? {} : { health }),
-    spec: ({ idRange, stdio, taken, dryRun = false }) => {
+    spec: ({ idRange, connected, stdio, taken, dryRun = false }) => {
       const binds = taken?.binds ?? mounts.flatMap((mount) => (mount.source === undefined ? [] : [mount]))
       const tmpfs = [...(options.tmpfs ?? []), ...(taken?.tmpfs ?? [])]
       const made = makeConfig({
@@ -174,7 +176,9 @@ export async function prepareContainer(
         config,
         directory,
         rootfs,
-        files: targets?.files ?? networkFiles(options, hostname, name, config),
+        files:
+          targets?.files ??
+          networkFiles(options, { hostname, name, connections: connected?.connections ?? [] }, config),
         ...(targets === undefined ? {} : { joins: targets.joins }),
         stdio,
         ...(seccomp === undefined ? {} : { seccomp }),

@@ -192,7 +192,7 @@ async function templatesOf(
   [own, other]: readonly [Identity, Identity],
 ): Promise<{ readonly plan: Template; readonly record: Template } | undefined> {
   const idRange = { hostId: other.firstId, size: RANGE_SIZE }
-  const made = await makeStart(paths, again, { run, stdio }, { idRange, taken: undefined })
+  const made = await makeStart(paths, again, { run, stdio }, { idRange })
   const plan = makeTemplate(
     { bytes: handle.bytes, identity: own },
     { bytes: encodePlan(made.plan, { monitor: true, trace: false }), identity: other },

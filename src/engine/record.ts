@@ -1,7 +1,8 @@
 import type { NamespaceType, OciConfig } from '../model/config.ts'
 import type { MadeBy } from './api.ts'
 import type { HealthCheck } from '../model/health.ts'
-import type { LaunchSpec, LogOptions, RestartPolicy } from '../model/launch.ts'
+import type { LaunchSpec, LogOptions, PublishedPort, RestartPolicy } from '../model/launch.ts'
+import type { NetworkConnection } from '../model/network.ts'
 import type { KeptMount } from './volumes/users.ts'
 
 /** `container.json`: what a container is, written when it is made and again when it has ended. */
@@ -17,6 +18,9 @@ export interface ContainerRecord {
   readonly createdMs: number
   readonly labels: Readonly<Record<string, string>>
   readonly network: string
+  /** Its addresses, until it is removed. */
+  readonly connections?: readonly NetworkConnection[]
+  readonly ports?: readonly PublishedPort[]
   /** Remove it when it has ended. */
   readonly remove: boolean
   /** Made by `create`; its first start takes this away. */

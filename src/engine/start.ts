@@ -12,6 +12,7 @@ import { describeStep } from '../plan/words.ts'
 import { type ContainerExit, launch, type Launched } from '../runtime/launch.ts'
 import type { MadeBy } from './api.ts'
 import { placeCgroup, withLoadedFilter } from './cgroup.ts'
+import { type Claims, connected, keptClaims, takeClaims } from './claims.ts'
 import {
   createContainerDirectory,
   deleteContainer,
@@ -21,13 +22,11 @@ import {
   writeRecord,
 } from './containers.ts'
 import { eventLaunch } from './event-launch.ts'
-import { type IdRange, readPool, takeRange } from './id-range.ts'
 import type { EnginePaths } from './paths.ts'
 import { nextTurn } from '../syscall/pause.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord, ExitRecord } from './record.ts'
 import { storedLaunch } from './stored-launch.ts'
-import type { TakenMounts } from './volumes/take.ts'
 import type { KeptMount } from './volumes/users.ts'
 
 export interface StartOptions {
@@ -38,6 +37,8 @@ export interface StartOptions {
   /** Write the id here, refusing a file that exists. */
   readonly cidfile?: string
   readonly onDebug?: (line: string) => void
+  /** Told what was changed on the host for it. */
+  readonly tell?: (line: string) => void
   /** The event loop turns once between planning and starting: for a process that has other things to do. */
   readonly shareLoop?: boolean
   /** Ends the filling of a volume. */
@@ -69,17 +70,21 @@ export interface MadeStart {
 export async function makeStart(
   paths: EnginePaths,
   prepared: PreparedContainer,
-  options: Pick<StartOptions, 'run' | 'stdio' | 'shareLoop'>,
-  its: { readonly idRange: IdRange | undefined; readonly taken: TakenMounts | undefined },
+  options: Pick<StartOptions, 'run' | 'stdio' | 'shareLoop' | 'tell'>,
+  claims: Claims,
 ): Promise<MadeStart> {
-  const spec = prepared.spec({ stdio: options.stdio, ...given(its) })
+  const spec = prepared.spec({ stdio: options.stdio, ...claims })
   const placed = placeCgroup(prepared.id, spec.config)
   // A process that starts one container only gains nothing by loading its filter.
   const loaded = placed === undefined || options.shareLoop !== true ? { placement: placed } : withLoadedFilter(placed)
   const { placement: cgroup, program } = { program: undefined, ...loaded }
-  const placedSpec: LaunchSpec = cgroup === undefined ? spec : { ...spec, cgroup }
+  const placedSpec: LaunchSpec = {
+    ...spec,
+    ...(cgroup === undefined ? {} : { cgroup }),
+    ...(await connected(paths, prepared.id, claims.connected, options.tell)),
+  }
   const record = {
-    ...recordOf(prepared, options.run, placedSpec, its),
+    ...recordOf(prepared, options.run, placedSpec, claims),
     launch: storedLaunch(spec, options.run, prepared),
   }
   const complete = await withHealth(paths, record, placedSpec, prepared.health)
@@ -100,12 +105,10 @@ export async function startContainer(
 ): Promise<RunningHandle> {
   const held = createContainerDirectory(paths, prepared.id, prepared.name)
   let record: ContainerRecord | undefined
-  let idRange: IdRange | undefined
-  let taken: TakenMounts | undefined
+  let claims: Claims = {}
   try {
-    idRange = prepared.targets === undefined ? ownRange(paths, prepared) : await sharedRange(paths, prepared)
-    taken = await mountsFor(paths, prepared, options.signal)
-    const made = await makeStart(paths, prepared, options, { idRange, taken })
+    claims = await takeClaims(paths, prepared, options)
+    const made = await makeStart(paths, prepared, options, claims)
     const { plan, program } = made
     record = made.record
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
@@ -121,43 +124,9 @@ export async function startContainer(
     })
     return { id: held.id, made, bytes, launched, ended: seeToTheEnd(paths, held, record, launched) }
   } catch (error) {
-    deleteContainer(paths, held, record ?? { name: prepared.name, ...given({ idRange, mounts: taken?.kept }) })
+    deleteContainer(paths, held, record ?? { name: prepared.name, ...keptClaims(claims) })
     throw error
   }
-}
-
-export function ownRange(paths: EnginePaths, { ownUser, id }: PreparedContainer): IdRange | undefined {
-  return ownUser ? takeRange(paths.ranges, id, readPool(paths.idPool)) : undefined
-}
-
-/** That of the container whose user namespace it joins. */
-export async function sharedRange(
-  paths: EnginePaths,
-  { targets, id }: PreparedContainer,
-): Promise<IdRange | undefined> {
-  if (targets?.range === undefined) return undefined
-  const { target, range } = targets.range
-  const { shareRange } = await import('./shared-range.ts')
-  await shareRange(paths.ranges, range, target, id)
-  return range
-}
-
-/** An object without what is undefined in it. */
-export function given<T extends object>(object: T): { [Key in keyof T]?: Exclude<T[Key], undefined> } {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as ReturnType<
-    typeof given<T>
-  >
-}
-
-/** Makes and fills the volumes of a container; undefined where it has none that need anything. */
-export async function mountsFor(
-  paths: EnginePaths,
-  { id, mounts, source: { layers }, user }: PreparedContainer,
-  signal?: AbortSignal,
-): Promise<TakenMounts | undefined> {
-  if (mounts.every((mount) => mount.source !== undefined && mount.chown !== true)) return undefined
-  const { takeMounts } = await import('./volumes/take.ts')
-  return takeMounts(paths, { id, mounts, layers, user, ...given({ signal }) })
 }
 
 /** What makes the checks is loaded for a container that has them. */
@@ -200,7 +169,7 @@ export function recordOf(
   prepared: PreparedContainer,
   run: RunOptions & { readonly madeBy?: MadeBy },
   spec: LaunchSpec,
-  { idRange, taken }: { readonly idRange: IdRange | undefined; readonly taken: TakenMounts | undefined },
+  { idRange, connected, taken }: Claims,
 ): ContainerRecord {
   return {
     version: 1,
@@ -217,13 +186,15 @@ export function recordOf(
     ...(run.stopTimeoutMs === undefined ? {} : { stopTimeoutMs: run.stopTimeoutMs }),
     config: spec.config,
     ...(spec.cgroup === undefined ? {} : { cgroup: `${spec.cgroup.parent}/${spec.cgroup.name}` }),
-    ...given({ idRange }),
+    ...(idRange === undefined ? {} : { idRange }),
+    ...connected,
     mounts: taken?.kept ?? keptMounts(prepared.mounts),
   }
 }
 
 function networkName(network: NetworkOption): string {
   if (typeof network === 'string') return network
+  if ('networks' in network) return network.networks.map(({ name }) => name).join(',')
   return 'path' in network ? `ns:${network.path}` : `container:${network.container}`
 }
 

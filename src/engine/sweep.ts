@@ -17,6 +17,7 @@ import {
 import { monitorSocket } from './monitor-socket.ts'
 import { containerEvent, type NewEvent, writeEvents } from './event-log.ts'
 import { readExitFile } from './exit-file.ts'
+import { leasesDirectory } from './networks/lease-links.ts'
 import { linkOwner } from './owner-link.ts'
 import type { EnginePaths } from './paths.ts'
 import type { ContainerRecord } from './record.ts'
@@ -97,11 +98,13 @@ async function endProcesses(paths: EnginePaths, id: string, cgroup: string | und
   }
 }
 
-/** Names and ranges whose container is gone: killed between two deletions. */
+/** Names, addresses and ranges whose container is gone: killed between two deletions. */
 function releaseOrphans(paths: EnginePaths): void {
   const known = containerIds(paths)
-  for (const name of list(paths.names)) {
-    const link = join(paths.names, name)
+  const networks = list(join(paths.root, 'leases')).map((id) => leasesDirectory(paths, { id }))
+  for (const link of [paths.names, ...networks].flatMap((directory) =>
+    list(directory).map((name) => join(directory, name)),
+  )) {
     // One that has come since is asked for again.
     const isGone = linkOwner(link, known) === undefined && linkOwner(link, containerIds(paths)) === undefined
     if (isGone) rmSync(link, { force: true })

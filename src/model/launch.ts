@@ -138,6 +138,51 @@ export interface JoinedNamespace {
   readonly state: string
 }
 
+/** A link of the container's network namespace, and what is set on it. */
+export interface ContainerLink {
+  readonly driver: 'bridge' | 'macvlan' | 'ipvlan'
+  /** The host's link: the bridge it is plugged into, or the one it is made on. */
+  readonly on: string
+  /** Name of the host's end; of a bridge's only. */
+  readonly hostName?: string
+  readonly name: string
+  /** Its number in the container. */
+  readonly index: number
+  /** `0a:1b:2c:3d:4e:5f` */
+  readonly mac: string
+  readonly mtu: number
+  readonly addresses: readonly { readonly address: string; readonly prefix: number }[]
+  /** Of the default routes, one a family. */
+  readonly gateways: readonly string[]
+}
+
+/** A port of the host that leads to one of the container. */
+export interface PublishedPort {
+  readonly protocol: 'tcp' | 'udp' | 'sctp'
+  /** Of the host; absent for all its addresses. */
+  readonly hostIp?: string
+  readonly hostPort: number
+  readonly containerPort: number
+}
+
+/** A port of the host that is copied to the container's: what the firewall cannot lead there. */
+export interface Forward {
+  readonly protocol: 'tcp' | 'udp'
+  readonly address: string
+  readonly port: number
+  readonly target: string
+  readonly targetPort: number
+}
+
+/** How a container is connected. Made before each start, and taken down at its end. */
+export interface NetworkLaunch {
+  readonly links: readonly ContainerLink[]
+  /** Absolute path of nft(8) and what it is told; absent where nothing is published. */
+  readonly firewall?: { readonly program: string; readonly add: string; readonly remove: string }
+  /** Where a process of ours listens, and where it leads. */
+  readonly forwards?: readonly Forward[]
+}
+
 /** Name of the log in a container's directory. */
 export const LOG_FILE = 'log'
 
@@ -150,6 +195,8 @@ export interface LaunchSpec {
   readonly rootfs: RootfsSource
   /** Files made in that directory and bound into the container: `/etc/hosts` and its kin. */
   readonly files: readonly { readonly target: string; readonly name: string; readonly content: string }[]
+  /** Absent for a container without links of its own beside lo. */
+  readonly network?: NetworkLaunch
   readonly stdio: Stdio
   readonly cgroup?: CgroupPlacement
   /** A struct sock_filter[]. */

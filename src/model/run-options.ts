@@ -1,4 +1,6 @@
 import type { HealthOptions } from './health.ts'
+import type { PublishedPort } from './launch.ts'
+import type { NetworkRequest } from './network.ts'
 
 /**
  * What a caller may ask of a container, after all parsing: the command line and the library both end here.
@@ -48,6 +50,8 @@ export interface RunOptions extends LimitOptions {
   readonly rootfs?: { readonly path: string; readonly overlay: boolean }
   readonly namespaces?: NamespaceOptions
   readonly network?: NetworkOption
+  /** Ports of the host that lead to the container's; a host port of 0 is a free one. */
+  readonly ports?: readonly PublishedPort[]
   readonly groupAdd?: readonly string[]
   readonly umask?: number
   readonly oomScoreAdj?: number
@@ -202,4 +206,4 @@ export interface NamespaceOptions {
   readonly time?: { readonly boottime?: number; readonly monotonic?: number }
 }
 
-export type NetworkOption = 'none' | 'host' | JoinOption
+export type NetworkOption = 'none' | 'host' | JoinOption | { readonly networks: readonly NetworkRequest[] }

@@ -16,6 +16,7 @@ import { checkSysctls } from '../security/sysctl.ts'
 import { detachSteps, eventSteps } from './detach.ts'
 import { labelSteps } from './attributes.ts'
 import { hookSteps, keepOwnNamespaces, listenerText, runsBeforeRoot, startHooks } from './hooks.ts'
+import { networkSteps } from './network.ts'
 import { outsideSteps } from './outside.ts'
 import { LISTENER_SOCKET, preservedSlots, processSteps, workdirSteps } from './process.ts'
 import { stdioSteps } from './stdio.ts'
@@ -75,6 +76,7 @@ export function compile(spec: LaunchSpec): Plan {
   const clones = mounts.parent.some((step) => step.op === 'open_tree')
 
   const detach = detachSteps(spec)
+  const network = networkSteps(spec)
   const hooks = hookSteps(spec, selection)
   const outside = spec.oci === undefined ? { first: [], born: [] } : outsideSteps(spec.id, config, selection)
   const listener = listenerText(spec)
@@ -104,6 +106,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...cgroup.adopt,
     ...mappingSteps(config, selection),
     ...outside.born,
+    ...network.make,
     ...files.parent,
     ...shm.parent,
     ...dev.first,
@@ -116,6 +119,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...stdio.receive,
     // The child has all it needs to go on; what costs time but is needed only before the command runs is done beside it.
     ...cgroup.guard,
+    ...network.publish,
     ...(clones ? [] : rootfs.leave),
     { op: 'notify', point: MEETING.ready },
     ...hooks.parent,
@@ -133,6 +137,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...shm.receive,
     ...dev.receiveFirst,
     { op: 'recv_fd', fd: 'fd:rootfs' },
+    ...network.setUp,
     { op: 'move_mount', mount: 'fd:rootfs', dir: 'cwd', path: rootAt, about: 'place the root filesystem' },
     ...dev.receive,
     ...mounts.child,
@@ -165,7 +170,7 @@ export function compile(spec: LaunchSpec): Plan {
   return {
     parent,
     child,
-    teardown: spec.oci?.gate === true ? [] : [...cgroup.remove, ...detach.end],
+    teardown: spec.oci?.gate === true ? [] : [...network.unpublish, ...cgroup.remove, ...detach.end],
     pumps: stdio.pumps,
     inherited: [
       ...stdio.inherited,

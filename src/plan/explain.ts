@@ -35,6 +35,14 @@ const REASONS: Readonly<Record<string, string>> = {
   ECONNRESET: 'the first process ended early',
   ECANCELED: 'the caller has gone',
   EPIPE: 'nobody listens on the socket',
+  EADDRINUSE: 'it is in use',
+  EADDRNOTAVAIL: 'this host has no such address',
+}
+
+const CODES: Readonly<Record<string, ErrorCode>> = {
+  ENOSPC: 'NO_SPACE',
+  EDQUOT: 'NO_SPACE',
+  EADDRINUSE: 'ADDRESS_IN_USE',
 }
 
 /** Words a failed step for people: call, subject, reason, hint. */
@@ -53,7 +61,7 @@ export function explainFailure(plan: Plan, failure: StepFailure, workdir?: strin
   }
   const reason = reasonOf(step, failure.errno)
   const subject = subjectOf(step)
-  const code: ErrorCode = failure.errno === 'ENOSPC' || failure.errno === 'EDQUOT' ? 'NO_SPACE' : 'KERNEL_REFUSED'
+  const code = CODES[failure.errno] ?? 'KERNEL_REFUSED'
   const hint = step.hint ?? (code === 'NO_SPACE' ? noSpaceHint(step) : undefined)
   const what = step.about ?? subject
   const where = what === callOf(step) ? what : `${callOf(step)}: ${what}`
@@ -66,7 +74,7 @@ export function explainFailure(plan: Plan, failure: StepFailure, workdir?: strin
 }
 
 function reasonOf(step: Step, errno: string): string {
-  if (step.op === 'move_link' && errno === 'ENODEV') return 'no such interface'
+  if ((step.op === 'move_link' || step.op === 'netlink') && errno === 'ENODEV') return 'no such interface'
   return REASONS[errno] ?? 'failed'
 }
 
@@ -85,7 +93,7 @@ function explainHook(step: Step & { op: 'run_hook' }, { errno, status, output = 
   const last = output.trimEnd().split('\n').at(-1)?.trim() ?? ''
   return new TscrunError('KERNEL_REFUSED', `${step.about ?? step.path}: ${what}${last === '' ? '' : `: ${last}`}`, {
     subject: step.path,
-    hint: 'a hook that fails ends the start: config.json names it',
+    hint: step.hint ?? 'a hook that fails ends the start: config.json names it',
   })
 }
 

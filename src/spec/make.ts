@@ -87,7 +87,7 @@ export function makeConfig(inputs: ConfigInputs): OciConfig {
 
 function namespacesOf(options: RunOptions, ownUser: boolean, joinsUser: boolean): OciNamespace[] {
   const chosen = options.namespaces ?? {}
-  const network = options.network === 'host' ? 'host' : options.network === 'none' ? 'new' : (options.network ?? 'new')
+  const network = networkNamespace(options.network)
   const list: OciNamespace[] = [{ type: 'mount' }]
   const add = (type: NamespaceType, choice: NamespaceOption = 'new'): void => {
     if (choice === 'host') return
@@ -103,6 +103,11 @@ function namespacesOf(options: RunOptions, ownUser: boolean, joinsUser: boolean)
   else if (joinsUser && typeof chosen.user === 'object') add('user', chosen.user)
   if (chosen.time !== undefined) add('time')
   return list
+}
+
+function networkNamespace(network: RunOptions['network'] = 'none'): NamespaceOption {
+  if (network === 'host') return 'host'
+  return network === 'none' || 'networks' in network ? 'new' : network
 }
 
 function mappingsOf(inputs: ConfigInputs): ConfigInputs['joined'] {

@@ -39,16 +39,17 @@ function given(list: readonly string[] | undefined): readonly string[] | undefin
 
 /** /etc/hosts of a container (hosts(5)): itself by its names, then what the user adds as `host:ip`. */
 export function hostsFile(
-  names: readonly string[],
+  { names, addresses }: { readonly names: readonly string[]; readonly addresses: readonly string[] },
   extra: readonly string[],
   ownNetwork: boolean,
   host: string,
 ): string {
+  const own = names.length === 0 ? [] : addresses.length === 0 ? ['127.0.1.1'] : addresses
   const base = ownNetwork
     ? [
         '127.0.0.1 localhost',
         '::1 localhost ip6-localhost ip6-loopback',
-        ...(names.length > 0 ? [`127.0.1.1 ${names.join(' ')}`] : []),
+        ...own.map((address) => `${address} ${names.join(' ')}`),
       ]
     : [host.trimEnd()]
   const added = extra.map((entry) => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { commandHelp, groupHelp, topHelp } from '../../src/cli/help.ts'
-import { ENTRIES, GROUPS } from '../../src/cli/registry.ts'
+import { GROUPS } from '../../src/cli/groups.ts'
+import { ENTRIES } from '../../src/cli/registry.ts'
 
 describe('the help on 80 columns', () => {
   it('of tscrun', async () => {

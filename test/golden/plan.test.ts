@@ -61,7 +61,7 @@ function planOf({ options = {}, spec = {}, inputs = {}, hostUser = false }: Case
   const filter = compileSeccomp({ defaultAction: 'SCMP_ACT_ALLOW', syscalls: [{ names: ['reboot'], action: 'SCMP_ACT_ERRNO' }] }, 'x64')
   const ownNetwork = options.network !== 'host'
   const files = [
-    { target: '/etc/hosts', name: 'hosts', content: hostsFile(['c0ffeec0ffee'], options.addHost ?? [], ownNetwork, '127.0.0.1 localhost host') },
+    { target: '/etc/hosts', name: 'hosts', content: hostsFile({ names: ['c0ffeec0ffee'], addresses: [] }, options.addHost ?? [], ownNetwork, '127.0.0.1 localhost host') },
     { target: '/etc/resolv.conf', name: 'resolv.conf', content: resolvConf('nameserver 127.0.0.53\n', {}, ownNetwork) },
   ]
   return formatPlan(
@@ -90,6 +90,27 @@ const CASES: Readonly<Record<string, Case>> = {
   'rootfs-directory': { spec: { rootfs: { kind: 'directory', path: '/srv/rootfs', idmap: true } } },
   'userns-host': { options: { namespaces: { user: 'host' } }, hostUser: true, spec: { rootfs: { ...LAYERS, idmap: false } } },
   'network-host': { options: { network: 'host' } },
+  'network-bridge': {
+    spec: {
+      network: {
+        links: [
+          {
+            driver: 'bridge',
+            on: 'tscrun0',
+            hostName: 'tvc0ffeec0ffe0',
+            name: 'eth0',
+            index: 2,
+            mac: '0a:c0:ff:ee:00:00',
+            mtu: 1500,
+            addresses: [{ address: '10.110.0.7', prefix: 16 }, { address: 'fd00::7', prefix: 64 }],
+            gateways: ['10.110.0.1', 'fd00::1'],
+          },
+        ],
+        forwards: [{ protocol: 'tcp', address: '0.0.0.0', port: 8080, target: '10.110.0.7', targetPort: 80 }],
+        firewall: { program: '/usr/sbin/nft', add: 'add element ...', remove: 'delete element ...' },
+      },
+    },
+  },
   'namespaces-host': { options: { network: 'host', namespaces: { pid: 'host', ipc: 'host', uts: 'host', cgroup: 'host' } } },
   'namespaces-joined': {
     options: { network: { path: '/run/netns/web' }, namespaces: { ipc: { path: '/proc/7/ns/ipc' }, uts: { path: '/proc/7/ns/uts' }, pid: { path: '/proc/7/ns/pid' }, time: { boottime: 3600 } } },

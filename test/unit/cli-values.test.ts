@@ -267,7 +267,6 @@ describe('values of run that are bad', () => {
     ['--pid hots', '--pid hots: unknown mode'],
     ['--pid ns:proc/1', '--pid ns:proc/1: the path of a namespace begins with /'],
     ['--userns keep-id', '--userns keep-id: not supported yet'],
-    ['--network bridge', '--network bridge: not supported yet'],
     ['--timens=uptime=1', '--timens uptime=1: not private, host or offsets'],
     ['--name -x', '--name -x: not a container name'],
     ['--name a/b', '--name a/b: not a container name'],

@@ -1,6 +1,7 @@
 import { GLOBAL_FLAGS, HELP_FLAG } from '../../src/cli/flags/flag.ts'
 import { RUN_FLAGS } from '../../src/cli/flags/run.ts'
-import { ENTRIES, GROUPS } from '../../src/cli/registry.ts'
+import { GROUPS } from '../../src/cli/groups.ts'
+import { ENTRIES } from '../../src/cli/registry.ts'
 
 /** First words behind `tscrun`. */
 export const COMMAND_NAMES: readonly string[] = [...ENTRIES, ...GROUPS].map(({ name }) => name)

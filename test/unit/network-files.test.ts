@@ -47,18 +47,18 @@ describe('/etc/resolv.conf', () => {
 
 describe('/etc/hosts', () => {
   it('names itself and localhost in a network of its own', () => {
-    expect(hostsFile(['web', 'calm_harbor'], [], true, 'never seen')).toBe(
+    expect(hostsFile({ names: ['web', 'calm_harbor'], addresses: [] }, [], true, 'never seen')).toBe(
       '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 web calm_harbor\n',
     )
   })
 
   it("is the host's in the host's network", () => {
-    expect(hostsFile(['web'], ['db:10.0.0.7'], false, '127.0.0.1 localhost\n10.0.0.1 me\n\n')).toBe(
-      '127.0.0.1 localhost\n10.0.0.1 me\n10.0.0.7 db\n',
-    )
+    expect(
+      hostsFile({ names: ['web'], addresses: [] }, ['db:10.0.0.7'], false, '127.0.0.1 localhost\n10.0.0.1 me\n\n'),
+    ).toBe('127.0.0.1 localhost\n10.0.0.1 me\n10.0.0.7 db\n')
   })
 
   it('takes IPv6 addresses', () => {
-    expect(hostsFile([], ['six:fd00::1'], true, '')).toContain('\nfd00::1 six\n')
+    expect(hostsFile({ names: [], addresses: [] }, ['six:fd00::1'], true, '')).toContain('\nfd00::1 six\n')
   })
 })

@@ -4,7 +4,8 @@ import { type EnginePaths, enginePaths } from '../../engine/paths.ts'
 import type { Settings } from '../../model/settings.ts'
 import type { Command } from '../command.ts'
 import { type Flag, GLOBAL_FLAGS, TOP_FLAGS } from '../flags/flag.ts'
-import { ENTRIES, GROUPS } from '../registry.ts'
+import { GROUPS } from '../groups.ts'
+import { ENTRIES } from '../registry.ts'
 import { FILTERS, FLAG_VALUES, type Kind, OPERANDS } from './values.ts'
 
 /** What may stand for the last word: whole words, with what a shell may show beside them. */

@@ -1,9 +1,9 @@
 import type { Flag } from './flag.ts'
+import { RUN_NETWORK_FLAGS } from './run-network.ts'
 
 const FILES = 'Files'
 const HEALTH = 'Health checks'
 const LIMITS = 'Resource limits'
-const NETWORK = 'Network'
 const SECURITY = 'Security'
 const NAMESPACES = 'Namespaces'
 
@@ -181,27 +181,7 @@ export const RUN_FLAGS: readonly Flag[] = [
     group: FILES,
   },
 
-  { name: 'add-host', kind: 'list', value: 'host:ip', help: 'Add a line to /etc/hosts', group: NETWORK },
-  { name: 'dns', kind: 'list', value: 'ip', help: 'Name server', group: NETWORK, split: true },
-  {
-    name: 'dns-option',
-    kind: 'list',
-    value: 'option',
-    help: 'Option for /etc/resolv.conf',
-    group: NETWORK,
-    split: true,
-    aliases: ['dns-opt'],
-  },
-  { name: 'dns-search', kind: 'list', value: 'domain', help: 'Domain to search names in', group: NETWORK, split: true },
-  { name: 'hostname', short: 'h', kind: 'string', value: 'name', help: 'Host name of the container', group: NETWORK },
-  {
-    name: 'network',
-    kind: 'string',
-    value: 'mode',
-    help: 'none, host, container:NAME or ns:PATH',
-    group: NETWORK,
-    aliases: ['net'],
-  },
+  ...RUN_NETWORK_FLAGS,
 
   {
     name: 'cap-add',

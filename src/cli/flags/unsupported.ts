@@ -9,10 +9,10 @@ export interface Unsupported {
 }
 
 const RUN: readonly Unsupported[] = [
-  { names: 'p/publish P/publish-all expose', hint: 'with --network host its ports are the ports of the host' },
+  { names: 'P/publish-all expose', hint: 'name the ports with -p' },
   {
-    names: 'ip ip6 link link-local-ip mac-address network-alias no-hosts publish-rule',
-    hint: '--network none, host or ns:PATH',
+    names: 'link link-local-ip no-hosts publish-rule',
+    hint: 'containers of a network reach each other by their addresses',
   },
   { names: 'hosts-file no-hostname', hint: 'see --add-host; -v FILE:/etc/hosts puts another file in its place' },
   { names: 'a/attach sig-proxy detach-keys', hint: 'run attaches to all of its standard streams' },

@@ -1,4 +1,4 @@
-import type { JoinOption, NamespaceOption, NamespaceOptions, NetworkOption } from '../../model/run-options.ts'
+import type { JoinOption, NamespaceOption, NamespaceOptions } from '../../model/run-options.ts'
 import type { FlagValues } from '../command.ts'
 import { badFlag, notYet } from '../errors.ts'
 import { parseInteger } from './numbers.ts'
@@ -57,17 +57,8 @@ export function parseTimeOffsets(text: string): NonNullable<NamespaceOptions['ti
   return offsets
 }
 
-/** Undefined for an empty value: whatever the default is. Throws USAGE. */
-export function parseNetwork(text: string): NetworkOption | undefined {
-  if (text === '') return undefined
-  if (text === 'none' || text === 'host') return text
-  const join = joined('network', text)
-  if (join !== undefined) return join
-  throw notYet('network', text, 'none, host, container:NAME or ns:PATH')
-}
-
-/** `container:NAME` or `ns:PATH`. */
-function joined(flag: string, text: string): JoinOption | undefined {
+/** `container:NAME` or `ns:PATH`; undefined for anything else. */
+export function joined(flag: string, text: string): JoinOption | undefined {
   if (text.startsWith('container:')) {
     const container = text.slice('container:'.length)
     if (container !== '') return { container }

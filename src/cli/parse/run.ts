@@ -8,7 +8,8 @@ import { parseDevice, parseDeviceRule, parseRootfs } from './files.ts'
 import { parseHealth } from './health.ts'
 import { parseMount, parseTmpfs, parseVolume, parseVolumesFrom } from './mounts.ts'
 import { parseLimits, parseUlimit } from './limits.ts'
-import { parseNamespaces, parseNetwork } from './namespaces.ts'
+import { parseNamespaces } from './namespaces.ts'
+import { parseNetwork, parsePublish } from './network.ts'
 import { parseInteger, parseSize } from './numbers.ts'
 import { parseCapabilityFlag, parseSecurityOptions } from './security.ts'
 import {
@@ -159,7 +160,9 @@ function processOptions(flags: FlagValues, options: Options, caller: Caller): vo
 
 function networkOptions(flags: FlagValues, options: Options): void {
   set(flags, 'hostname', options, 'hostname', parseHostname)
-  const network = parseNetwork(flags.text('network') ?? '')
+  const ports = flags.list('publish').flatMap(parsePublish)
+  if (ports.length > 0) options.ports = ports
+  const network = parseNetwork(flags, ports.length > 0)
   if (network !== undefined) options.network = network
   setList(flags, 'add-host', parseAddHost, (list) => (options.addHost = list))
   setList(flags, 'dns', parseDns, (list) => (options.dns = list))

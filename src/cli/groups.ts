@@ -1,0 +1,110 @@
+/** A second way to write a command, as docker has it: `image ls` is `images`. */
+export interface Group {
+  readonly name: string
+  readonly summary: string
+  /** Word after the group's name -> the command and the words that go before the user's. */
+  readonly members: Readonly<Record<string, readonly [command: string, ...words: string[]]>>
+}
+
+export const GROUPS: readonly Group[] = [
+  {
+    name: 'container',
+    summary: 'Manage containers',
+    members: {
+      inspect: ['inspect', '--type=container'],
+      ls: ['ps'],
+      list: ['ps'],
+      ps: ['ps'],
+      rm: ['rm'],
+      remove: ['rm'],
+      run: ['run'],
+      create: ['create'],
+      attach: ['attach'],
+      commit: ['commit'],
+      cp: ['cp'],
+      diff: ['diff'],
+      export: ['export'],
+      exec: ['exec'],
+      kill: ['kill'],
+      logs: ['logs'],
+      pause: ['pause'],
+      port: ['port'],
+      rename: ['rename'],
+      restart: ['restart'],
+      start: ['start'],
+      stop: ['stop'],
+      stats: ['stats'],
+      top: ['top'],
+      unpause: ['unpause'],
+      update: ['update'],
+      wait: ['wait'],
+    },
+  },
+  {
+    name: 'network',
+    summary: 'Manage networks',
+    members: {
+      create: ['network create'],
+      exists: ['network exists'],
+      inspect: ['network inspect'],
+      ls: ['network ls'],
+      list: ['network ls'],
+      prune: ['network prune'],
+      reload: ['network reload'],
+      rm: ['network rm'],
+      remove: ['network rm'],
+    },
+  },
+  {
+    name: 'volume',
+    summary: 'Manage volumes',
+    members: {
+      create: ['volume create'],
+      exists: ['volume exists'],
+      inspect: ['inspect', '--type=volume'],
+      ls: ['volume ls'],
+      list: ['volume ls'],
+      prune: ['volume prune'],
+      rm: ['volume rm'],
+      remove: ['volume rm'],
+    },
+  },
+  {
+    name: 'manifest',
+    summary: 'Look at manifests in registries',
+    members: { inspect: ['manifest inspect'] },
+  },
+  {
+    name: 'system',
+    summary: 'Manage the store',
+    members: {
+      df: ['system df'],
+      info: ['info'],
+      prune: ['system prune'],
+      reset: ['system reset'],
+    },
+  },
+  {
+    name: 'image',
+    summary: 'Manage images',
+    members: {
+      prune: ['image prune'],
+      inspect: ['inspect', '--type=image'],
+      ls: ['images'],
+      list: ['images'],
+      pull: ['pull'],
+      push: ['push'],
+      exists: ['image exists'],
+      history: ['history'],
+      import: ['import'],
+      load: ['load'],
+      save: ['save'],
+      tag: ['tag'],
+      tree: ['image tree'],
+      untag: ['untag'],
+      rm: ['rmi'],
+      search: ['search'],
+      remove: ['rmi'],
+    },
+  },
+]

@@ -1,0 +1,99 @@
+import { createServer } from 'node:net'
+import type { PublishedPort } from '../../model/launch.ts'
+import type { NetworkConnection, NetworkDefinition, NetworkRequest } from '../../model/network.ts'
+import type { EnginePaths } from '../paths.ts'
+import { createNetwork } from './create.ts'
+import { DEFAULT_NETWORK, findNetwork, readNetwork } from './definitions.ts'
+import { bringUp, lockNetworks, macOf } from './host.ts'
+import { type Connected, networkOf, publicationsOf } from './launch.ts'
+import { releaseConnections } from './lease-links.ts'
+import { releaseAddress, takeAddress } from './leases.ts'
+import { notePublications } from './publications.ts'
+
+export interface ConnectOptions {
+  readonly networks: readonly NetworkRequest[]
+  readonly ports: readonly PublishedPort[]
+}
+
+/**
+ * Gives a new container its addresses, until it is removed. Nothing of the host is touched.
+ * Throws NO_SUCH_NETWORK, ADDRESS_IN_USE, USAGE; then nothing is taken.
+ */
+export async function takeConnections(paths: EnginePaths, id: string, options: ConnectOptions): Promise<Connected> {
+  const connections: NetworkConnection[] = []
+  try {
+    for (const [index, request] of options.networks.entries()) {
+      connections.push(takeConnection(paths, id, index, request, await definitionOf(paths, request.name)))
+    }
+    return { connections, ports: await withHostPorts(options.ports) }
+  } catch (error) {
+    releaseConnections(paths, id, connections)
+    throw error
+  }
+}
+
+/** The default network is made when it is first asked for. */
+async function definitionOf(paths: EnginePaths, name: string): Promise<NetworkDefinition> {
+  if (name !== DEFAULT_NETWORK || readNetwork(paths, name) !== undefined) return findNetwork(paths, name)
+  return createNetwork(paths, { name, ipv6: true })
+}
+
+function takeConnection(
+  paths: EnginePaths,
+  id: string,
+  index: number,
+  request: NetworkRequest,
+  network: NetworkDefinition,
+): NetworkConnection {
+  const ip = takeAddress(paths, network, 4, id, request.ip)
+  try {
+    const ip6 = takeAddress(paths, network, 6, id, request.ip6)
+    return {
+      network: network.name,
+      networkId: network.id,
+      link: `eth${index}`,
+      mac: request.mac ?? macOf(id, index),
+      ...(ip === undefined ? {} : { ip }),
+      ...(ip6 === undefined ? {} : { ip6 }),
+      aliases: request.aliases ?? [],
+    }
+  } catch (error) {
+    if (ip !== undefined) releaseAddress(paths, network.id, ip, id)
+    throw error
+  }
+}
+
+/** Brings up the networks a container has, and notes which ports lead to it. Throws NO_SUCH_NETWORK for one removed since. */
+export async function bringUpFor(
+  paths: EnginePaths,
+  id: string,
+  { connections, ports }: Connected,
+  tell: (line: string) => void,
+): Promise<void> {
+  await bringUp(
+    paths,
+    connections.map((connection) => networkOf(paths, connection)),
+    tell,
+  )
+  if (ports.length === 0) return
+  using _lock = await lockNetworks(paths, 'shared')
+  notePublications(paths, id, publicationsOf(connections, ports))
+}
+
+/** Ports of the host for those that shall have any: free ones of the kernel's choice. */
+async function withHostPorts(ports: readonly PublishedPort[]): Promise<PublishedPort[]> {
+  const result: PublishedPort[] = []
+  for (const port of ports) result.push(port.hostPort === 0 ? { ...port, hostPort: await freePort(port.hostIp) } : port)
+  return result
+}
+
+function freePort(host: string | undefined): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.on('error', reject)
+    server.listen({ port: 0, ...(host === undefined ? {} : { host }) }, () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
+    })
+  })
+}

@@ -1,0 +1,172 @@
+import { mkdirSync, readFileSync, readlinkSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { errnoOf, TscrunError } from '../../model/errors.ts'
+import { parseIp, parseSubnet } from '../../model/ip.ts'
+import type { NetworkDefinition } from '../../model/network.ts'
+import { firewallRules } from '../../network/firewall.ts'
+import { deleteLink, linkUp, newAddress, newBridge, parseMac } from '../../network/netlink/links.ts'
+import { type Rtnetlink, withRtnetlink } from '../../network/netlink/socket.ts'
+import { SyscallError } from '../../syscall/errno.ts'
+import type { EnginePaths } from '../paths.ts'
+import { type Lock, waitForLock } from '../../images/lock.ts'
+import { definitionsDirectory, listNetworks } from './definitions.ts'
+import { applyRules } from './nft.ts'
+import { publications } from './publications.ts'
+import { defaultRouteDevice } from './subnets.ts'
+
+/**
+ * What of the networks is the host's: bridges, forwarding, one table of rules. It lives as long as the machine runs (or
+ * the network namespace tscrun is in), so each start looks whether it is there.
+ */
+
+const EEXIST = 17
+const DEFAULT_MTU = 1500
+
+/** `networks.json` of the run directory: what has been brought up, and where. */
+interface Up {
+  /** The network namespace, as `/proc/self/ns/net` names it. */
+  readonly namespace: string
+  /** Network id -> number of its bridge. */
+  readonly bridges: Readonly<Record<string, number>>
+}
+
+function upFile(paths: EnginePaths): string {
+  return join(paths.runRoot, 'networks.json')
+}
+
+/** Brings up what containers of these networks need, if it is not. What is said once is given to `tell`. */
+export async function bringUp(
+  paths: EnginePaths,
+  networks: readonly NetworkDefinition[],
+  tell: (line: string) => void,
+): Promise<void> {
+  if (isUp(paths, networks)) return
+  await reload(paths, tell)
+}
+
+function isUp(paths: EnginePaths, networks: readonly NetworkDefinition[]): boolean {
+  const up = readUp(paths)
+  if (up?.namespace !== readlinkSync('/proc/self/ns/net')) return false
+  const bridges = networks.filter(({ driver }) => driver === 'bridge')
+  return withRtnetlink((rtnetlink) =>
+    bridges.every(({ id, link }) => up.bridges[id] !== undefined && rtnetlink.link(link)?.index === up.bridges[id]),
+  )
+}
+
+function readUp(paths: EnginePaths): Up | undefined {
+  try {
+    return JSON.parse(readFileSync(upFile(paths), 'utf8')) as Up
+  } catch (error) {
+    // Not whole after a crash of the machine, it is made anew as if it were not there.
+    if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError) return undefined
+    throw error
+  }
+}
+
+/** Makes bridges, forwarding and rules of all networks, and the published ports of all containers, as they must be. */
+export async function reload(paths: EnginePaths, tell: (line: string) => void): Promise<void> {
+  using _lock = await lockNetworks(paths, 'exclusive')
+  const networks = listNetworks(paths).filter(({ driver }) => driver === 'bridge')
+  const bridges = withRtnetlink((rtnetlink) =>
+    Object.fromEntries(networks.map((network) => [network.id, makeBridge(rtnetlink, network)])),
+  )
+  if (networks.some(({ internal }) => !internal)) forward(networks, tell)
+  await applyRules(firewallRules(networks, publications(paths)))
+  const up: Up = { namespace: readlinkSync('/proc/self/ns/net'), bridges }
+  mkdirSync(paths.runRoot, { recursive: true, mode: 0o700 })
+  writeFileSync(`${upFile(paths)}.new`, JSON.stringify(up), { mode: 0o600 })
+  renameSync(`${upFile(paths)}.new`, upFile(paths))
+}
+
+/** Held by who replaces the rules, and shared by who says what must be in them. */
+export function lockNetworks(paths: EnginePaths, mode: 'shared' | 'exclusive'): Promise<Lock> {
+  mkdirSync(definitionsDirectory(paths), { recursive: true, mode: 0o700 })
+  return waitForLock(join(definitionsDirectory(paths), 'lock'), mode)
+}
+
+/** The bridge's number. Whatever of it is there already stays. */
+function makeBridge(rtnetlink: Rtnetlink, network: NetworkDefinition): number {
+  const { link, id, subnets } = network
+  try {
+    rtnetlink.ask(newBridge(link, parseMac(macOf(id, 0)), mtuOf(rtnetlink, network)), `make bridge ${link}`, EEXIST)
+    const index = rtnetlink.link(link)?.index ?? 0
+    // Containers must not tell the host where its packets go (CVE-2020-13401).
+    setSetting(`ipv6/conf/${link}/accept_ra`, '0')
+    if (!subnets.some(({ subnet }) => subnet.includes(':'))) setSetting(`ipv6/conf/${link}/disable_ipv6`, '1')
+    for (const { subnet, gateway } of subnets) {
+      const address = parseIp(gateway ?? '')
+      const prefix = parseSubnet(subnet)?.prefix
+      if (address === undefined || prefix === undefined) continue
+      rtnetlink.ask(newAddress(index, address, prefix), `give ${link} ${gateway}`, EEXIST)
+    }
+    rtnetlink.ask(linkUp(index), `bring up ${link}`)
+    return index
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error
+    throw new TscrunError('KERNEL_REFUSED', `network ${network.name}: ${error.message}`, {
+      errno: error.code,
+      syscall: 'rtnetlink',
+      subject: network.name,
+      hint:
+        error.code === 'EPERM' ? 'run it as root' : 'does the kernel have bridges? --network none and host need none',
+      cause: error,
+    })
+  }
+}
+
+export function deleteBridge(link: string): void {
+  withRtnetlink((rtnetlink) => {
+    if (rtnetlink.link(link) !== undefined) rtnetlink.ask(deleteLink(link), `remove bridge ${link}`)
+  })
+}
+
+/** That of the way out, so that nothing has to be cut up there. */
+export function mtuOf(rtnetlink: Rtnetlink, { mtu }: Pick<NetworkDefinition, 'mtu'>): number {
+  if (mtu !== undefined) return mtu
+  const device = defaultRouteDevice()
+  return (device === undefined ? undefined : rtnetlink.link(device)?.mtu) ?? DEFAULT_MTU
+}
+
+/** A local address (the second bit of the first byte) out of an id and a number. */
+export function macOf(id: string, number: number): string {
+  return ['0a', ...(id.slice(24, 32).match(/../g) ?? []), number.toString(16).padStart(2, '0')].join(':')
+}
+
+const SETTINGS = '/proc/sys/net'
+
+function setting(name: string): string | undefined {
+  try {
+    return readFileSync(`${SETTINGS}/${name}`, 'latin1').trim()
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/** Whether it was another one. A host without IPv6 has no such settings. */
+function setSetting(name: string, value: string): boolean {
+  const before = setting(name)
+  if (before === undefined || before === value) return false
+  try {
+    writeFileSync(`${SETTINGS}/${name}`, value)
+    return true
+  } catch (error) {
+    throw new TscrunError('KERNEL_REFUSED', `write ${SETTINGS}/${name}: ${errnoOf(error) ?? String(error)}`, {
+      subject: name,
+      hint: `set net.${name.replaceAll('/', '.')} to ${value} yourself (sysctl(8)), or use --network none or host`,
+      cause: error,
+    })
+  }
+}
+
+/** Packets of containers have to be passed on. Told, since it concerns the whole host. */
+function forward(networks: readonly NetworkDefinition[], tell: (line: string) => void): void {
+  if (setSetting('ipv4/ip_forward', '1')) tell('net.ipv4.ip_forward is on now: containers have a way out')
+  if (!networks.some(({ internal, subnets }) => !internal && subnets.some(({ subnet }) => subnet.includes(':')))) return
+  if (setting('ipv6/conf/all/forwarding') !== '0') return
+  // A host that forwards no longer listens to routers, unless it is told to: it would lose its own way out.
+  for (const link of readdirSync(`${SETTINGS}/ipv6/conf`)) {
+    if (link !== 'all' && setting(`ipv6/conf/${link}/accept_ra`) === '1') setSetting(`ipv6/conf/${link}/accept_ra`, '2')
+  }
+  if (setSetting('ipv6/conf/all/forwarding', '1')) tell('net.ipv6.conf.all.forwarding is on now')
+}

@@ -1,0 +1,94 @@
+import { TscrunError } from '../../model/errors.ts'
+import { parseSubnet } from '../../model/ip.ts'
+import type { ContainerLink, Forward, NetworkLaunch, PublishedPort } from '../../model/launch.ts'
+import type { NetworkConnection, NetworkDefinition } from '../../model/network.ts'
+import { addPorts, type Publication, removePorts } from '../../network/firewall.ts'
+import { withRtnetlink } from '../../network/netlink/socket.ts'
+import type { EnginePaths } from '../paths.ts'
+import { readNetwork } from './definitions.ts'
+import { mtuOf } from './host.ts'
+import { findNft } from './nft.ts'
+
+/** What a container has of its networks, to be kept with it. */
+export interface Connected {
+  readonly connections: readonly NetworkConnection[]
+  readonly ports: readonly PublishedPort[]
+}
+
+/** What a start of a container needs of its networks, which are up. Throws NO_SUCH_NETWORK, HOST_UNSUPPORTED. */
+export function networkLaunch(paths: EnginePaths, id: string, { connections, ports }: Connected): NetworkLaunch {
+  const networks = connections.map((connection) => networkOf(paths, connection))
+  const links = withRtnetlink((rtnetlink) =>
+    connections.map((connection, index) => {
+      const network = networks[index] as NetworkDefinition
+      return linkOf(id, index, connection, network, mtuOf(rtnetlink, network), networks)
+    }),
+  )
+  if (ports.length === 0) return { links }
+  const published = publicationsOf(connections, ports)
+  const forwards = published.flatMap(forwardsOf)
+  const firewall = { program: findNft(), add: addPorts(published), remove: removePorts(published) }
+  return { links, forwards, ...(firewall.add === '' ? {} : { firewall }) }
+}
+
+/** Ports lead to the addresses of the first network. */
+export function publicationsOf([first]: readonly NetworkConnection[], ports: readonly PublishedPort[]): Publication[] {
+  return ports.map((port) => ({
+    ...port,
+    ...(first?.ip === undefined ? {} : { ip: first.ip }),
+    ...(first?.ip6 === undefined ? {} : { ip6: first.ip6 }),
+  }))
+}
+
+/** A port of all addresses is listened at in both families. */
+function forwardsOf({ protocol, hostIp, hostPort, containerPort, ip, ip6 }: Publication): Forward[] {
+  const target = hostIp?.includes(':') === true ? (ip6 ?? ip) : (ip ?? ip6)
+  if (protocol === 'sctp' || target === undefined) return []
+  const forward = (address: string, to: string): Forward => ({
+    protocol,
+    address,
+    port: hostPort,
+    target: to,
+    targetPort: containerPort,
+  })
+  if (hostIp !== undefined) return [forward(hostIp, target)]
+  return [forward('0.0.0.0', target), forward('::', ip6 ?? target)]
+}
+
+/** Its network by the id: another one may have got the name. Throws NO_SUCH_NETWORK. */
+export function networkOf(paths: EnginePaths, { network, networkId }: NetworkConnection): NetworkDefinition {
+  const found = readNetwork(paths, network)
+  if (found?.id === networkId) return found
+  throw new TscrunError('NO_SUCH_NETWORK', `network ${network}: it was removed since the container was made`, {
+    subject: network,
+    hint: 'make the container anew',
+  })
+}
+
+function linkOf(
+  id: string,
+  index: number,
+  { link, mac, ip, ip6 }: NetworkConnection,
+  network: NetworkDefinition,
+  mtu: number,
+  all: readonly NetworkDefinition[],
+): ContainerLink {
+  const subnets = network.subnets.flatMap(({ subnet, gateway }) => {
+    const prefix = parseSubnet(subnet)?.prefix
+    const address = subnet.includes(':') ? ip6 : ip
+    return prefix === undefined || address === undefined ? [] : [{ address, prefix, gateway }]
+  })
+  // The way out is that of the first network which has one.
+  const isWayOut = all.findIndex(({ internal }) => !internal) === index
+  return {
+    driver: network.driver,
+    on: network.link,
+    ...(network.driver === 'bridge' ? { hostName: `tv${id.slice(0, 11)}${index}` } : {}),
+    name: link,
+    index: 2 + index,
+    mac,
+    mtu,
+    addresses: subnets.map(({ address, prefix }) => ({ address, prefix })),
+    gateways: isWayOut ? subnets.flatMap(({ gateway }) => gateway ?? []) : [],
+  }
+}

@@ -1,0 +1,167 @@
+import { ipBytes, type IpAddress } from '../../model/ip.ts'
+import { encodeMessage, NLM_F, text, u32, type Attribute, type Message } from './message.ts'
+
+/** rtnetlink(7), linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h. */
+const RTM = { NEWLINK: 16, DELLINK: 17, GETLINK: 18, NEWADDR: 20, NEWROUTE: 24 } as const
+const IFLA = {
+  ADDRESS: 1,
+  IFNAME: 3,
+  MTU: 4,
+  LINK: 5,
+  MASTER: 10,
+  LINKINFO: 18,
+  NET_NS_FD: 28,
+} as const
+const INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const
+const IFLA_BRPORT_MODE = 4
+const VETH_INFO_PEER = 1
+const MACVLAN_MODE = 1
+const IPVLAN_MODE = 1
+const IFA = { ADDRESS: 1, LOCAL: 2, FLAGS: 8 } as const
+const RTA = { DST: 1, OIF: 4, GATEWAY: 5 } as const
+const AF = { 4: 2, 6: 10 } as const
+const IFF_UP = 1
+/** No search for a duplicate: nobody else gives out addresses of this subnet, and it would take a second. */
+const IFA_F_NODAD = 2
+const IFA_F_PERMANENT = 0x80
+const RT = { TABLE_MAIN: 254, PROT_STATIC: 4, SCOPE_UNIVERSE: 0, UNICAST: 1 } as const
+
+const NEW = NLM_F.CREATE | NLM_F.EXCL
+
+/** struct ifinfomsg. */
+function linkHeader(index: number, up?: boolean): Uint8Array {
+  const bytes = new Uint8Array(16)
+  const view = new DataView(bytes.buffer)
+  view.setInt32(4, index, true)
+  if (up !== undefined) {
+    view.setUint32(8, up ? IFF_UP : 0, true)
+    view.setUint32(12, IFF_UP, true)
+  }
+  return bytes
+}
+
+function info(kind: string, data?: readonly Attribute[]): Attribute {
+  const attributes: Attribute[] = [[INFO.KIND, text(kind)]]
+  if (data !== undefined) attributes.push([INFO.DATA, { attributes: data }])
+  return [IFLA.LINKINFO, { attributes }]
+}
+
+/** A bridge that is down. `mac` keeps it from taking the least of its ports', which changes as they come and go. */
+export function newBridge(name: string, mac: Uint8Array, mtu: number): Message {
+  return encodeMessage(RTM.NEWLINK, NEW, {
+    header: linkHeader(0),
+    attributes: [[IFLA.IFNAME, text(name)], [IFLA.ADDRESS, mac], [IFLA.MTU, u32(mtu)], info('bridge')],
+  })
+}
+
+/** What of a pair is the container's. */
+export interface GuestLink {
+  readonly name: string
+  /** Its number in the container's namespace. */
+  readonly index: number
+  readonly mac: Uint8Array
+  readonly mtu: number
+}
+
+/** One message makes both ends: ours, on its bridge, and the container's in its namespace (marks: master, netns). */
+export function newVeth(name: string, guest: GuestLink): Message {
+  const peer: Attribute[] = [
+    [IFLA.IFNAME, text(guest.name)],
+    [IFLA.ADDRESS, guest.mac],
+    [IFLA.MTU, u32(guest.mtu)],
+    [IFLA.NET_NS_FD, 'netns'],
+  ]
+  return encodeMessage(RTM.NEWLINK, NEW, {
+    header: linkHeader(0),
+    attributes: [
+      [IFLA.IFNAME, text(name)],
+      [IFLA.MTU, u32(guest.mtu)],
+      [IFLA.MASTER, 'master'],
+      info('veth', [[VETH_INFO_PEER, { header: linkHeader(guest.index), attributes: peer }]]),
+    ],
+  })
+}
+
+/** linux/if_link.h: bridge, of both. */
+const MODES = { macvlan: [MACVLAN_MODE, u32(4)], ipvlan: [IPVLAN_MODE, Uint8Array.of(0, 0)] } as const
+
+/** A link of the container's on one of the host's (marks: master is the host's link, netns). */
+export function newVlan(driver: 'macvlan' | 'ipvlan', guest: GuestLink): Message {
+  const own: Attribute[] = driver === 'macvlan' ? [[IFLA.ADDRESS, guest.mac]] : []
+  return encodeMessage(RTM.NEWLINK, NEW, {
+    header: linkHeader(guest.index),
+    attributes: [
+      [IFLA.IFNAME, text(guest.name)],
+      ...own,
+      [IFLA.LINK, 'master'],
+      [IFLA.NET_NS_FD, 'netns'],
+      info(driver, [MODES[driver]]),
+    ],
+  })
+}
+
+export function linkUp(index: number): Message {
+  return encodeMessage(RTM.NEWLINK, 0, { header: linkHeader(index, true), attributes: [] })
+}
+
+/** Brings up our end of a veth on its bridge, which may send back there what came from there: a container to itself. */
+export function plugIn(name: string): Message {
+  const data: Attribute[] = [[IFLA_BRPORT_MODE, Uint8Array.of(1)]]
+  const slave: Attribute[] = [
+    [INFO.SLAVE_KIND, text('bridge')],
+    [INFO.SLAVE_DATA, { attributes: data }],
+  ]
+  return encodeMessage(RTM.NEWLINK, 0, {
+    header: linkHeader(0, true),
+    attributes: [
+      [IFLA.IFNAME, text(name)],
+      [IFLA.LINKINFO, { attributes: slave }],
+    ],
+  })
+}
+
+export function getLink(name: string): Message {
+  return encodeMessage(RTM.GETLINK, 0, { header: linkHeader(0), attributes: [[IFLA.IFNAME, text(name)]] })
+}
+
+/** By name, since the number may have been given to another link. */
+export function deleteLink(name: string): Message {
+  return encodeMessage(RTM.DELLINK, 0, { header: linkHeader(0), attributes: [[IFLA.IFNAME, text(name)]] })
+}
+
+/** An address of a link, with the route to its subnet. */
+export function newAddress(index: number, address: IpAddress, prefix: number): Message {
+  const header = new Uint8Array(8)
+  const flags = address.family === 6 ? IFA_F_PERMANENT | IFA_F_NODAD : IFA_F_PERMANENT
+  header.set([AF[address.family], prefix, flags, RT.SCOPE_UNIVERSE])
+  new DataView(header.buffer).setUint32(4, index, true)
+  const bytes = ipBytes(address)
+  return encodeMessage(RTM.NEWADDR, NEW, {
+    header,
+    attributes: [
+      [IFA.LOCAL, bytes],
+      [IFA.ADDRESS, bytes],
+      [IFA.FLAGS, u32(flags)],
+    ],
+  })
+}
+
+/** The default route of a family, over a gateway that the link's subnet has. */
+export function newDefaultRoute(index: number, gateway: IpAddress): Message {
+  // struct rtmsg.
+  const header = new Uint8Array(12)
+  header.set([AF[gateway.family], 0, 0, 0, RT.TABLE_MAIN, RT.PROT_STATIC, RT.SCOPE_UNIVERSE, RT.UNICAST])
+  return encodeMessage(RTM.NEWROUTE, NEW, {
+    header,
+    attributes: [
+      [RTA.GATEWAY, ipBytes(gateway)],
+      [RTA.OIF, u32(index)],
+    ],
+  })
+}
+
+/** `0a:1b:2c:3d:4e:5f`. Throws RangeError for anything else. */
+export function parseMac(mac: string): Uint8Array {
+  if (!/^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$/.test(mac)) throw new RangeError(`not a MAC address: ${mac}`)
+  return Uint8Array.from(mac.split(':'), (part) => Number.parseInt(part, 16))
+}

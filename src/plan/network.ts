@@ -1,0 +1,144 @@
+import type { ContainerLink, LaunchSpec, NetworkLaunch } from '../model/launch.ts'
+import { parseIp, type IpAddress } from '../model/ip.ts'
+import type { FdSlot, Step } from '../model/step.ts'
+import {
+  linkUp,
+  newAddress,
+  newDefaultRoute,
+  newVeth,
+  newVlan,
+  parseMac,
+  plugIn,
+  type GuestLink,
+} from '../network/netlink/links.ts'
+import type { Message } from '../network/netlink/message.ts'
+import { socketAddress } from '../network/socket-address.ts'
+
+export interface NetworkSteps {
+  /** Stage, when the child has its ids: the links are made, and the child's ends are with it. */
+  readonly make: readonly Step[]
+  /** Child, behind that: addresses and routes. */
+  readonly setUp: readonly Step[]
+  /** Stage, beside the child: ports of the host lead here. */
+  readonly publish: readonly Step[]
+  /** Teardown, when nobody is left in there. */
+  readonly unpublish: readonly Step[]
+}
+
+/** Connects a container: links by rtnetlink(7), ports by nft(8). */
+export function networkSteps({ network }: LaunchSpec): NetworkSteps {
+  if (network === undefined) return { make: [], setUp: [], publish: [], unpublish: [] }
+  const { links } = network
+  const firewall = firewallSteps(network)
+  return {
+    make: [
+      { op: 'open_proc', fd: 'fd:netns', file: 'ns/net' },
+      { op: 'open_netlink', fd: 'fd:netlink' },
+      ...links.flatMap(makeLink),
+      { op: 'close', fd: 'fd:netlink' },
+      { op: 'close', fd: 'fd:netns' },
+    ],
+    setUp: [
+      { op: 'open_netlink', fd: 'fd:own-netlink' },
+      ...links.flatMap(setUpLink),
+      { op: 'close', fd: 'fd:own-netlink' },
+    ],
+    publish: [...listenSteps(network), ...firewall.publish],
+    unpublish: [...(network.forwards === undefined ? [] : [{ op: 'forward_end' } as const]), ...firewall.unpublish],
+  }
+}
+
+function makeLink(link: ContainerLink): Step[] {
+  const guest: GuestLink = { ...link, mac: parseMac(link.mac) }
+  const about = `make ${link.name} on ${link.on}`
+  const hint = `is the link ${link.on} there? \`tscrun network reload\` makes it anew`
+  if (link.driver !== 'bridge') {
+    return [netlinkStep('fd:netlink', newVlan(link.driver, guest), link.on, about, `is there a link ${link.on}?`)]
+  }
+  const hostName = link.hostName ?? ''
+  return [
+    netlinkStep('fd:netlink', newVeth(hostName, guest), link.on, about, hint),
+    {
+      op: 'write_file',
+      dir: 'cwd',
+      path: `/proc/sys/net/ipv6/conf/${hostName}/disable_ipv6`,
+      bytes: '1',
+      tolerate: ['ENOENT', 'EROFS'],
+      because: 'a host without IPv6 has no such setting, and a privileged container may not change it',
+      about: `keep ${hostName} from having an address`,
+    },
+    netlinkStep('fd:netlink', plugIn(hostName), '', `bring up ${hostName}`),
+  ]
+}
+
+function setUpLink({ name, index, addresses, gateways }: ContainerLink): Step[] {
+  return [
+    ...addresses.map(({ address, prefix }) =>
+      netlinkStep('fd:own-netlink', newAddress(index, ip(address), prefix), '', `give ${name} ${address}/${prefix}`),
+    ),
+    netlinkStep('fd:own-netlink', linkUp(index), '', `bring up ${name}`),
+    ...gateways.map((gateway) =>
+      netlinkStep('fd:own-netlink', newDefaultRoute(index, ip(gateway)), '', `make ${gateway} the default route`),
+    ),
+  ]
+}
+
+function ip(text: string): IpAddress {
+  const address = parseIp(text)
+  if (address === undefined) throw new RangeError(`plan: not an IP address: ${text}`)
+  return address
+}
+
+function netlinkStep(socket: FdSlot, { bytes, marks }: Message, link: string, about: string, hint?: string): Step {
+  return {
+    op: 'netlink',
+    socket,
+    message: bytes,
+    netns: marks.has('netns') ? 'fd:netns' : 'none',
+    netnsAt: marks.get('netns') ?? 0,
+    link,
+    linkAt: marks.get('master') ?? 0,
+    about,
+    ...(hint === undefined ? {} : { hint }),
+  }
+}
+
+const IPPROTO = { tcp: 6, udp: 17 } as const
+
+/** Ports that others have are found here, before the command runs. */
+function listenSteps({ forwards = [] }: NetworkLaunch): Step[] {
+  if (forwards.length === 0) return []
+  return [
+    ...forwards.map(
+      ({ protocol, address, port, target, targetPort }): Step => ({
+        op: 'listen_port',
+        protocol: IPPROTO[protocol],
+        address: socketAddress(ip(address), port),
+        target: socketAddress(ip(target), targetPort),
+        about: `publish port ${port}/${protocol}${address === '0.0.0.0' ? '' : ` of ${address}`}`,
+        hint: '`ss -lntu` tells who listens where; publish another port',
+        ...(address === '::' ? { tolerate: ['EAFNOSUPPORT'], because: 'a host may be without IPv6' } : {}),
+      }),
+    ),
+    { op: 'forward', about: 'serve the ports on the loopback addresses' },
+  ]
+}
+
+const NFT_TIMEOUT_MS = 30_000
+
+function firewallSteps({ firewall }: NetworkLaunch): Pick<NetworkSteps, 'publish' | 'unpublish'> {
+  if (firewall === undefined) return { publish: [], unpublish: [] }
+  const { program, add, remove } = firewall
+  const common = {
+    op: 'run_hook',
+    path: program,
+    args: ['nft', '-f', '-'],
+    env: [],
+    timeoutMs: NFT_TIMEOUT_MS,
+  } as const
+  const hint = 'has the firewall been flushed? `tscrun network reload` makes the rules anew'
+  return {
+    publish: [{ ...common, input: add, about: 'publish the ports', hint }],
+    unpublish: [{ ...common, input: remove, about: 'take back the ports' }],
+  }
+}
