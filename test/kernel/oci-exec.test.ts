@@ -11,11 +11,7 @@ beforeAll(async () => {
   host = await makeOciHost()
 })
 afterAll(() => host.dispose())
-afterEach(async () => {
-  for (const name of (await host.ok(['list', '-q'])).split('\n').filter(Boolean)) await host.ok(['delete', '-f', name])
-  const left = host.traces()
-  if (left.length > 0) throw new Error(`left behind: ${left.join(' ')}`)
-})
+afterEach(() => host.clear())
 
 const runtime = (): string[] => [RUNTIME, '--root', host.root]
 

@@ -11,11 +11,7 @@ beforeAll(async () => {
   host = await makeOciHost()
 })
 afterAll(() => host.dispose())
-afterEach(async () => {
-  for (const name of (await host.ok(['list', '-q'])).split('\n').filter(Boolean)) await host.ok(['delete', '-f', name])
-  const left = host.traces()
-  if (left.length > 0) throw new Error(`left behind: ${left.join(' ')}`)
-})
+afterEach(() => host.clear())
 
 /** Whoever needs Node fails here. */
 const WITHOUT_NODE = { env: { TSCRUN_NODE: '/nowhere/node' } }
@@ -28,9 +24,7 @@ async function make(
   state: (typeof STATES)[number],
   change?: (config: OciConfig) => OciConfig,
 ): Promise<void> {
-  const words = [RUNTIME, '--root', host.root, 'create', '--bundle', host.bundle(change), id]
-  // The container keeps the streams.
-  expect((await host.place.run(['sh', '-c', '"$@" </dev/null >/dev/null 2>&1', 'sh', ...words])).exitCode).toBe(0)
+  await host.create(id, host.bundle(change))
   if (state === 'created') return
   await host.ok(['start', id])
   if (state === 'paused') await host.ok(['pause', id])

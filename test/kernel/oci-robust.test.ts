@@ -15,11 +15,7 @@ afterEach(async () => {
   await until(() => host.traces().length === 0)
 })
 
-/** In the place, with streams that nobody waits for. */
-const quietly = (words: readonly string[]): Promise<{ exitCode: number }> =>
-  host.place.run(['sh', '-c', 'exec "$@" </dev/null >/dev/null 2>&1', 'sh', RUNTIME, '--root', host.root, ...words], {
-    timeoutMs: 60_000,
-  })
+const quietly = (words: readonly string[]): Promise<{ exitCode: number }> => host.quietly(words, { timeoutMs: 60_000 })
 
 it('twenty containers can be made and removed at once', async () => {
   const bundle = host.bundle()

@@ -11,11 +11,7 @@ beforeAll(async () => {
   host = await makeOciHost()
 })
 afterAll(() => host.dispose())
-afterEach(async () => {
-  for (const name of (await host.ok(['list', '-q'])).split('\n').filter(Boolean)) await host.ok(['delete', '-f', name])
-  const left = host.traces()
-  if (left.length > 0) throw new Error(`left behind: ${left.join(' ')}`)
-})
+afterEach(() => host.clear())
 
 const runtime = (): string[] => [RUNTIME, '--root', host.root]
 
@@ -34,8 +30,7 @@ describe('create, start, kill and delete', () => {
   it('go through the states of the specification, which the kernel confirms', async () => {
     const bundle = host.bundle()
     const pidFile = join(bundle, 'pid')
-    const words = ['create', '--bundle', bundle, '--pid-file', pidFile, 'states']
-    await host.place.run(['sh', '-c', '"$@" >/dev/null 2>&1', 'sh', ...runtime(), ...words])
+    await host.quietly(['create', '--bundle', bundle, '--pid-file', pidFile, 'states'])
     expect(await host.status('states')).toBe('created')
     const pid = await pidOf('states')
     expect(fs.readFileSync(pidFile, 'latin1')).toBe(String(pid))
@@ -66,18 +61,7 @@ describe('create, start, kill and delete', () => {
   })
 
   it('delete takes a created container along, and with --regex all that match', async () => {
-    const create = (name: string): Promise<unknown> =>
-      host.place.run([
-        'sh',
-        '-c',
-        '"$@" >/dev/null 2>&1',
-        'sh',
-        ...runtime(),
-        'create',
-        '--bundle',
-        host.bundle(),
-        name,
-      ])
+    const create = (name: string): Promise<void> => host.create(name, host.bundle())
     await create('match-1')
     await create('match-2')
     await create('other')
@@ -130,11 +114,7 @@ describe('pause and resume', () => {
 
   it('hold for one that waits for start, which nobody waits for in vain', async () => {
     const name = `c${count++}`
-    // The container keeps the streams.
-    const create = [...runtime(), 'create', '--bundle', host.bundle(), name]
-    expect(await host.place.run(['sh', '-c', '"$@" </dev/null >/dev/null 2>&1', 'sh', ...create])).toMatchObject({
-      exitCode: 0,
-    })
+    await host.create(name, host.bundle())
     await host.ok(['pause', name])
     expect(await host.status(name)).toBe('paused')
     const { exitCode, stderr } = await host.oci(['start', name])
