@@ -15,6 +15,7 @@ import { dirname, join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import { AT_FDCWD, cString, syscall, trySyscall } from '../syscall/call.ts'
 import { errnoName, SyscallError } from '../syscall/errno.ts'
+import { noteBoot } from './boot.ts'
 import { lockDirectory } from './directory-lock.ts'
 import { releaseRange } from './id-range.ts'
 import { releaseConnections } from './networks/lease-links.ts'
@@ -83,6 +84,7 @@ function withDirectories(paths: EnginePaths, action: () => void): void {
       for (const path of [paths.root, paths.containers, paths.names, paths.ranges, paths.layers, paths.runRoot]) {
         makeDirectory(path)
       }
+      noteBoot(paths)
       action()
     } catch (second) {
       throw storeFailure(second, whereOf(paths), paths.root)

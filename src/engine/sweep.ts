@@ -2,6 +2,7 @@ import { closeSync, existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { removeCgroup } from '../cgroups/remove.ts'
 import { errnoOf } from '../model/errors.ts'
+import { noteBoot, wasBooted } from './boot.ts'
 import { cgroupOf } from './cgroup.ts'
 import { killProcess } from '../syscall/process.ts'
 import {
@@ -20,7 +21,7 @@ import { readExitFile } from './exit-file.ts'
 import { leasesDirectory } from './networks/lease-links.ts'
 import { linkOwner } from './owner-link.ts'
 import type { EnginePaths } from './paths.ts'
-import type { ContainerRecord } from './record.ts'
+import type { ContainerRecord, ExitRecord } from './record.ts'
 import { releaseOrphanRanges } from './shared-range.ts'
 import { sweepVolumes } from './volumes/store.ts'
 
@@ -31,16 +32,26 @@ const PATIENCE_MS = 1000
  * Puts right what a killed command or monitor left behind. `live` looks only at containers that were running, which is
  * cheap; `all` looks at every container, name and range.
  */
-export async function sweep(paths: EnginePaths, scope: 'live' | 'all'): Promise<void> {
+export async function sweep(paths: EnginePaths, asked: 'live' | 'all'): Promise<void> {
+  const booted = wasBooted(paths)
+  const scope = booted ? 'all' : asked
   const ids = scope === 'live' ? liveIds(paths) : [...new Set([...liveIds(paths), ...containerIds(paths)])]
   const live = new Set(liveIds(paths))
-  for (const id of ids) await sweepOne(paths, id, live.has(id))
+  for (const id of ids) await sweepOne(paths, id, { wasLive: live.has(id), booted })
   if (scope === 'live') return
   releaseOrphans(paths)
   sweepVolumes(paths)
+  noteBoot(paths)
 }
 
-async function sweepOne(paths: EnginePaths, id: string, wasLive: boolean): Promise<void> {
+interface Circumstances {
+  /** It has a directory in the run directory. */
+  readonly wasLive: boolean
+  /** The machine has been started anew since. */
+  readonly booted: boolean
+}
+
+async function sweepOne(paths: EnginePaths, id: string, { wasLive, booted }: Circumstances): Promise<void> {
   const directory = join(paths.containers, id)
   const lockFd = tryLock(directory)
   if (lockFd === 'gone') {
@@ -52,16 +63,20 @@ async function sweepOne(paths: EnginePaths, id: string, wasLive: boolean): Promi
   const record = readRecord(paths, id)
   // Without a record it was never finished being made.
   const doomed = record === undefined || (record.remove && record.unstarted !== true)
-  if (!doomed && !wasLive) return closeSync(lockFd)
+  if (!doomed && !wasLive) {
+    if (hasEnd(paths, record)) return closeSync(lockFd)
+    return finishContainer(paths, held, record, wentDown())
+  }
   // One in the background ends with its monitor only where nothing else could tell of it.
-  const killed = existsSync(monitorSocket(paths, id)) && readLiveState(paths, id) !== undefined
-  const ended = await endProcesses(paths, id, record === undefined ? cgroupOf(id) : record.cgroup)
+  const killed = !booted && existsSync(monitorSocket(paths, id)) && readLiveState(paths, id) !== undefined
+  const ended = await endProcesses(paths, id, record === undefined ? cgroupOf(id) : record.cgroup, booted)
   // A later command tries again; `rm` says what is in the way.
   if (!ended) return closeSync(lockFd)
   if (record !== undefined && killed) writeEvents(paths, deathsOf(record))
   if (doomed) return deleteContainer(paths, held, record)
   const told = readLiveState(paths, id) === undefined ? readExitFile(paths, id) : undefined
   if (told !== undefined) return finishContainer(paths, held, record, told)
+  if (booted) return finishContainer(paths, held, record, wentDown())
   finishContainer(paths, held, record, {
     exitCode: 137,
     signal: 'SIGKILL',
@@ -69,6 +84,16 @@ async function sweepOne(paths: EnginePaths, id: string, wasLive: boolean): Promi
     finishedMs: Date.now(),
     error: 'its monitor was killed',
   })
+}
+
+/** Or needs none. */
+function hasEnd(paths: EnginePaths, record: ContainerRecord): boolean {
+  return record.exit !== undefined || record.unstarted === true || readExitFile(paths, record.id) !== undefined
+}
+
+/** docker's exit code for one whose end nobody has seen. */
+function wentDown(): ExitRecord {
+  return { exitCode: 255, oomKilled: false, finishedMs: Date.now(), error: 'the machine went down while it ran' }
 }
 
 function deathsOf(record: ContainerRecord): NewEvent[] {
@@ -86,8 +111,13 @@ function tryLock(directory: string): number | undefined | 'gone' {
 }
 
 /** False where a killed process does not end: nobody else's command may fail by it. */
-async function endProcesses(paths: EnginePaths, id: string, cgroup: string | undefined): Promise<boolean> {
-  const state = readLiveState(paths, id)
+async function endProcesses(
+  paths: EnginePaths,
+  id: string,
+  cgroup: string | undefined,
+  booted: boolean,
+): Promise<boolean> {
+  const state = booted ? undefined : readLiveState(paths, id)
   if (state !== undefined) killProcess(state.pid, state.startTime)
   try {
     if (cgroup !== undefined) await removeCgroup(cgroup, PATIENCE_MS)

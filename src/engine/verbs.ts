@@ -128,6 +128,7 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore, context: VerbC
     },
     inspect: async (idOrName, type) => {
       requireReadable(paths)
+      if (type !== 'image') await sweep(paths, 'live')
       if (type === 'volume') return inspectVolume(findVolume(paths, idOrName))
       const container = type === 'image' ? undefined : tryFindContainer(paths, idOrName)
       if (container !== undefined) return inspectContainer(paths, container)
