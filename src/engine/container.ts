@@ -54,14 +54,14 @@ export interface Container extends AsyncDisposable {
   top(words?: readonly string[]): Promise<TopTable>
   /** What is known about it, under docker's key names. */
   inspect(): Promise<Readonly<Record<string, unknown>>>
-  /** Kills it if it runs, and takes it off the disk. One that is gone is no error. */
+  /** Kills it if it runs, and takes it off the disk, with its anonymous volumes. One that is gone is no error. */
   remove(): Promise<void>
 }
 
 export function containerOf(engine: EngineCore, id: string): Container {
   const remove = async (): Promise<void> => {
     try {
-      await engine.remove(id, { force: true })
+      await engine.remove(id, { force: true, volumes: true })
     } catch (error) {
       if (!(error instanceof TscrunError && error.code === 'NO_SUCH_CONTAINER')) throw error
     }
