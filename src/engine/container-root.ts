@@ -12,7 +12,7 @@ import { makeByStage } from '../runtime/run-steps.ts'
 import { SyscallError } from '../syscall/errno.ts'
 import { closeFd, openProcess, startTimeOf } from '../syscall/process.ts'
 import { openPlace } from '../syscall/at.ts'
-import { lockDirectory } from './containers.ts'
+import { lockSoon } from './directory-lock.ts'
 import { type ContainerView, findContainer } from './containers-view.ts'
 import type { EnginePaths } from './paths.ts'
 import type { ContainerRecord, LiveState } from './record.ts'
@@ -48,7 +48,7 @@ export async function openContainerRoot(
   if (view.status === 'running' || view.status === 'paused')
     return rootOfRunning(view, requireLive(view, options), options)
   const { record } = view
-  const lockFd = lockDirectory(join(paths.containers, record.id))
+  const lockFd = await lockSoon(join(paths.containers, record.id))
   if (lockFd === undefined) throw busy(options.verb, record.name)
   try {
     const fd = rootOfStopped(paths, record, options.verb)

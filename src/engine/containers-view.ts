@@ -1,8 +1,9 @@
-import { closeSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { ContainerFilter, ContainerStatus, ContainerSummary } from './api.ts'
-import { containerIds, lockDirectory, readLiveState, readRecord } from './containers.ts'
+import { containerIds, readLiveState, readRecord } from './containers.ts'
+import { isHeld } from './directory-lock.ts'
 import { readExitFile } from './exit-file.ts'
 import { type HealthState, readHealth } from './health-state.ts'
 import { linkOwner } from './owner-link.ts'
@@ -48,14 +49,18 @@ function statusOf(paths: EnginePaths, record: ContainerRecord): ContainerStatus 
   if (record.exit !== undefined) return 'stopped'
   if (record.unstarted === true) return 'created'
   try {
-    const fd = lockDirectory(join(paths.containers, record.id))
-    if (fd === undefined) return 'running'
-    closeSync(fd)
-    return 'stopped'
+    return isHeld(join(paths.containers, record.id)) && !hasEnded(paths, record) ? 'running' : 'stopped'
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return 'stopped'
     throw error
   }
+}
+
+/** Held, but only by who puts it away: its monitor has told of its last end. */
+function hasEnded(paths: EnginePaths, { id, launch }: ContainerRecord): boolean {
+  if (readLiveState(paths, id) !== undefined) return false
+  const exit = readExitFile(paths, id)
+  return exit !== undefined && (exit.byPerson === true || launch?.restart.name === 'no')
 }
 
 function isFrozen(cgroup: string | undefined): boolean {

@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { prepareCgroupParent } from '../cgroups/prepare.ts'
 import { removeCgroup } from '../cgroups/remove.ts'
@@ -19,13 +19,13 @@ import {
   deleteContainer,
   finishContainer,
   type HeldContainer,
-  lockDirectory,
   readRecord,
   withRecordLock,
   writeRecord,
   writeStartedRecord,
 } from './containers.ts'
-import type { ContainerView } from './containers-view.ts'
+import { type ContainerView, findContainer, noSuchContainer } from './containers-view.ts'
+import { lockSoon } from './directory-lock.ts'
 import { eventLaunch } from './event-launch.ts'
 import { containerEvent, writeEvents } from './event-log.ts'
 import { removeExitFile } from './exit-file.ts'
@@ -144,11 +144,11 @@ export interface StartAgain {
  */
 export async function startAgain(
   paths: EnginePaths,
-  { record, status }: ContainerView,
+  view: ContainerView,
   options: StartAgain,
 ): Promise<MonitorClient | undefined> {
-  const rests = status === 'stopped' || status === 'created'
-  const lockFd = rests ? lockDirectory(join(paths.containers, record.id)) : undefined
+  const { lockFd, record, status } = await lockResting(paths, view)
+  const rests = isResting(status)
   if (lockFd === undefined || record.launch === undefined) {
     if (lockFd !== undefined) closeSync(lockFd)
     throw new TscrunError('CONTAINER_STATE', `start ${record.name}: it is ${status}`, {
@@ -179,6 +179,32 @@ export async function startAgain(
     else finishContainer(paths, held, again, failed)
     throw error
   }
+}
+
+function isResting(status: ContainerView['status']): boolean {
+  return status === 'stopped' || status === 'created'
+}
+
+/** Its lock, and what it is by then; no lock where it runs. Throws NO_SUCH_CONTAINER where it is removed meanwhile. */
+async function lockResting(
+  paths: EnginePaths,
+  seen: ContainerView,
+): Promise<ContainerView & { readonly lockFd: number | undefined }> {
+  if (!isResting(seen.status)) return { ...seen, lockFd: undefined }
+  const directory = join(paths.containers, seen.record.id)
+  let view = seen
+  const isStarted = (): boolean => {
+    view = findContainer(paths, seen.record.id)
+    return !isResting(view.status)
+  }
+  try {
+    const lockFd = await lockSoon(directory, isStarted)
+    if (lockFd === undefined || fstatSync(lockFd).nlink > 0) return { ...view, lockFd }
+    closeSync(lockFd)
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error
+  }
+  throw noSuchContainer(seen.record.name)
 }
 
 function startHint(held: boolean, rests: boolean): string {

@@ -1,4 +1,4 @@
-import { closeSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../model/errors.ts'
@@ -6,7 +6,7 @@ import { collectMonitors, type ContainerExit, deferred } from '../runtime/launch
 import { connectMonitor, type MonitorClient } from '../runtime/monitor-client.ts'
 import { pause } from '../syscall/pause.ts'
 import { signalProcess } from '../syscall/process.ts'
-import { lockDirectory } from './containers.ts'
+import { isHeld } from './directory-lock.ts'
 import { type ContainerView, findContainer } from './containers-view.ts'
 import { type AttachOptions, connectAttached } from './detached.ts'
 import { containerEvent, type NewEvent, writeEvents } from './event-log.ts'
@@ -251,10 +251,7 @@ export async function released(
 
 function isFree(directory: string): boolean {
   try {
-    const lockFd = lockDirectory(directory)
-    if (lockFd === undefined) return false
-    closeSync(lockFd)
-    return true
+    return !isHeld(directory)
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return true
     throw error

@@ -4,7 +4,7 @@ import type { BindMount, StoreVolumeMount, TmpfsMount, VolumeMount } from '../..
 import { pause } from '../../syscall/pause.ts'
 import { randomId } from '../../syscall/random.ts'
 import { realSource } from '../devices.ts'
-import { lockDirectory } from '../directory-lock.ts'
+import { isHeld } from '../directory-lock.ts'
 import type { EnginePaths } from '../paths.ts'
 import { chownTree } from './chown.ts'
 import { copyUp } from './copy-up.ts'
@@ -141,9 +141,7 @@ async function fill(paths: EnginePaths, mount: KeptVolume, { id, layers, signal 
 
 /** Whether somebody runs it, or is about to. */
 function isAlive(paths: EnginePaths, id: string): boolean {
-  const fd = lockDirectory(join(paths.containers, id))
-  if (fd !== undefined) closeSync(fd)
-  return fd === undefined
+  return isHeld(join(paths.containers, id))
 }
 
 function placeOf(paths: EnginePaths, mount: KeptVolume, record: VolumeRecord): Place {
