@@ -28,7 +28,7 @@ afterEach(async () => {
 async function out(...args: readonly string[]): Promise<string> {
   const { exitCode, stdout, stderr } = await machine.tscrun(args)
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-  return stdout as string
+  return stdout
 }
 
 const rootfs = (): readonly string[] => ['--rootfs', `${machine.rootfs}:O`]

@@ -26,7 +26,7 @@ interface Trace {
 async function command(...args: readonly string[]): Promise<string> {
   const { exitCode, stdout, stderr } = await machine.tscrun(args)
   expect({ exitCode, stderr }, args.join(' ')).toEqual({ exitCode: 0, stderr: '' })
-  return stdout as string
+  return stdout
 }
 
 function traceOf(id: string): Trace {
