@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type Container, createEngine } from '../../src/index.ts'
 import { soakOf } from '../setup/soak.ts'
-import { cgroupsOf, expectNothingLeft, makeMachine, type Machine, until } from './fixtures/machine.ts'
+import { cgroupsOf, expectNothingLeft, makeMachine, type Machine, until } from '../kernel/fixtures/machine.ts'
 
 /** Lives of containers, by a program and, one in eight, by the command line. */
 const AT_ONCE = 8

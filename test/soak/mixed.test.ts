@@ -5,7 +5,14 @@ import { createEngine } from '../../src/index.ts'
 import { pushBusybox } from '../clients/fixtures/images.ts'
 import { startRegistry } from '../clients/fixtures/registry.ts'
 import { randomOf, soakOf } from '../setup/soak.ts'
-import { cgroupsOf, expectNothingLeft, makeMachine, type Machine, processesWith, until } from './fixtures/machine.ts'
+import {
+  cgroupsOf,
+  expectNothingLeft,
+  makeMachine,
+  type Machine,
+  processesWith,
+  until,
+} from '../kernel/fixtures/machine.ts'
 
 /**
  * Commands of every kind on one store, 20 at once, and a program beside them. Each must do what it says, or refuse in one
