@@ -29,6 +29,7 @@ export const GROUPS: readonly Group[] = [
       logs: ['logs'],
       pause: ['pause'],
       port: ['port'],
+      prune: ['container prune'],
       rename: ['rename'],
       restart: ['restart'],
       start: ['start'],

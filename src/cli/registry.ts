@@ -11,6 +11,7 @@ export interface Entry {
     | 'Management Commands'
     | 'Commands'
     | 'network'
+    | 'container'
     | 'volume'
     | 'system'
     | 'image'
@@ -194,6 +195,12 @@ export const ENTRIES: readonly Entry[] = [
     summary: 'Remove images',
     group: 'Commands',
     load: async () => (await import('./commands/rmi.ts')).rmiCommand,
+  },
+  {
+    name: 'container prune',
+    summary: 'Remove containers that do not run',
+    group: 'container',
+    load: async () => (await import('./commands/system.ts')).containerPruneCommand,
   },
   {
     name: 'image prune',

@@ -84,11 +84,15 @@ export interface Engine {
   registry(): Promise<RegistryVerbs>
   images(): Promise<readonly ImageSummary[]>
   removeImage(reference: string, options: { readonly force: boolean }): Promise<RemovedImage>
-  ps(options: { readonly all: boolean; readonly filter?: ContainerFilter }): Promise<readonly ContainerSummary[]>
+  ps(options: PsOptions): Promise<readonly ContainerSummary[]>
   /** Takes an id, a unique beginning of one, or a name; resolves to the whole id. */
   remove(idOrName: string, options: RemoveOptions): Promise<string>
   /** What is known about one container, image or volume, under docker's key names (`Id`, `State.Status`, `Config.Env`). */
-  inspect(idOrName: string, type?: 'container' | 'image' | 'volume'): Promise<Readonly<Record<string, unknown>>>
+  inspect(
+    idOrName: string,
+    type?: 'container' | 'image' | 'volume',
+    options?: { readonly size?: boolean },
+  ): Promise<Readonly<Record<string, unknown>>>
   /** Loads the verbs on containers' files. */
   files(): Promise<FileVerbs>
   /** Loads the verbs on the store as a whole. */
@@ -247,6 +251,16 @@ export type RestartPolicyName = NonNullable<DetachedOptions['restart']>['name']
 
 export type ContainerStatus = 'created' | 'running' | 'paused' | 'stopped'
 
+export interface PsOptions {
+  /** Also those that do not run. */
+  readonly all: boolean
+  readonly filter?: ContainerFilter
+  /** So many that were made last, whether they run or not. */
+  readonly last?: number
+  /** With what each has written: its whole tree is read. */
+  readonly size?: boolean
+}
+
 export interface ContainerSummary {
   readonly id: string
   readonly name: string
@@ -263,6 +277,12 @@ export interface ContainerSummary {
   /** Names of volumes, sources of what is the host's. */
   readonly mounts: readonly string[]
   readonly network: string
+  /** Config digest of its image; absent with a root directory. */
+  readonly imageId?: string
+  /** Of its first process, while it runs. */
+  readonly pid?: number
+  /** Bytes it has written, and with its image's. */
+  readonly size?: { readonly writable: number; readonly root: number }
   readonly restartPolicy: RestartPolicyName
   /** What `start --all --filter should-start-on-boot=true` starts: `always`, and `unless-stopped` unless it was stopped. */
   readonly startsAtBoot: boolean
@@ -280,6 +300,10 @@ export interface ContainerFilter {
   readonly ancestor?: readonly string[]
   readonly exited?: readonly number[]
   readonly volume?: readonly string[]
+  readonly network?: readonly string[]
+  /** Names or ids of containers: what was made before, or after, one of them. */
+  readonly before?: readonly string[]
+  readonly since?: readonly string[]
   readonly restartPolicy?: readonly RestartPolicyName[]
   readonly startsAtBoot?: readonly boolean[]
   readonly health?: readonly (HealthStatus | 'none')[]

@@ -123,6 +123,8 @@ export function summarize({ record, status, live, health }: ContainerView): Cont
     labels: record.labels,
     mounts: binds.map((mount) => names.get(mount.destination) ?? mount.source ?? ''),
     network: record.network,
+    ...(record.imageId === undefined ? {} : { imageId: record.imageId }),
+    ...(live === undefined ? {} : { pid: live.pid }),
     restartPolicy: record.launch?.restart.name ?? 'no',
     startsAtBoot: startsAtBoot(record),
     ...(health === undefined || status === 'stopped' ? {} : { health: health.status }),
@@ -154,6 +156,7 @@ export function matchesFilter(
     any(filter.exited, (code) => summary.exitCode === code) &&
     any(filter.health, (health) => (summary.health ?? 'none') === health) &&
     any(filter.volume, (volume) => summary.mounts.includes(volume)) &&
+    any(filter.network, (network) => summary.network === network) &&
     any(filter.restartPolicy, (policy) => summary.restartPolicy === policy) &&
     any(filter.startsAtBoot, (wanted) => summary.startsAtBoot === wanted) &&
     (filter.label ?? []).every((label) => hasLabel(summary, label))

@@ -1,6 +1,7 @@
 import type { StoredImage } from '../images/store.ts'
-import type { NamespaceType } from '../model/config.ts'
+import type { NamespaceType, OciConfig } from '../model/config.ts'
 import type { HealthCheck, ImageHealthcheck } from '../model/health.ts'
+import { LOG_FILE } from '../model/launch.ts'
 import type { NetworkConnection } from '../model/network.ts'
 import { formatPlatform } from '../model/platform.ts'
 import type { ContainerView } from './containers-view.ts'
@@ -27,10 +28,12 @@ export function inspectContainer(
     Args: args,
     State: {
       Status: status === 'stopped' ? 'exited' : status,
-      Running: status === 'running',
+      Running: status === 'running' || status === 'paused',
       Paused: status === 'paused',
+      Restarting: false,
+      Dead: false,
       OOMKilled: exit?.oomKilled ?? false,
-      Pid: status === 'running' ? (live?.pid ?? 0) : 0,
+      Pid: live?.pid ?? 0,
       ExitCode: exit?.exitCode ?? 0,
       Signal: exit?.signal ?? '',
       Error: exit?.error ?? '',
@@ -42,6 +45,10 @@ export function inspectContainer(
     Image: record.imageId ?? '',
     ImageName: record.image,
     Name: record.name,
+    RestartCount: live?.restarts ?? exit?.restarts ?? 0,
+    Driver: 'overlay',
+    Platform: 'linux',
+    LogPath: record.launch?.log.driver === 'none' ? '' : `${paths.containers}/${record.id}/${LOG_FILE}`,
     HostConfig: {
       NetworkMode: record.network,
       PidMode: modeOf(record, 'pid'),
@@ -67,6 +74,8 @@ export function inspectContainer(
       PidsLimit: config.linux?.resources?.pids?.limit ?? 0,
       CpuQuota: config.linux?.resources?.cpu?.quota ?? 0,
       CpuPeriod: config.linux?.resources?.cpu?.period ?? 0,
+      ...moreLimits(config),
+      PortBindings: publishedPorts(record),
     },
     Mounts: (config.mounts ?? [])
       .filter((mount) => mount.type === 'bind')
@@ -81,6 +90,7 @@ export function inspectContainer(
       Hostname: config.hostname ?? '',
       User: `${config.process?.user.uid}:${config.process?.user.gid}`,
       Tty: config.process?.terminal === true,
+      OpenStdin: record.launch?.interactive ?? false,
       Env: config.process?.env ?? [],
       Cmd: config.process?.args ?? [],
       Image: record.image,
@@ -94,20 +104,38 @@ export function inspectContainer(
       UidMap: (config.linux?.uidMappings ?? []).map((map) => `${map.containerID}:${map.hostID}:${map.size}`),
       GidMap: (config.linux?.gidMappings ?? []).map((map) => `${map.containerID}:${map.hostID}:${map.size}`),
     },
-    NetworkSettings: networkSettings(record),
+    NetworkSettings: networkSettings(record, live?.pid),
     CgroupPath: record.cgroup ?? '',
     Directory: `${paths.containers}/${record.id}`,
     OCIConfig: config,
   }
 }
 
-/** Under docker's key names; the first network's addresses stand outside too. */
-function networkSettings({ connections = [], ports = [] }: ContainerRecord): Readonly<Record<string, unknown>> {
-  const published: Record<string, { HostIp: string; HostPort: string }[]> = {}
-  for (const { protocol, containerPort, hostIp = '0.0.0.0', hostPort } of ports) {
-    const list = (published[`${containerPort}/${protocol}`] ??= [])
-    list.push({ HostIp: hostIp, HostPort: String(hostPort) })
+/** Each under docker's key; 0 or '' where it is not set. */
+function moreLimits({ linux, mounts = [], process }: OciConfig): Readonly<Record<string, unknown>> {
+  const { memory, cpu, blockIO } = linux?.resources ?? {}
+  const { quota = 0, period = 0 } = cpu ?? {}
+  const binds = mounts.filter(({ type }) => type === 'bind')
+  const tmpfs = mounts.filter(({ type, destination }) => type === 'tmpfs' && !destination.startsWith('/dev'))
+  return {
+    MemoryReservation: memory?.reservation ?? 0,
+    NanoCpus: quota > 0 && period > 0 ? Math.round((quota / period) * 1e9) : 0,
+    CpuShares: cpu?.shares ?? 0,
+    CpusetCpus: cpu?.cpus ?? '',
+    CpusetMems: cpu?.mems ?? '',
+    BlkioWeight: blockIO?.weight ?? 0,
+    OomScoreAdj: process?.oomScoreAdj ?? 0,
+    Binds: binds.map(
+      ({ source, destination, options = [] }) => `${source}:${destination}:${options.includes('ro') ? 'ro' : 'rw'}`,
+    ),
+    Tmpfs: Object.fromEntries(tmpfs.map(({ destination, options = [] }) => [destination, options.join(',')])),
+    Ulimits: (process?.rlimits ?? []).map(({ type, soft, hard }) => ({ Name: type, Soft: soft, Hard: hard })),
   }
+}
+
+/** Under docker's key names; the first network's addresses stand outside too. */
+function networkSettings(record: ContainerRecord, pid: number | undefined): Readonly<Record<string, unknown>> {
+  const { connections = [], network } = record
   const addressesOf = ({ ip = '', ip6 = '', mac }: Partial<NetworkConnection>): Record<string, string> => ({
     IPAddress: ip,
     GlobalIPv6Address: ip6,
@@ -117,7 +145,22 @@ function networkSettings({ connections = [], ports = [] }: ContainerRecord): Rea
     connection.network,
     { NetworkID: connection.networkId, Aliases: connection.aliases, ...addressesOf(connection) },
   ])
-  return { Ports: published, ...addressesOf(connections[0] ?? {}), Networks: Object.fromEntries(networks) }
+  const none = network === 'none' || network === 'host' ? { [network]: addressesOf({}) } : {}
+  return {
+    Ports: publishedPorts(record),
+    SandboxKey: pid === undefined ? '' : `/proc/${pid}/ns/net`,
+    ...addressesOf(connections[0] ?? {}),
+    Networks: networks.length === 0 ? none : Object.fromEntries(networks),
+  }
+}
+
+function publishedPorts({ ports = [] }: ContainerRecord): Readonly<Record<string, unknown>> {
+  const published: Record<string, { HostIp: string; HostPort: string }[]> = {}
+  for (const { protocol, containerPort, hostIp = '0.0.0.0', hostPort } of ports) {
+    const list = (published[`${containerPort}/${protocol}`] ??= [])
+    list.push({ HostIp: hostIp, HostPort: String(hostPort) })
+  }
+  return published
 }
 
 /** As docker has it: `private`, `host`, `container:` and its id; `ns:` and a path. */

@@ -74,6 +74,8 @@ export interface ExitRecord {
   readonly finishedMs: number
   /** Why it never ran. */
   readonly error?: string
+  /** How often its monitor had started it again. */
+  readonly restarts?: number
 }
 
 /** `state.json` in the run directory, while it runs. */
@@ -84,4 +86,6 @@ export interface LiveState {
   /** Clock ticks since boot: with the pid it names a process for ever. */
   readonly startTime: number
   readonly startedMs: number
+  /** How often its monitor has started it again; absent in the foreground. */
+  readonly restarts?: number
 }

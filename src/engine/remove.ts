@@ -16,13 +16,15 @@ export interface RemoveOptions {
   readonly force: boolean
   /** With its anonymous volumes. */
   readonly volumes?: boolean
+  /** How long one that runs may take to stop before it is killed; at once without it. */
+  readonly timeoutMs?: number
 }
 
 /** Removes a container. Resolves to its id. */
 export async function removeContainer(
   paths: EnginePaths,
   idOrName: string,
-  { force, volumes = false }: RemoveOptions,
+  { force, volumes = false, timeoutMs }: RemoveOptions,
 ): Promise<string> {
   const { record, status } = findContainer(paths, idOrName)
   const rests = status === 'stopped' || status === 'created'
@@ -33,7 +35,7 @@ export async function removeContainer(
     })
   }
   // Its monitor would start it again.
-  if (!rests) await stopContainer(paths, record.id, { signal: 'SIGKILL' })
+  if (!rests) await stopContainer(paths, record.id, timeoutMs === undefined ? { signal: 'SIGKILL' } : { timeoutMs })
   // Without an exit it ended with its monitor, and perhaps not all of it.
   if (record.cgroup !== undefined && record.exit === undefined) await removeCgroup(record.cgroup)
   const directory = join(paths.containers, record.id)

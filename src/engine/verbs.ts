@@ -3,7 +3,14 @@ import type { ImageStore } from '../images/store.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { Engine, EngineOptions, PulledImage, PullOptions } from './api.ts'
 import type { ResolvedSettings } from './config-file.ts'
-import { findContainer, matchesFilter, summarize, tryFindContainer, viewContainers } from './containers-view.ts'
+import {
+  type ContainerView,
+  findContainer,
+  matchesFilter,
+  summarize,
+  tryFindContainer,
+  viewContainers,
+} from './containers-view.ts'
 import { hostFacts } from '../runtime/host.ts'
 import type { Launched } from '../runtime/launch.ts'
 import { imageSummaries, pullVerb, removeImageVerb } from './image-verbs.ts'
@@ -16,8 +23,9 @@ import { execContainer, execDetached } from './exec.ts'
 import { attachContainer, freezeContainer, killContainer, signalNumber, stopContainer, waitContainer } from './live.ts'
 import { containerLogs } from './logs.ts'
 import type { EnginePaths } from './paths.ts'
+import { containerSize, listContainers } from './ps.ts'
 import { removeContainer } from './remove.ts'
-import { mendNames, renameContainer } from './rename.ts'
+import { renameContainer } from './rename.ts'
 import type { ShortNames } from './short-names.ts'
 import { startOrder } from './start-order.ts'
 import { sweep } from './sweep.ts'
@@ -85,6 +93,10 @@ export interface VerbContext {
 
 export function storeVerbs(paths: EnginePaths, store: ImageStore, context: VerbContext): StoreVerbs {
   const { names } = context
+  const sizes = ({ record }: ContainerView): Readonly<Record<string, number>> => {
+    const { writable, root } = containerSize(paths, store, record)
+    return { SizeRw: writable, SizeRootFs: root }
+  }
   return {
     sweep: () => sweep(paths, 'live'),
     notePull: (reference) => writeEvents(paths, [imageEvent('pull', reference, reference)]),
@@ -108,30 +120,22 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore, context: VerbC
       ])
       return removed
     },
-    ps: async ({ all, filter = {} }) => {
+    ps: async (options) => {
       requireReadable(paths)
       await sweep(paths, 'all')
-      const views = viewContainers(paths)
-      mendNames(
-        paths,
-        views.map(({ record }) => record),
-      )
-      return views
-        .filter(({ status }) => all || status === 'running' || status === 'paused')
-        .filter((view) => matchesFilter(summarize(view), filter, view.record.imageId))
-        .map(summarize)
+      return listContainers(paths, store, options)
     },
     remove: async (idOrName, options) => {
       requireReadable(paths)
       await sweep(paths, 'live')
       return removeContainer(paths, idOrName, options)
     },
-    inspect: async (idOrName, type) => {
+    inspect: async (idOrName, type, { size = false } = {}) => {
       requireReadable(paths)
       if (type !== 'image') await sweep(paths, 'live')
       if (type === 'volume') return inspectVolume(findVolume(paths, idOrName))
       const container = type === 'image' ? undefined : tryFindContainer(paths, idOrName)
-      if (container !== undefined) return inspectContainer(paths, container)
+      if (container !== undefined) return { ...inspectContainer(paths, container), ...(size ? sizes(container) : {}) }
       if (type === 'container') return inspectContainer(paths, findContainer(paths, idOrName))
       await names.prepare(idOrName)
       const image = store.find(idOrName)

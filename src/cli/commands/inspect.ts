@@ -1,4 +1,5 @@
 import { TscrunError } from '../../model/errors.ts'
+import { namedContainers } from '../choice.ts'
 import type { Command } from '../command.ts'
 import { forEachOperand } from '../each.ts'
 import { badFlag } from '../errors.ts'
@@ -8,17 +9,19 @@ import { print } from '../output/print.ts'
 
 export const inspectCommand: Command = {
   name: 'inspect',
-  usage: 'NAME|ID [NAME|ID...]',
+  usage: '[NAME|ID...]',
   description: 'Show what is known about containers, images and volumes, as JSON or through a template',
   flags: INSPECT_FLAGS,
-  operands: { min: 1, max: Number.POSITIVE_INFINITY, noun: 'name or id' },
+  operands: { min: 0, max: Number.POSITIVE_INFINITY, noun: 'name or id' },
   async run({ flags, operands, globals, engine }) {
     const type = parseType(flags.text('type'))
+    const size = flags.bool('size')
+    const names = await namedContainers(engine, { verb: 'inspect', flags, operands })
     const opened = await engine()
     const found: Readonly<Record<string, unknown>>[] = []
     const exitCode = await forEachOperand(
-      operands,
-      async (name) => void found.push(await opened.inspect(name, type)),
+      names,
+      async (name) => void found.push(await opened.inspect(name, type, { size })),
       globals.debug,
     )
     // Like docker, an empty array where nothing was found, so that scripts always get JSON.

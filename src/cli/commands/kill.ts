@@ -1,22 +1,21 @@
+import { chooseContainers, forEachContainer } from '../choice.ts'
 import type { Command } from '../command.ts'
-import { forEachOperand } from '../each.ts'
 import { KILL_FLAGS } from '../flags/live.ts'
-import { print } from '../output/print.ts'
 import { parseSignal } from '../parse/words.ts'
 
 export const killCommand: Command = {
   name: 'kill',
-  usage: 'CONTAINER [CONTAINER...]',
+  usage: '[CONTAINER...]',
   description: 'Send a signal (default SIGKILL) to the first process of containers',
   flags: KILL_FLAGS,
-  operands: { min: 1, max: Number.POSITIVE_INFINITY, noun: 'container' },
+  operands: { min: 0, max: Number.POSITIVE_INFINITY, noun: 'container' },
   async run({ flags, operands, globals, engine }) {
-    const opened = await engine()
     const signal = parseSignal('signal', flags.text('signal') ?? 'SIGKILL')
-    const killOne = async (name: string): Promise<void> => {
-      await opened.kill(name, signal)
-      print(`${name}\n`)
-    }
-    return forEachOperand(operands, killOne, globals.debug)
+    const chosen = await chooseContainers(engine, { verb: 'kill', flags, operands }, ['running', 'paused'])
+    const opened = await engine()
+    return forEachContainer(chosen, (name) => opened.kill(name, signal), {
+      ignore: flags.bool('ignore'),
+      debug: globals.debug,
+    })
   },
 }

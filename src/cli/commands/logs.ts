@@ -1,5 +1,6 @@
 import type { LogLine } from '../../engine/logs.ts'
 import { TscrunError } from '../../model/errors.ts'
+import { latestOrFirst } from '../choice.ts'
 import type { Command } from '../command.ts'
 import { LOGS_FLAGS } from '../flags/live.ts'
 import { printPatiently } from '../output/print.ts'
@@ -12,15 +13,16 @@ export const logsCommand: Command = {
   usage: 'CONTAINER',
   description: 'Show what a detached container wrote: its output on standard output, its errors on standard error',
   flags: LOGS_FLAGS,
-  operands: { min: 1, max: 1, noun: 'container' },
+  operands: { min: 0, max: 1, noun: 'container' },
   async run({ flags, operands, engine }) {
+    const [container] = await latestOrFirst(engine, { verb: 'logs', flags, operands })
     const opened = await engine()
     const tail = flags.text('tail') ?? 'all'
     const now = Date.now()
     const [sinceMs, untilMs] = [optionalMoment(flags, 'since', now), optionalMoment(flags, 'until', now)]
     const timestamps = flags.bool('timestamps')
     return withSignals(async ({ aborted }) => {
-      const batches = opened.logs(operands[0] ?? '', {
+      const batches = opened.logs(container, {
         follow: flags.bool('follow'),
         signal: aborted,
         ...(tail === 'all' || tail === '-1' ? {} : { tail: parseInteger('tail', tail, { min: 0, max: 2 ** 31 }) }),

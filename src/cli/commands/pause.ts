@@ -1,22 +1,19 @@
+import { chooseContainers, forEachContainer } from '../choice.ts'
 import type { Command } from '../command.ts'
-import { forEachOperand } from '../each.ts'
-import { PLAIN_FLAGS } from '../flags/live.ts'
-import { print } from '../output/print.ts'
+import { PAUSE_FLAGS } from '../flags/live.ts'
 
 function freezer(name: 'pause' | 'unpause', description: string): Command {
   return {
     name,
-    usage: 'CONTAINER [CONTAINER...]',
+    usage: '[CONTAINER...]',
     description,
-    flags: PLAIN_FLAGS,
-    operands: { min: 1, max: Number.POSITIVE_INFINITY, noun: 'container' },
-    async run({ operands, globals, engine }) {
+    flags: PAUSE_FLAGS,
+    operands: { min: 0, max: Number.POSITIVE_INFINITY, noun: 'container' },
+    async run({ flags, operands, globals, engine }) {
+      const statuses = [name === 'pause' ? 'running' : 'paused'] as const
+      const chosen = await chooseContainers(engine, { verb: name, flags, operands }, statuses)
       const opened = await engine()
-      const doOne = async (container: string): Promise<void> => {
-        await opened[name](container)
-        print(`${container}\n`)
-      }
-      return forEachOperand(operands, doOne, globals.debug)
+      return forEachContainer(chosen, (container) => opened[name](container), { ignore: false, debug: globals.debug })
     },
   }
 }

@@ -1,22 +1,27 @@
+import { chooseContainers, forEachContainer } from '../choice.ts'
 import type { Command } from '../command.ts'
-import { forEachOperand } from '../each.ts'
 import { RESTART_FLAGS } from '../flags/live.ts'
-import { print } from '../output/print.ts'
 import { stopOptions } from '../parse/stop.ts'
+
+const REST = ['created', 'stopped'] as const
 
 export const restartCommand: Command = {
   name: 'restart',
-  usage: 'CONTAINER [CONTAINER...]',
+  usage: '[CONTAINER...]',
   description: 'Stop containers that run, and start them again',
   flags: RESTART_FLAGS,
-  operands: { min: 1, max: Number.POSITIVE_INFINITY, noun: 'container' },
+  operands: { min: 0, max: Number.POSITIVE_INFINITY, noun: 'container' },
   async run({ flags, operands, globals, engine }) {
-    const opened = await engine()
     const options = stopOptions(flags)
-    const restartOne = async (name: string): Promise<void> => {
-      await opened.restart(name, options)
-      print(`${name}\n`)
-    }
-    return forEachOperand(operands, restartOne, globals.debug)
+    const chosen = await chooseContainers(engine, { verb: 'restart', flags, operands }, [
+      ...(flags.bool('running') ? [] : REST),
+      'running',
+      'paused',
+    ])
+    const opened = await engine()
+    return forEachContainer(chosen, (name) => opened.restart(name, options), {
+      ignore: flags.bool('ignore'),
+      debug: globals.debug,
+    })
   },
 }

@@ -1,20 +1,29 @@
+import { chooseContainers, forEachContainer } from '../choice.ts'
 import type { Command } from '../command.ts'
-import { forEachOperand } from '../each.ts'
 import { RM_FLAGS } from '../flags/store.ts'
-import { print } from '../output/print.ts'
+import { stopOptions } from '../parse/stop.ts'
 
 export const rmCommand: Command = {
   name: 'rm',
-  usage: 'CONTAINER [CONTAINER...]',
+  usage: '[CONTAINER...]',
   description: 'Remove containers, by name or id',
   flags: RM_FLAGS,
-  operands: { min: 1, max: Number.POSITIVE_INFINITY, noun: 'container' },
+  operands: { min: 0, max: Number.POSITIVE_INFINITY, noun: 'container' },
   async run({ flags, operands, globals, engine }) {
+    const [force, volumes] = [flags.bool('force'), flags.bool('volumes')]
+    const { timeoutMs } = stopOptions(flags)
+    const options = { force, volumes, ...(timeoutMs === undefined ? {} : { timeoutMs }) }
+    const chosen = await chooseContainers(engine, { verb: 'rm', flags, operands }, [
+      'created',
+      'running',
+      'paused',
+      'stopped',
+    ])
     const opened = await engine()
-    const removeOne = async (name: string): Promise<void> => {
-      await opened.remove(name, { force: flags.bool('force'), volumes: flags.bool('volumes') })
-      print(`${name}\n`)
-    }
-    return forEachOperand(operands, removeOne, globals.debug)
+    return forEachContainer(chosen, (name) => opened.remove(name, options), {
+      // As docker and podman have it: what is to be gone by force may be gone already.
+      ignore: flags.bool('ignore') || force,
+      debug: globals.debug,
+    })
   },
 }

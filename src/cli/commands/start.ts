@@ -1,6 +1,7 @@
 import { TscrunError } from '../../model/errors.ts'
 import { attachHere } from '../attached.ts'
 import type { Command } from '../command.ts'
+import { namedContainers } from '../choice.ts'
 import { forEachOperand, namedOrAll } from '../each.ts'
 import { START_FLAGS } from '../flags/live.ts'
 import { print } from '../output/print.ts'
@@ -15,11 +16,14 @@ export const startCommand: Command = {
   flags: START_FLAGS,
   operands: { min: 0, max: Number.POSITIVE_INFINITY, noun: 'container' },
   async run({ flags, operands, globals, engine }) {
+    const latest = flags.bool('latest')
+    const named = latest
+      ? await namedContainers(engine, { verb: 'start', flags, operands })
+      : namedOrAll('start', flags, operands)
+    const [first = ''] = named ?? []
     const opened = await engine()
-    const named = namedOrAll('start', flags, operands)
-    const [first = ''] = operands
     if (flags.bool('attach') || flags.bool('interactive')) {
-      if (operands.length !== 1) {
+      if (named?.length !== 1) {
         throw new TscrunError('USAGE', 'start --attach: one container at a time', { subject: '--attach' })
       }
       return attachHere((options) => opened.startAttached(first, options), {
@@ -29,7 +33,7 @@ export const startCommand: Command = {
       })
     }
     const pidfile = flags.text('monitor-pidfile') ?? ''
-    if (pidfile !== '' && operands.length !== 1) {
+    if (pidfile !== '' && named?.length !== 1) {
       throw new TscrunError('USAGE', 'start --monitor-pidfile: one container at a time', {
         subject: '--monitor-pidfile',
       })

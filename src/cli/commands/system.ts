@@ -1,6 +1,12 @@
 import { confirmed } from '../ask.ts'
 import type { Command } from '../command.ts'
-import { IMAGE_PRUNE_FLAGS, SYSTEM_DF_FLAGS, SYSTEM_PRUNE_FLAGS, SYSTEM_RESET_FLAGS } from '../flags/system.ts'
+import {
+  CONTAINER_PRUNE_FLAGS,
+  IMAGE_PRUNE_FLAGS,
+  SYSTEM_DF_FLAGS,
+  SYSTEM_PRUNE_FLAGS,
+  SYSTEM_RESET_FLAGS,
+} from '../flags/system.ts'
 import { formatUsage, formatUsageList } from '../output/disk-usage.ts'
 import { formatSize } from '../output/images.ts'
 import { print } from '../output/print.ts'
@@ -35,6 +41,22 @@ export const imagePruneCommand: Command = {
     if (!flags.bool('force') && !(await confirmed(warning, 'image prune'))) return 0
     const { untagged, images, reclaimedBytes } = await (await (await engine()).system()).pruneImages({ all, filter })
     print(`${imageList(untagged, images)}${total(reclaimedBytes)}`)
+    return 0
+  },
+}
+
+export const containerPruneCommand: Command = {
+  name: 'container prune',
+  usage: '',
+  description: 'Remove all containers that do not run',
+  flags: CONTAINER_PRUNE_FLAGS,
+  operands: NO_OPERANDS,
+  async run({ flags, engine }) {
+    const filter = parsePruneFilter(flags.list('filter'), Date.now())
+    const warning = 'This removes all containers that do not run.'
+    if (!flags.bool('force') && !(await confirmed(warning, 'container prune'))) return 0
+    const { containers, reclaimedBytes } = await (await (await engine()).system()).pruneContainers(filter)
+    print(`${list('Deleted Containers', containers)}${total(reclaimedBytes)}`)
     return 0
   },
 }

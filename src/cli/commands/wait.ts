@@ -1,20 +1,22 @@
+import { namedContainers } from '../choice.ts'
 import type { Command } from '../command.ts'
 import { forEachOperand } from '../each.ts'
-import { PLAIN_FLAGS } from '../flags/live.ts'
+import { WAIT_FLAGS } from '../flags/live.ts'
 import { print } from '../output/print.ts'
 
 export const waitCommand: Command = {
   name: 'wait',
-  usage: 'CONTAINER [CONTAINER...]',
+  usage: '[CONTAINER...]',
   description: 'Wait until containers have ended, and print their exit codes',
-  flags: PLAIN_FLAGS,
-  operands: { min: 1, max: Number.POSITIVE_INFINITY, noun: 'container' },
-  async run({ operands, globals, engine }) {
+  flags: WAIT_FLAGS,
+  operands: { min: 0, max: Number.POSITIVE_INFINITY, noun: 'container' },
+  async run({ flags, operands, globals, engine }) {
+    const named = await namedContainers(engine, { verb: 'wait', flags, operands })
     const opened = await engine()
     const waitForOne = async (name: string): Promise<void> => {
       const { exitCode } = await opened.wait(name)
       print(`${exitCode}\n`)
     }
-    return forEachOperand(operands, waitForOne, globals.debug)
+    return forEachOperand(named, waitForOne, globals.debug)
   },
 }

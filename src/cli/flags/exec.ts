@@ -1,3 +1,4 @@
+import { LATEST } from './choice.ts'
 import { type Flag, HELP_FLAG } from './flag.ts'
 
 export const EXEC_FLAGS: readonly Flag[] = [
@@ -12,6 +13,7 @@ export const EXEC_FLAGS: readonly Flag[] = [
   { name: 'env-file', kind: 'list', value: 'file', help: 'Read environment variables from a file' },
   HELP_FLAG,
   { name: 'interactive', short: 'i', kind: 'bool', help: "Hand the caller's standard input to the command" },
+  LATEST,
   { name: 'privileged', kind: 'bool', help: 'All capabilities, no seccomp filter' },
   { name: 'tty', short: 't', kind: 'bool', help: 'Give the command a terminal' },
   { name: 'user', short: 'u', kind: 'string', value: 'user[:group]', help: 'Run as this user, by name or number' },

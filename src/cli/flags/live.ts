@@ -1,3 +1,4 @@
+import { ALL, CIDFILE, FILTER as CHOOSE, IGNORE, LATEST } from './choice.ts'
 import { type Flag, HELP_FLAG } from './flag.ts'
 import { RUN_FLAGS } from './run.ts'
 
@@ -12,8 +13,6 @@ const TIME: Flag = {
 
 const SIGNAL: Flag = { name: 'signal', short: 's', kind: 'string', value: 'signal', help: 'Signal to send' }
 
-const ALL: Flag = { name: 'all', short: 'a', kind: 'bool', help: 'All containers, or those that --filter leaves' }
-
 const FILTER: Flag = {
   name: 'filter',
   short: 'f',
@@ -24,8 +23,11 @@ const FILTER: Flag = {
 
 export const STOP_FLAGS: readonly Flag[] = [
   ALL,
+  CIDFILE,
   FILTER,
   HELP_FLAG,
+  IGNORE,
+  LATEST,
   {
     name: 'shutdown',
     kind: 'bool',
@@ -34,8 +36,21 @@ export const STOP_FLAGS: readonly Flag[] = [
   SIGNAL,
   TIME,
 ]
-export const RESTART_FLAGS: readonly Flag[] = [HELP_FLAG, SIGNAL, TIME]
-export const KILL_FLAGS: readonly Flag[] = [HELP_FLAG, SIGNAL]
+export const RESTART_FLAGS: readonly Flag[] = [
+  ALL,
+  CIDFILE,
+  CHOOSE,
+  HELP_FLAG,
+  LATEST,
+  { name: 'running', kind: 'bool', help: 'With --all: only those that run' },
+  SIGNAL,
+  TIME,
+]
+export const KILL_FLAGS: readonly Flag[] = [ALL, CIDFILE, CHOOSE, HELP_FLAG, LATEST, SIGNAL]
+export const PAUSE_FLAGS: readonly Flag[] = [ALL, CIDFILE, CHOOSE, HELP_FLAG, LATEST]
+export const WAIT_FLAGS: readonly Flag[] = [HELP_FLAG, LATEST]
+/** Behind its name are words of its own. */
+export const TOP_FLAGS: readonly Flag[] = [HELP_FLAG, LATEST]
 export const PLAIN_FLAGS: readonly Flag[] = [HELP_FLAG]
 
 const DETACH_KEYS: Flag = {
@@ -52,6 +67,7 @@ export const START_FLAGS: readonly Flag[] = [
   DETACH_KEYS,
   HELP_FLAG,
   { name: 'interactive', short: 'i', kind: 'bool', help: 'Connect standard input, too' },
+  LATEST,
   {
     name: 'monitor-pidfile',
     kind: 'string',
@@ -64,6 +80,7 @@ export const START_FLAGS: readonly Flag[] = [
 export const ATTACH_FLAGS: readonly Flag[] = [
   DETACH_KEYS,
   HELP_FLAG,
+  LATEST,
   { name: 'no-stdin', kind: 'bool', help: 'Do not connect standard input' },
   { name: 'sig-proxy', kind: 'bool', help: 'Hand signals on to the container (default true)' },
 ]
@@ -96,6 +113,7 @@ export const GENERATE_FLAGS: readonly Flag[] = [
 export const LOGS_FLAGS: readonly Flag[] = [
   { name: 'follow', short: 'f', kind: 'bool', help: 'Go on until the container has ended' },
   HELP_FLAG,
+  LATEST,
   { name: 'since', kind: 'string', value: 'time', help: 'Only what was written since: RFC 3339, seconds, or 10m ago' },
   {
     name: 'tail',
@@ -129,6 +147,7 @@ const CHANGEABLE =
 
 export const UPDATE_FLAGS: readonly Flag[] = [
   HELP_FLAG,
+  LATEST,
   ...RUN_FLAGS.filter(({ name }) => CHANGEABLE.test(name)).map((flag) => {
     const { group: _group, ...rest } = flag
     return rest.name === 'restart' ? { ...rest, help: rest.help.replace(' a detached container', '') } : rest

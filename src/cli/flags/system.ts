@@ -22,6 +22,8 @@ export const IMAGE_PRUNE_FLAGS: readonly Flag[] = [
   HELP_FLAG,
 ]
 
+export const CONTAINER_PRUNE_FLAGS: readonly Flag[] = [FILTER, FORCE, HELP_FLAG]
+
 export const SYSTEM_PRUNE_FLAGS: readonly Flag[] = [
   { name: 'all', short: 'a', kind: 'bool', help: 'Remove images with a name, too' },
   FILTER,

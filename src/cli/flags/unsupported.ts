@@ -79,17 +79,16 @@ const OTHERS: Readonly<Record<string, readonly Unsupported[]>> = {
   rmi: [{ names: 'a/all i/ignore no-prune platform', hint: 'tscrun rmi $(tscrun images -q)' }],
   ps: [
     {
-      names: 'n/last l/latest s/size sort noheading ns p/pod sync w/watch external',
+      names: 'ns p/pod sync w/watch external',
       hint: 'see --filter and --format',
     },
   ],
   rm: [
     {
-      names: 'a/all cidfile depend filter i/ignore l/latest t/time link',
+      names: 'depend link',
       hint: 'tscrun rm $(tscrun ps -aq)',
     },
   ],
-  inspect: [{ names: 's/size l/latest' }],
   '': [
     {
       names: 'H/host c/context config tls tlscacert tlscert tlskey tlsverify url connection identity ssh',

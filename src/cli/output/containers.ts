@@ -1,6 +1,6 @@
 import type { ContainerSummary } from '../../engine/api.ts'
 import { formatAgo, formatMoment, formatSpan } from './relative-time.ts'
-import { type RowOptions, shortName } from './images.ts'
+import { formatSize, type RowOptions, shortName } from './images.ts'
 
 /** Headings by template field, as docker has them. */
 export const CONTAINER_HEADINGS = {
@@ -15,9 +15,25 @@ export const CONTAINER_HEADINGS = {
   Labels: 'LABELS',
   Mounts: 'MOUNTS',
   Networks: 'NETWORKS',
+  LocalVolumes: 'LOCAL VOLUMES',
+  Ports: 'PORTS',
+  Size: 'SIZE',
+  ImageID: 'IMAGE ID',
+  Pid: 'PID',
+  ExitCode: 'EXIT CODE',
 } as const
 
-export type ContainerRow = Readonly<Record<keyof typeof CONTAINER_HEADINGS, string>>
+export type ContainerRow = Readonly<Record<keyof typeof CONTAINER_HEADINGS, string>> & {
+  /** `{{.Label "key"}}` */
+  Label(this: void, key: unknown): string
+}
+
+/** What docker puts over a column of one label: the last word of its key. */
+export const labelHeading = (key: unknown): string =>
+  String(key)
+    .split(/[./_-]/)
+    .at(-1)
+    ?.toUpperCase() ?? ''
 
 /** docker's width of the command column. */
 const COMMAND_WIDTH = 20
@@ -40,7 +56,21 @@ export function containerRow(container: ContainerSummary, options: RowOptions): 
       .join(','),
     Mounts: container.mounts.map((mount) => short(mount, 15)).join(','),
     Networks: container.network,
+    LocalVolumes: String(container.mounts.filter((mount) => !mount.startsWith('/')).length),
+    Ports: '',
+    Size: sizeText(container),
+    ImageID: options.noTrunc
+      ? (container.imageId ?? '')
+      : (container.imageId ?? '').replace(/^sha256:/, '').slice(0, 12),
+    Pid: String(container.pid ?? 0),
+    ExitCode: String(container.exitCode ?? 0),
+    Label: (key) => container.labels[String(key)] ?? '',
   }
+}
+
+/** `12kB (virtual 5.6MB)`; '' where it was not asked for. */
+function sizeText({ size }: ContainerSummary): string {
+  return size === undefined ? '' : `${formatSize(size.writable)} (virtual ${formatSize(size.root)})`
 }
 
 const HEALTH_WORDS = { starting: 'health: starting', healthy: 'healthy', unhealthy: 'unhealthy' } as const

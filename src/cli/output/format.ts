@@ -7,6 +7,8 @@ export interface Listing<Field extends string> {
   /** Columns of the plain table, in order. */
   readonly columns: readonly Field[]
   readonly rows: readonly Readonly<Record<Field, string>>[]
+  /** Without the line of headings. */
+  readonly bare?: boolean
 }
 
 /**
@@ -17,15 +19,16 @@ export async function formatListing<Field extends string>(
   listing: Listing<Field>,
   format: string | undefined,
 ): Promise<string> {
-  const { headings, columns, rows } = listing
+  const { headings, columns, rows, bare = false } = listing
+  const lines = bare ? rows : [headings, ...rows]
   if (format === undefined || format === '' || format === 'table') {
-    return alignColumns([headings, ...rows].map((row) => columns.map((field) => printable(row[field]))))
+    return alignColumns(lines.map((row) => columns.map((field) => printable(row[field]))))
   }
   if (format === 'json') return rows.map((row) => `${JSON.stringify(row)}\n`).join('')
   const table = /^table\s+/.exec(format)
   const render = await compileFormat(table === null ? format : format.slice(table[0].length))
   if (table === null) return rows.map((row) => `${render(row)}\n`).join('')
-  return alignColumns([headings, ...rows].map((row) => printable(render(row), '\t').split('\t')))
+  return alignColumns(lines.map((row) => printable(render(row), '\t').split('\t')))
 }
 
 /** Objects as `inspect` prints them: an indented array, or a template's line for each. Throws USAGE. */

@@ -12,6 +12,9 @@ const STATUSES: ReadonlyMap<string, ContainerStatus> = new Map([
   ['stopped', 'stopped'],
 ])
 
+const PLAIN_KEYS = ['id', 'name', 'label', 'ancestor', 'before', 'since', 'volume', 'network'] as const
+/** docker's states that no container here is ever in: they choose none. */
+const NEVER = ['restarting', 'removing', 'dead']
 const POLICIES = ['no', 'on-failure', 'always', 'unless-stopped'] as const
 const HEALTH = ['starting', 'healthy', 'unhealthy', 'none'] as const
 
@@ -22,10 +25,13 @@ export function parseContainerFilter(values: readonly string[]): ContainerFilter
   const filter: Mutable<ContainerFilter> = {}
   for (const text of values) {
     const [key, value] = splitFilter(text, 'status=exited')
-    if (key === 'id' || key === 'name' || key === 'label' || key === 'ancestor' || key === 'volume') {
-      filter[key] = [...(filter[key] ?? []), value]
+    const plain = PLAIN_KEYS.find((name) => name === key)
+    if (plain !== undefined) {
+      filter[plain] = [...(filter[plain] ?? []), value]
     } else if (key === 'status') {
       const status = STATUSES.get(value.toLowerCase())
+      filter.status ??= []
+      if (NEVER.includes(value.toLowerCase())) continue
       if (status === undefined) throw badFlag('filter', text, 'unknown status', [...STATUSES.keys()].join(', '))
       filter.status = [...(filter.status ?? []), status]
     } else if (key === 'restart-policy') {
@@ -46,7 +52,7 @@ export function parseContainerFilter(values: readonly string[]): ContainerFilter
         'filter',
         text,
         `unknown key ${JSON.stringify(key)}`,
-        'id, name, label, status, ancestor, exited, health, volume, restart-policy or should-start-on-boot',
+        `${PLAIN_KEYS.join(', ')}, status, exited, health, restart-policy or should-start-on-boot`,
       )
   }
   return filter

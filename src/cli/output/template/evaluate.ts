@@ -90,8 +90,12 @@ function evaluateCommand(command: readonly Operand[], scope: Scope, piped: reado
   if (first === undefined) return undefined
   if (first.type === 'function')
     return callFunction(first.name, [...rest.map((word) => evaluateOperand(word, scope)), ...piped])
-  if (rest.length > 0 || piped.length > 0) throw new TemplateError('only functions take arguments')
-  return evaluateOperand(first, scope)
+  const value = evaluateOperand(first, scope)
+  const args = [...rest.map((word) => evaluateOperand(word, scope)), ...piped]
+  // A method, as `.Label "key"`.
+  if (typeof value === 'function') return (value as (...given: readonly unknown[]) => unknown)(...args)
+  if (args.length > 0) throw new TemplateError('only functions take arguments')
+  return value
 }
 
 function evaluateOperand(operand: Operand, scope: Scope): unknown {
