@@ -115,3 +115,40 @@ function existsInProc(pid: number): boolean {
     throw error
   }
 }
+
+describe('waitFor', () => {
+  const rootfs = (): { path: string; overlay: boolean } => ({ path: machine.rootfs, overlay: true })
+
+  it('resolves when something listens on a port, without connecting to it', async () => {
+    const script = 'sleep 0.3; nc -l -p 8080; exec sleep 1000'
+    await using container = await engine.start(undefined, ['sh', '-c', script], { rootfs: rootfs() })
+    await waitFor.port(container, 8080)
+    expect(await container.exec(['nc', '127.0.0.1', '8080'], { input: 'x' })).toMatchObject({ exitCode: 0 })
+    await expect(waitFor.port(container, 81, { timeoutMs: 50 })).rejects.toMatchObject({ code: 'ABORTED' })
+  })
+
+  it('resolves when a health check has passed', async () => {
+    const health = { command: 'test -e /ready', intervalMs: 30 }
+    const script = 'sleep 0.3; touch /ready; exec sleep 1000'
+    await using container = await engine.start(undefined, ['sh', '-c', script], { rootfs: rootfs(), health })
+    await waitFor.healthy(container)
+    expect(await container.checkHealth()).toBe(true)
+    await using plain = await engine.start(undefined, ['sleep', '1000'], { rootfs: rootfs() })
+    await expect(waitFor.healthy(plain)).rejects.toMatchObject({ code: 'CONTAINER_STATE' })
+    await expect(plain.checkHealth()).rejects.toMatchObject({ code: 'CONTAINER_STATE' })
+  })
+
+  it('resolves to the exit code; a time or a signal ends the waiting, not the container', async () => {
+    const options = { rootfs: rootfs(), interactive: true }
+    await using container = await engine.start(undefined, ['sh', '-c', 'read x; exit 6'], options)
+    await expect(waitFor.exit(container, { timeoutMs: 50 })).rejects.toMatchObject({ code: 'ABORTED' })
+    const abort = new AbortController()
+    const waiting = waitFor.exit(container, { signal: abort.signal })
+    abort.abort(new Error('enough'))
+    await expect(waiting).rejects.toMatchObject({ code: 'ABORTED', message: 'wait for its end: aborted' })
+    const end = waitFor.exit(container)
+    await container.kill('SIGKILL')
+    expect(await end).toMatchObject({ exitCode: 137 })
+    await expect(waitFor.port(container, 80)).rejects.toMatchObject({ code: 'CONTAINER_STATE' })
+  })
+})
