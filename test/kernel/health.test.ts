@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { busyboxMembers, makeImage, writeLayout } from '../clients/fixtures/images.ts'
 import { backgroundOf } from './fixtures/detached.ts'
 import {
   cgroupsOf,
@@ -248,6 +249,38 @@ describe('health checks and kill -9', () => {
     expect(fds()).toBe(before)
     expect(health(id)?.status).toBe('starting')
     await out('rm', '-f', name)
+  })
+})
+
+describe("an image's HEALTHCHECK", () => {
+  const of = async (store: string): Promise<string> => {
+    const Healthcheck = { Test: ['CMD-SHELL', 'test -e /ok'], Interval: 40e6, Retries: 2 }
+    const image = await makeImage({ layers: [busyboxMembers()], config: { Env: ['PATH=/bin'], Healthcheck } })
+    const layout = join(machine.directory, 'layout')
+    writeLayout(layout, [image])
+    await out('--root', store, 'load', '-q', '-i', layout)
+    return image.config.digest
+  }
+
+  it('is made, with what the command line says otherwise, or not at all', async () => {
+    const image = await of(machine.store)
+    const id = (await out('run', '-d', '--health-retries', '4', image, 'sleep', '1000')).trim()
+    const sick = await untilHealth(id, ({ status }) => status === 'unhealthy')
+    expect(sick.failingStreak).toBe(4)
+    await out('exec', id, 'touch', '/ok')
+    await untilHealth(id, ({ status }) => status === 'healthy')
+    const command = ['run', '-d', '--health-cmd', 'exit 0', '--health-interval', '1h', image, 'sleep', '1000']
+    const other = (await out(...command)).trim()
+    expect(await out('healthcheck', 'run', other)).toBe('')
+    const none = (await out('run', '-d', '--no-healthcheck', image, 'sleep', '1000')).trim()
+    const refused = await machine.tscrun(['healthcheck', 'run', none])
+    expectOneLine(refused.stderr, /it has no health check/)
+    expect(await out('ps', '-q', '-f', 'health=none')).toBe(`${none.slice(0, 12)}\n`)
+    expect(await inspected(image, '{{json .Config.Healthcheck}}')).toBe(
+      JSON.stringify({ Test: ['CMD-SHELL', 'test -e /ok'], Interval: 40e6, Retries: 2 }),
+    )
+    for (const name of [id, other, none]) await out('rm', '-f', name)
+    await out('rmi', '-f', image)
   })
 })
 
