@@ -24,6 +24,7 @@ import {
 import { eventLaunch } from './event-launch.ts'
 import type { EnginePaths } from './paths.ts'
 import { nextTurn } from '../syscall/pause.ts'
+import { planFor } from './plan-cache.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord, ExitRecord } from './record.ts'
 import { storedLaunch } from './stored-launch.ts'
@@ -59,6 +60,8 @@ export interface RunningHandle {
 /** What a container is started by, once its range of ids is known. */
 export interface MadeStart {
   readonly plan: Plan
+  /** As the stage reads it, where it is known already. */
+  readonly bytes?: Buffer
   readonly record: ContainerRecord
   /** Of the plan's slot `fd:devices`, where it has one. */
   readonly program?: number
@@ -88,9 +91,14 @@ export async function makeStart(
     launch: storedLaunch(spec, options.run, prepared),
   }
   const complete = await withHealth(paths, record, placedSpec, prepared.health)
-  const events = eventLaunch(paths, record, true)
+  const whole = { ...complete, events: eventLaunch(paths, record, true) }
+  const plan = (): Plan => inheriting(compile(whole), program === undefined ? ['fd:lock'] : ['fd:lock', 'fd:devices'])
+  const { id, name } = record
+  // A name that was given is no part of what differs.
+  const repeats = options.shareLoop === true && its.idRange !== undefined && options.run.name === undefined
+  const identity = { id, name, firstId: its.idRange?.hostId ?? 0, nowMs: 0 }
   return {
-    plan: inheriting(compile({ ...complete, events }), program === undefined ? ['fd:lock'] : ['fd:lock', 'fd:devices']),
+    ...(repeats && prepared.health === undefined ? planFor(whole, identity, plan) : { plan: plan() }),
     record,
     ...(program === undefined ? {} : { program }),
     workdir: spec.config.process?.cwd ?? '/',
@@ -114,7 +122,8 @@ export async function startContainer(
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
     // What comes next waits for an exec: together with the planning it would be the longest block of the event loop.
     if (options.shareLoop === true) await nextTurn()
-    const bytes = encodePlan(plan, { monitor: true, trace: options.onDebug !== undefined })
+    const trace = options.onDebug !== undefined
+    const bytes = trace || made.bytes === undefined ? encodePlan(plan, { monitor: true, trace }) : made.bytes
     const launched = launch(plan, {
       bytes,
       title: `tscrun: ${prepared.name}`,

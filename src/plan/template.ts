@@ -69,6 +69,7 @@ function textMarks(
   [ours, others]: readonly [Identity, Identity],
 ): Mark[] {
   const [text, otherText] = [of(ours), of(others)]
+  if (text === otherText) return []
   const marks: Mark[] = []
   for (let at = filled.indexOf(text, 0, 'latin1'); at >= 0; at = filled.indexOf(text, at + 1, 'latin1')) {
     if (theirs.toString('latin1', at, at + otherText.length) !== otherText) continue

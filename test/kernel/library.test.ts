@@ -50,6 +50,22 @@ describe('run()', () => {
     expect(await run(['sh', '-c', 'kill -9 $$'], { reject: false, init: true })).toMatchObject({ exitCode: 137 })
   })
 
+  it('gives each of many equal containers an identity of its own, and those that fail the same words', async () => {
+    const script =
+      'hostname; cat /etc/hostname /proc/self/uid_map; stat -c %u:%g /dev/shm /proc/1/fd/1; grep -c "$(hostname)" /etc/hosts'
+    const seen = new Set<string>()
+    for (let count = 0; count < 8; count++) {
+      const { stdout } = await run(['sh', '-c', script], { user: 'alice', stdin: true })
+      const [hostname, file, map, shm, stream, ...rest] = stdout.trimEnd().split('\n')
+      expect([file, shm, stream, ...rest]).toEqual([hostname, '0:0', '1000:1000', '1'])
+      seen.add(`${hostname} ${map}`)
+    }
+    expect(seen.size).toBe(8)
+    for (let count = 0; count < 5; count++) {
+      await expect(run(['nowhere'])).rejects.toMatchObject({ code: 'COMMAND_NOT_FOUND', subject: 'nowhere' })
+    }
+  })
+
   it('rejects with TscrunError where it cannot be started', async () => {
     await expect(run(['absent'])).rejects.toMatchObject({
       name: 'TscrunError',
