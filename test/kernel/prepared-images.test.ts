@@ -37,7 +37,7 @@ const run = (image: string): Running => machine.tscrun(['run', '--rm', image])
 const replay = (image: string): Running => machine.tscrun(['run', '--rm', image], { env: WITHOUT_NODE })
 
 /** As the registry's index is not older than a tick of the clock, the first start may keep nothing. */
-async function prepare(image: string, text: string): Promise<void> {
+async function expectReplay(image: string, text: string): Promise<void> {
   for (let tries = 0; (await replay(image)).exitCode !== 0; tries++) {
     if (tries > 5) expect.fail(`${image} is not kept`)
     expect(await run(image)).toMatchObject({ exitCode: 0, stdout: `${text}\n`, stderr: '' })
@@ -47,21 +47,21 @@ async function prepare(image: string, text: string): Promise<void> {
 }
 
 describe('a start of a stored image that was made before', () => {
-  it.each(['example.com/one:1', 'one'])('needs no Node: %s', (image) => prepare(image, 'first'))
+  it.each(['example.com/one:1', 'one'])('needs no Node: %s', (image) => expectReplay(image, 'first'))
 
   it('is made anew where the name has gone to another image', async () => {
-    await prepare('example.com/one:1', 'first')
+    await expectReplay('example.com/one:1', 'first')
     await done(['tag', 'example.com/two:1', 'example.com/one:1'])
     expect(await replay('example.com/one:1')).toMatchObject({
       exitCode: 125,
       stderr: expect.stringMatching(NEEDS_NODE),
     })
     expect((await run('example.com/one:1')).stdout).toBe('second\n')
-    await prepare('example.com/one:1', 'second')
+    await expectReplay('example.com/one:1', 'second')
   })
 
   it('keeps no image: one that is removed is gone, and missing', async () => {
-    await prepare('two', 'second')
+    await expectReplay('two', 'second')
     await done(['rmi', '-f', 'two', 'example.com/two:1', 'example.com/one:1'])
     expect((await replay('two')).exitCode).toBe(125)
     const { exitCode, stderr } = await machine.tscrun(['run', '--rm', '--pull', 'never', 'two'])
