@@ -94,11 +94,13 @@ export async function makeStart(
   const whole = { ...complete, events: eventLaunch(paths, record, true) }
   const plan = (): Plan => inheriting(compile(whole), program === undefined ? ['fd:lock'] : ['fd:lock', 'fd:devices'])
   const { id, name } = record
-  // A name that was given is no part of what differs.
-  const repeats = options.shareLoop === true && its.idRange !== undefined && options.run.name === undefined
-  const identity = { id, name, firstId: its.idRange?.hostId ?? 0, nowMs: 0 }
+  const { idRange, connected: network } = claims
+  // A name that was given is no part of what differs; addresses are another container's the next time.
+  const repeats = options.run.name === undefined && prepared.health === undefined && network === undefined
   return {
-    ...(repeats && prepared.health === undefined ? planFor(whole, identity, plan) : { plan: plan() }),
+    ...(options.shareLoop === true && repeats && idRange !== undefined
+      ? planFor(whole, { id, name, firstId: idRange.hostId, nowMs: 0 }, plan)
+      : { plan: plan() }),
     record,
     ...(program === undefined ? {} : { program }),
     workdir: spec.config.process?.cwd ?? '/',
