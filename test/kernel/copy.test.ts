@@ -5,7 +5,6 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createEngine } from '../../src/index.ts'
 import { makeTar } from '../clients/fixtures/images.ts'
 import { expectNothingLeft, expectOneLine, makeMachine, type Machine } from './fixtures/machine.ts'
-import { compileStatic } from './fixtures/rootfs.ts'
 
 let machine: Machine
 /** A directory of the host, new for each test. */
@@ -14,8 +13,6 @@ let volume = ''
 let count = 0
 beforeAll(async () => {
   machine = makeMachine()
-  const swapper = join(import.meta.dirname, 'fixtures', 'swapper.c')
-  compileStatic(swapper, join(machine.rootfs, 'bin/swapper'))
   volume = join(machine.directory, 'volume')
   fs.mkdirSync(volume)
   const flags = ['-d', '--name', 'web', '-v', `${volume}:/v`, '--tmpfs', '/memory', '--rootfs', `${machine.rootfs}:O`]
@@ -172,7 +169,7 @@ describe('cp', () => {
   it('writes and reads tar archives, as themselves and within a directory', async () => {
     makeSource()
     const packed = Buffer.from(
-      (await execa('tar', ['-C', host, '-S', '-cf', '-', 'src'], { encoding: 'buffer' })).stdout,
+      (await execa('tar', ['-C', host, '--format=pax', '-S', '-cf', '-', 'src'], { encoding: 'buffer' })).stdout,
     )
     await inside('mkdir /five')
     await done(['cp', '-', 'web:/five'], packed)
@@ -199,60 +196,5 @@ describe('cp', () => {
     for await (const chunk of container.copyOut('/seven')) chunks.push(chunk)
     expect(Buffer.concat(chunks).toString('latin1')).toContain('tar\n')
     await expect(container.copyOut('/absent', host)).rejects.toMatchObject({ code: 'NO_SUCH_FILE' })
-  })
-})
-
-describe('a container that wants more than its own files (CVE-2018-15664)', () => {
-  it('leads no path out of its root by a link', async () => {
-    fs.writeFileSync(at('secret'), 'of the host\n')
-    await inside(`ln -s ${host} /evil; mkdir -p /deep/er; ln -s ../../../../../..${host} /deep/er/up`)
-    for (const link of ['/evil', '/deep/er/up']) {
-      await refused(`web:${link}/secret`, at('stolen'), /there is no such file/)
-      await refused(at('secret'), `web:${link}/planted`, /there is no such file/)
-    }
-    expect(fs.readdirSync(host)).toEqual(['secret'])
-    // The same path inside is its own.
-    await inside(`mkdir -p ${host}; echo own > ${host}/secret`)
-    await done(['cp', 'web:/evil/secret', at('stolen')])
-    expect(read(at('stolen'))).toBe('own\n')
-  })
-
-  it('gets nothing of the host by swapping a directory with a link while files are copied', async () => {
-    fs.writeFileSync(at('secret'), 'of the host\n')
-    fs.writeFileSync(at('file'), 'harmless\n')
-    await inside(`mkdir -p /race/dir /race/tree; for i in 1 2 3 4 5 6 7 8; do echo own > /race/tree/f$i; done
-      ln -s ${host} /race/link; echo own > /race/dir/secret`)
-    await done(['exec', '-d', 'web', 'swapper', '/race/dir', '/race/link'])
-    const rounds = Number(process.env['TSCRUN_RACES'] ?? 5)
-    for (let round = 0; round < rounds; round++) {
-      // Whatever they find, they may find it missing; never the host's.
-      await machine.tscrun(['cp', 'web:/race/dir/secret', at('out')])
-      await machine.tscrun(['cp', at('file'), 'web:/race/dir/planted'])
-      await machine.tscrun(['cp', 'web:/race', at('tree')])
-      await machine.tscrun(['cp', '-', 'web:/race/dir'], {
-        input: await makeTar([{ name: 'x', content: 'x' }]),
-        stdin: 'pipe',
-      })
-    }
-    await inside('killall swapper')
-    expect(fs.readdirSync(host).filter((name) => !['secret', 'file', 'out', 'tree'].includes(name))).toEqual([])
-    expect(read(at('secret'))).toBe('of the host\n')
-    const { stdout } = await execa('grep', ['-rl', 'of the host', at('tree'), at('out')], { reject: false })
-    expect(stdout).toBe('')
-  })
-
-  it('cannot be unpacked out of its root by an archive', async () => {
-    await inside('mkdir /eight')
-    const evil = await makeTar([
-      { name: 'out', type: 'symlink', linkname: host },
-      { name: 'out/planted', content: 'x' },
-    ])
-    const { exitCode, stderr } = await machine.tscrun(['cp', '-', 'web:/eight'], { input: evil, stdin: 'pipe' })
-    expect(exitCode).toBe(125)
-    expectOneLine(stderr, /cp/)
-    const climbing = await makeTar([{ name: '../../../../../../../../planted', content: 'x' }])
-    const second = await machine.tscrun(['cp', '-', 'web:/eight'], { input: climbing, stdin: 'pipe' })
-    expect([second.exitCode, second.stderr]).toEqual([125, expect.stringMatching(/leaves the root/)])
-    expect(fs.readdirSync(host)).toEqual([])
   })
 })
