@@ -68,6 +68,9 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
       ...debugOf(options),
       ...(run.platform === undefined ? {} : { platform: run.platform }),
       ...(run.tlsVerify === undefined ? {} : { tlsVerify: run.tlsVerify }),
+      ...(run.creds === undefined ? {} : { creds: run.creds }),
+      ...(run.authFile === undefined ? {} : { authFile: run.authFile }),
+      ...(run.certDir === undefined ? {} : { certDir: run.certDir }),
     })
     return imageSource(image, stored)
   }

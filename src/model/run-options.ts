@@ -46,6 +46,10 @@ export interface RunOptions extends LimitOptions {
   /** `os/arch[/variant]`. */
   readonly platform?: string
   readonly tlsVerify?: boolean
+  /** For pulling the image: a login, a login file, a directory with certificates. None of it is kept. */
+  readonly creds?: { readonly user: string; readonly password: string }
+  readonly authFile?: string
+  readonly certDir?: string
   /** Use this directory (or, with `overlay`, a throw-away view of it) as the root filesystem instead of an image. */
   readonly rootfs?: { readonly path: string; readonly overlay: boolean }
   readonly namespaces?: NamespaceOptions

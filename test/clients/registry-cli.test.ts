@@ -185,6 +185,20 @@ describe('secrets', () => {
     expect(runs.flatMap(({ stderr }) => stderr.match(/^tscrun: .*$/gm) ?? [])).toHaveLength(5)
   })
 
+  it('of a container that is made are kept nowhere', async () => {
+    const images = await imageRegistry()
+    const { host } = await guardedRegistry()
+    const creds = ['--creds', `me:${SECRET}`]
+    const name = `${host}/a/b:1`
+    await tscrun(store('copy', '-q', '--dest-creds', `me:${SECRET}`, `docker://${images.host}/x:1`, `docker://${name}`))
+    expect(await tscrun(store('create', '--creds', 'me', name, '/file'))).toMatchObject({ code: 125 })
+    expect(await tscrun(store('create', '-q', '--name', 'made', ...creds, name, '/file'))).toMatchObject({ code: 0 })
+    const { exitCode, stdout } = await execa('grep', ['-r', SECRET, root], { reject: false })
+    expect(stdout).toBe('')
+    expect(exitCode).toBe(1)
+    expect(await tscrun(store('rm', 'made'))).toMatchObject({ code: 0 })
+  })
+
   it('under sudo the message says whose logins count', async () => {
     const { host } = await guardedRegistry()
     expect(await tscrun(store('pull', `${host}/a:1`), { env: { SUDO_USER: 'somebody' } })).toMatchObject({

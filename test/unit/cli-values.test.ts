@@ -4,6 +4,7 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { flagValues } from '../../src/cli/command.ts'
 import { RUN_FLAGS } from '../../src/cli/flags/run.ts'
+import { madeBy } from '../../src/cli/made-by.ts'
 import type { Caller } from '../../src/cli/parse/environment.ts'
 import { parseRun, type RunRequest } from '../../src/cli/parse/run.ts'
 import { isAddress, parseSignal } from '../../src/cli/parse/words.ts'
@@ -381,5 +382,17 @@ describe('parseSignal', () => {
       expect(parseSignal('stop-signal', String(number))).toBe(name)
       expect(parseSignal('stop-signal', name.toLowerCase())).toBe(name)
     }
+  })
+})
+
+describe('the command line that is kept with a container', () => {
+  it.each([
+    ['run --creds me:x --name a img sh', 'run --name a img sh'],
+    ['--root /x run --creds=me:x -d img', '--root /x run -d img'],
+    ['run img tool --creds kept:1', 'run img tool --creds kept:1'],
+    ['run --rm img', 'run --rm img'],
+  ])('is that of %s without its login', (typed, kept) => {
+    const words = typed.split(' ')
+    expect(madeBy(words, words.slice(words.indexOf('img')), '/').words.join(' ')).toBe(kept)
   })
 })

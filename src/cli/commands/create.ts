@@ -1,6 +1,7 @@
 import type { Command } from '../command.ts'
 import { currentDirectory, readUserFile } from '../caller.ts'
 import { RUN_FLAGS } from '../flags/run.ts'
+import { madeBy } from '../made-by.ts'
 import { print } from '../output/print.ts'
 import { parseRun } from '../parse/run.ts'
 import { createReporter } from '../reporter.ts'
@@ -22,8 +23,8 @@ export const createCommand: Command = {
     const opened = await engine()
     try {
       return await withSignals(async ({ aborted }) => {
-        const madeBy = { words: process.argv.slice(2), cwd: caller.cwd }
-        const given = { ...options, ...detached, madeBy, ...(cidfile === '' ? {} : { cidfile }) }
+        const made = madeBy(process.argv.slice(2), operands, caller.cwd)
+        const given = { ...options, ...detached, madeBy: made, ...(cidfile === '' ? {} : { cidfile }) }
         print(`${await opened.create(image, args, { ...given, onWarning, onProgress, signal: aborted })}\n`)
         return 0
       })

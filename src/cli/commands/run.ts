@@ -2,6 +2,7 @@ import type { RunningContainer } from '../../engine/api.ts'
 import type { Command, FlagValues } from '../command.ts'
 import { badFlag } from '../errors.ts'
 import { RUN_FLAGS } from '../flags/run.ts'
+import { madeBy } from '../made-by.ts'
 import { print } from '../output/print.ts'
 import { parseRun } from '../parse/run.ts'
 import { currentDirectory, requireTerminal } from '../caller.ts'
@@ -34,7 +35,7 @@ export const runCommand: Command = {
       ...options,
       ...(cidfile === undefined || cidfile === '' ? {} : { cidfile }),
       ...pidfileOf(flags, detached !== undefined),
-      madeBy: { words: process.argv.slice(2), cwd: caller.cwd },
+      madeBy: madeBy(process.argv.slice(2), operands, caller.cwd),
       onWarning,
       onProgress,
     }

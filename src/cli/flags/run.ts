@@ -63,7 +63,10 @@ const HEALTH_FLAGS: readonly Flag[] = [
 /** Flags of `run`. Where docker and podman differ, both forms are taken. */
 export const RUN_FLAGS: readonly Flag[] = [
   { name: 'annotation', kind: 'list', value: 'key=value', help: 'Add an annotation to the OCI configuration' },
+  { name: 'authfile', kind: 'string', value: 'path', help: 'Login file for pulling the image' },
+  { name: 'cert-dir', kind: 'string', value: 'dir', help: 'CAs and a client certificate for the registry' },
   { name: 'cidfile', kind: 'string', value: 'file', help: 'Write the container id to a new file' },
+  { name: 'creds', kind: 'string', value: 'user:password', help: 'Login for pulling the image' },
   { name: 'detach', short: 'd', kind: 'bool', help: 'Run in the background and print the container id' },
   { name: 'dry-run', kind: 'bool', help: 'Print the plan of kernel calls and end, touching nothing' },
   {

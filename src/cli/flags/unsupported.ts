@@ -25,7 +25,7 @@ const RUN: readonly Unsupported[] = [
     hint: 'cgroup v2 has no such file',
   },
   { names: 'cgroup-parent cgroups blkio-weight-device rdt-class', hint: 'see --cgroup-conf' },
-  { names: 'authfile creds cert-dir decryption-key retry retry-delay' },
+  { names: 'decryption-key retry retry-delay' },
   { names: 'env-host env-merge unsetenv unsetenv-all http-proxy', hint: 'name variables with -e' },
   {
     names:

@@ -2,6 +2,7 @@ import type { DetachedOptions, RunOptions, TmpfsMount, VolumeMount } from '../..
 import { TscrunError } from '../../model/errors.ts'
 import type { FlagValues } from '../command.ts'
 import { badFlag } from '../errors.ts'
+import { parseAuthFile, parseCreds } from './auth.ts'
 import { type Caller, keyValues, parseEnvironment, parseLabels } from './environment.ts'
 import { parseDetached } from './detached.ts'
 import { parseDevice, parseDeviceRule, parseRootfs } from './files.ts'
@@ -123,6 +124,9 @@ function processOptions(flags: FlagValues, options: Options, caller: Caller): vo
   set(flags, 'stop-signal', options, 'stopSignal', (text) => parseSignal('stop-signal', text))
   set(flags, 'pull', options, 'pull', parsePull)
   set(flags, 'platform', options, 'platform', parsePlatformFlag)
+  set(flags, 'authfile', options, 'authFile', parseAuthFile)
+  set(flags, 'cert-dir', options, 'certDir', (text) => text)
+  set(flags, 'creds', options, 'creds', parseCreds)
   set(flags, 'umask', options, 'umask', parseUmask)
   set(flags, 'oom-score-adj', options, 'oomScoreAdj', (text) =>
     parseInteger('oom-score-adj', text, { min: -1000, max: 1000 }),
