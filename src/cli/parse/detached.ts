@@ -7,6 +7,8 @@ import { parseInteger, parseSize } from './numbers.ts'
 export function parseDetached(flags: FlagValues, background: boolean): DetachedOptions | undefined {
   const restart = flags.text('restart')
   if (!background) {
+    // It has no log; a mistake is one all the same.
+    parseLog(flags)
     if (restart !== undefined && restart !== '' && restart !== 'no') {
       throw badFlag('restart', restart, 'needs --detach', 'in the foreground your shell starts it again')
     }
