@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { OciConfig } from '../../src/model/config.ts'
-import type { FdSlot, Plan, Step } from '../../src/model/step.ts'
+import { MEETING, type FdSlot, type Plan, type Step } from '../../src/model/step.ts'
 import { compile } from '../../src/plan/compile.ts'
 import { followStage } from '../../src/runtime/follow.ts'
 import { closeFd } from '../../src/syscall/process.ts'
@@ -48,9 +48,10 @@ function planOf(directory: string): Plan {
   })
 }
 
-/** Steps after the gate fail on another connection, which `start` makes. */
+/** What comes when the first process has said that it waits is for `start` to hear, on another connection. */
 function lastStep(plan: Plan, column: 'parent' | 'child'): number {
-  return column === 'parent' ? plan.parent.length : plan.child.findIndex(({ op }) => op === 'gate')
+  if (column === 'parent') return plan.parent.length
+  return plan.child.findIndex((step) => step.op === 'notify' && step.point === MEETING.waiting) + 1
 }
 
 const stages = (): string[] =>

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { OciConfig } from '../../src/model/config.ts'
 import type { Ended } from '../oci/fixtures/place.ts'
 import { until } from './fixtures/machine.ts'
-import { makeOciHost, type OciHost, RUNTIME, running } from './fixtures/oci.ts'
+import { hasEnded, makeOciHost, type OciHost, RUNTIME, running } from './fixtures/oci.ts'
 
 let host: OciHost
 beforeAll(async () => {
@@ -29,8 +29,9 @@ async function make(
   await host.ok(['start', id])
   if (state === 'paused') await host.ok(['pause', id])
   if (state === 'stopped') {
+    const pid = await pidOf(id)
     await host.ok(['kill', id, 'KILL'])
-    await until(() => fs.readFileSync(join(host.place.cgroup, 'tscrun-runtime', id, 'cgroup.procs'), 'latin1') === '')
+    await until(() => hasEnded(pid))
   }
 }
 
@@ -55,7 +56,7 @@ describe('what engines call again and again', () => {
     await done('kill', 'plain', 'SIGSTOP')
     await until(() => /^State:\s+T/m.test(fs.readFileSync(`/proc/${pid}/status`, 'utf8')))
     await done('kill', 'plain', '9')
-    await until(() => !fs.existsSync(`/proc/${pid}/cwd`))
+    await until(() => hasEnded(pid))
     expect(JSON.parse(await done('state', 'plain'))).toMatchObject({ status: 'stopped', pid: 0 })
     await done('delete', 'plain')
     expect(host.traces()).toEqual([])

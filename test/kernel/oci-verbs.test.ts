@@ -2,7 +2,7 @@ import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { until } from './fixtures/machine.ts'
-import { makeOciHost, type OciHost, RUNTIME, running } from './fixtures/oci.ts'
+import { hasEnded, makeOciHost, type OciHost, RUNTIME, running } from './fixtures/oci.ts'
 
 let host: OciHost
 let id: string
@@ -45,7 +45,7 @@ describe('create, start, kill and delete', () => {
     const early = await host.oci(['delete', 'states'])
     expect([early.exitCode, early.stderr]).toEqual([1, expect.stringContaining('that is not stopped: running')])
     await host.ok(['kill', 'states', 'KILL'])
-    await until(() => !fs.existsSync(`/proc/${pid}/cwd`))
+    await until(() => hasEnded(pid))
     expect(await host.status('states')).toBe('stopped')
     const late = await host.oci(['kill', 'states', '15'])
     expect([late.exitCode, late.stderr]).toEqual([1, expect.stringContaining('container not running')])
@@ -174,8 +174,9 @@ describe('ps, list, events and update', () => {
     expect([event.type, event.id]).toEqual(['stats', name])
     expect(event.data.cpu.usage.total).toBeGreaterThan(0)
     expect(event.data.hugetlb['2MB']?.usage).toBe(0)
+    const pid = await pidOf(name)
     await host.ok(['kill', name, 'KILL'])
-    await until(() => fs.readFileSync(join(cgroupOf(name), 'cgroup.procs'), 'latin1') === '')
+    await until(() => hasEnded(pid))
     const { exitCode, stderr } = await host.oci(['events', '--stats', name])
     expect([exitCode, stderr]).toEqual([1, expect.stringContaining('is not running')])
   })
