@@ -8,6 +8,7 @@ import type { ResolvedSettings } from './config-file.ts'
 import { hostFacts } from '../runtime/host.ts'
 import { readPool } from './id-range.ts'
 import type { EnginePaths } from './paths.ts'
+import { countPrepared } from './prepared-file.ts'
 
 /** Each key of the config file: its value, and where that comes from. */
 function settingsInfo(options: EngineOptions, sources: ResolvedSettings['sources']): Record<string, unknown> {
@@ -54,6 +55,7 @@ export function engineInfo(
       containers: containers.length,
       running: containers.filter((container) => container.status === 'running').length,
       images: images.length,
+      preparedStarts: countPrepared(paths),
     },
     idPool: { first: pool.first, size: pool.size, source: pool.source },
     settings: settingsInfo(options, sources),

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Template } from '../plan/template.ts'
 import { DEFAULT_ROOT, type EnginePaths } from './paths.ts'
@@ -144,8 +144,14 @@ export function storeOfWords(argv: readonly string[]): string {
   return DEFAULT_ROOT
 }
 
-export function preparedDirectory(paths: EnginePaths): string {
+function preparedDirectory(paths: EnginePaths): string {
   return join(paths.root, 'prepared')
+}
+
+/** How many starts are kept. */
+export function countPrepared(paths: EnginePaths): number {
+  const directory = preparedDirectory(paths)
+  return existsSync(directory) ? readdirSync(directory).length : 0
 }
 
 /** Puts it in the place of an older one for the same key; of too many the oldest goes. */

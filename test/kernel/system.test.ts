@@ -193,6 +193,8 @@ describe('system reset', () => {
     await out('volume', 'create', '-o', 'type=none', '-o', 'o=bind', '-o', `device=${bound}`, 'bound')
     await out('run', '-d', '--name', 'runs', '-v', 'data:/d', base(), 'sleep', '19313')
     await out('create', one())
+    mkdirSync(join(machine.store, 'prepared'), { recursive: true })
+    writeFileSync(join(machine.store, 'prepared/kept'), '')
     const pid = pidOf('sleep 19313') ?? 0
     writeFileSync(join(machine.store, 'of-a-person'), '')
     const refused = await machine.tscrun(['system', 'reset'], { stdin: 'pipe', input: 'y\n' })

@@ -24,7 +24,7 @@ export interface Reset {
 }
 
 /** All that tscrun makes in a store; in a directory that somebody named by mistake nothing else is touched. */
-const PARTS = ['containers', 'images', 'layers', 'names', 'ranges', 'records', 'volumes', 'work']
+const PARTS = ['containers', 'images', 'layers', 'names', 'prepared', 'ranges', 'records', 'volumes', 'work']
 const FILES = ['index.lock', 'use.lock', 'events.log', 'events.log.1', 'boot']
 
 /** Ends and removes every container, then all that tscrun keeps in its store and its run directory. */
