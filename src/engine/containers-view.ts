@@ -147,7 +147,7 @@ export function matchesFilter(
     list === undefined || list.some(test)
   return (
     any(filter.id, (id) => summary.id.startsWith(id)) &&
-    any(filter.name, (name) => summary.name.includes(name)) &&
+    any(filter.name, (pattern) => matchesName(summary.name, pattern)) &&
     any(filter.status, (status) => summary.status === status) &&
     any(
       filter.ancestor,
@@ -161,6 +161,18 @@ export function matchesFilter(
     any(filter.startsAtBoot, (wanted) => summary.startsAtBoot === wanted) &&
     (filter.label ?? []).every((label) => hasLabel(summary, label))
   )
+}
+
+/** A part of it, or a regular expression as docker takes it, to which a name may begin with a slash. */
+function matchesName(name: string, pattern: string): boolean {
+  if (name.includes(pattern)) return true
+  try {
+    const expression = new RegExp(pattern)
+    return expression.test(name) || expression.test(`/${name}`)
+  } catch (error) {
+    if (error instanceof SyntaxError) return false
+    throw error
+  }
 }
 
 function hasLabel(summary: ContainerSummary, label: string): boolean {

@@ -44,6 +44,11 @@ describe('a row of ps', () => {
 
 describe('a filter of ps', () => {
   it.each([
+    [['name=we'], true],
+    [['name=^web$'], true],
+    [['name=^/w.b$'], true],
+    [['name=^we$'], false],
+    [['name=w(eb'], false],
     [['network=none'], true],
     [['network=host'], false],
     [['network=host', 'network=none'], true],
