@@ -188,7 +188,10 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
         ...debugOf(options),
       }),
     registry: async () => (await import('./registry-verbs.ts')).registryVerbs(store, names, options.onDebug),
-    archives: async () => (await import('./archive-verbs.ts')).archiveVerbs(store),
+    archives: async () => {
+      await names.prepare()
+      return (await import('./archive-verbs.ts')).archiveVerbs(store)
+    },
     files: async () => (await import('./file-verbs.ts')).fileVerbs(paths, store),
     system: async () => (await import('./system/verbs.ts')).systemVerbs(paths, store),
     networks: async () => {

@@ -6,15 +6,16 @@ import { isShortName, localNames, mayBeRenamed, pullNames } from '../registry/sh
 export interface ShortNames {
   /** Complete names under which the store may have it, likeliest first; none without `prepare`, or where no file says. */
   readonly local: (text: string) => readonly string[]
-  prepare(text: string): Promise<void>
+  /** Without a name for any that may come. */
+  prepare(text?: string): Promise<void>
   /** What to pull for it, in this order. Throws INVALID_REFERENCE where the files leave it open. */
   toPull(text: string): Promise<readonly string[]>
 }
 
 export function createShortNames(env: Environment): ShortNames {
   let conf: RegistriesConf | undefined
-  const prepare = async (text: string): Promise<void> => {
-    if (conf !== undefined || !mayBeRenamed(text, env)) return
+  const prepare = async (text?: string): Promise<void> => {
+    if (conf !== undefined || (text !== undefined && !mayBeRenamed(text, env))) return
     const { loadRegistriesConf } = await import('../registry/registries-conf.ts')
     conf = loadRegistriesConf(env)
   }

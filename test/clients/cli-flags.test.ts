@@ -87,7 +87,9 @@ describe('the flags of run beside those of podman', () => {
 
   it('know every flag of podman, supported or not', () => {
     const unknown = [...PODMAN_FLAGS.keys()].filter(
-      (name) => !RUN_FLAGS.some((flag) => flag.name === name) && unsupportedFlag('run', name) === undefined,
+      (name) =>
+        !RUN_FLAGS.some((flag) => flag.name === name || flag.aliases?.includes(name) === true) &&
+        unsupportedFlag('run', name) === undefined,
     )
     expect(unknown).toEqual([])
   })

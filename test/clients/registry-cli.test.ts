@@ -295,6 +295,8 @@ describe('short names and registries.conf', () => {
     expect(await tscrun(store('pull', '-q', 'other'))).toMatchObject({ code: 0, stdout: `${host}/other:latest\n` })
     expect((await tscrun(store('inspect', '--format', '{{.RepoTags}}', 'mine:2'))).stdout).toContain('aliased/image:2')
     expect(await tscrun(store('rmi', 'other'))).toMatchObject({ code: 0 })
+    expect(await tscrun(store('history', '-q', 'mine:2'))).toMatchObject({ code: 0 })
+    expect(await tscrun(store('image', 'exists', 'mine:2'))).toMatchObject({ code: 0 })
     expect((await tscrun(store('images', '--format', '{{.Repository}}'))).stdout).toBe(`${host}/aliased/image\n`)
   })
 
