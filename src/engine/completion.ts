@@ -20,6 +20,10 @@ export function volumeNames(paths: EnginePaths): string[] {
   return entries(paths.volumes).filter((name) => /^[A-Za-z0-9][\w.-]*$/.test(name))
 }
 
+export function networkNames(paths: EnginePaths): string[] {
+  return entries(join(paths.root, 'networks')).flatMap((file) => /^(.*)\.json$/.exec(file)?.[1] ?? [])
+}
+
 /** Complete names, and the short ones that mean the same: `docker.io/library/alpine:3` is `alpine:3`, too. */
 export function imageNames(paths: EnginePaths): string[] {
   const names = indexNames(join(paths.root, 'images', 'index.json'))

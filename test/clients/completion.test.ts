@@ -14,10 +14,11 @@ let root: string
 let env: NodeJS.ProcessEnv
 beforeAll(() => {
   root = mkdtempSync(join(tmpdir(), 'tscrun-completion-'))
-  for (const path of ['names', 'containers', 'volumes/data', 'volumes/database', 'images'])
+  for (const path of ['names', 'containers', 'volumes/data', 'volumes/database', 'images', 'networks'])
     mkdirSync(join(root, path), { recursive: true })
   for (const name of ['web', 'worker']) symlinkSync(ID.slice(0, 32), join(root, 'names', name))
   mkdirSync(join(root, 'containers', ID))
+  writeFileSync(join(root, 'networks/backend.json'), '{}')
   const manifests = ['docker.io/library/alpine:3', 'quay.io/some/thing:latest'].map((name) => ({
     annotations: { 'org.opencontainers.image.ref.name': name },
   }))
@@ -47,6 +48,7 @@ describe('the words of a command line', () => {
     expect(await answers('run', '--pull', 'n')).toEqual(['never', 'newer'])
     expect(await answers('run', '--pull=n')).toEqual(['--pull=never', '--pull=newer'])
     expect(await answers('run', '--net', 'ho')).toEqual(['host'])
+    expect(await answers('run', '--network', 'b')).toEqual(['backend'])
     expect(await answers('run', '--rm=')).toEqual(['--rm=true', '--rm=false'])
     expect(await answers('run', '-it', '--network', 'container:w')).toEqual(['container:web', 'container:worker'])
     expect(await answers('run', '--pid=con')).toEqual(['--pid=container:', '(nospace)'])
@@ -65,6 +67,7 @@ describe('the words of a command line', () => {
     expect(await answers('run', '--rm', 'al')).toEqual(['alpine:3'])
     expect(await answers('rmi', 'quay')).toEqual(['quay.io/some/thing', 'quay.io/some/thing:latest'])
     expect(await answers('volume', 'rm', 'datab')).toEqual(['database'])
+    expect(await answers('network', 'rm', '')).toEqual(['backend'])
     expect(await answers('inspect', 'd')).toEqual(['docker.io/library/alpine:3', 'data', 'database'])
     expect(await answers('cp', 'we')).toEqual(['web:', '(nospace)'])
     expect(await answers('cp', 'web:/etc/hosts', './')).toEqual(['(files)'])

@@ -1,4 +1,4 @@
-import { containerNames, imageNames, shortContainerIds, volumeNames } from '../../engine/completion.ts'
+import { containerNames, imageNames, networkNames, shortContainerIds, volumeNames } from '../../engine/completion.ts'
 import { findConfig } from '../../engine/config-file.ts'
 import { type EnginePaths, enginePaths } from '../../engine/paths.ts'
 import type { Settings } from '../../model/settings.ts'
@@ -151,7 +151,10 @@ function valueOf({ flag, before }: NonNullable<Scan['pending']>, { current }: Sc
   if (joined !== undefined && Array.isArray(kind) && kind.includes('container:')) {
     return prefixed(ofKind('container', typed.slice(joined.length), paths), `${before}${joined}`)
   }
-  return prefixed(ofKind(kind, typed, paths), before)
+  const { candidates, directive } = ofKind(kind, typed, paths)
+  if (flag.name !== 'network') return prefixed({ candidates, directive }, before)
+  const networks = ofKind('network', typed, paths).candidates
+  return prefixed({ candidates: [...networks, ...candidates], directive: networks.length > 0 ? '' : directive }, before)
 }
 
 function filterWords(typed: string, paths: EnginePaths): Completion {
@@ -198,6 +201,8 @@ function ofKind(kind: Kind, typed: string, paths: EnginePaths): Completion {
       return matching(named(imageNames(paths), 'image'), typed)
     case 'volume':
       return matching(named(volumeNames(paths), 'volume'), typed)
+    case 'network':
+      return matching(named(networkNames(paths), 'network'), typed)
     case 'anything': {
       const kinds = (['container', 'image', 'volume'] as const).map((each) => ofKind(each, typed, paths).candidates)
       return { candidates: kinds.flat(), directive: '' }

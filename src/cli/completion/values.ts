@@ -7,6 +7,7 @@ export type Kind =
   | 'container'
   | 'image'
   | 'volume'
+  | 'network'
   /** An image, a container or a volume. */
   | 'anything'
   /** A file of the caller's, which the shell knows best. */
@@ -55,6 +56,10 @@ export const OPERANDS: Readonly<Record<string, readonly Kind[]>> = {
   load: ['file'],
   import: ['file', 'none'],
   'manifest inspect': ['image', 'none'],
+  'network exists': ['network', 'none'],
+  'network inspect': ['network'],
+  'network rm': ['network'],
+  healthcheck: [['run'], 'container', 'none'],
   'volume rm': ['volume'],
   'volume exists': ['volume', 'none'],
 }
@@ -73,7 +78,9 @@ export const FLAG_VALUES: Readonly<Record<string, Kind>> = {
   cgroupns: NAMESPACE,
   cidfile: 'file',
   device: 'file',
+  'health-on-failure': ['none', 'kill', 'restart', 'stop'],
   'env-file': 'file',
+  input: 'file',
   ipc: NAMESPACE,
   'label-file': 'file',
   'log-driver': ['k8s-file', 'json-file', 'none'],
