@@ -1,4 +1,4 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf } from '../model/errors.ts'
 import type { EnginePaths } from './paths.ts'
@@ -15,10 +15,10 @@ export function wasBooted(paths: EnginePaths): boolean {
   return noted !== undefined && noted !== read(BOOT_ID)
 }
 
-/** Notes that the store is right for this boot. A store that is not there stays so. */
+/** Notes that the store is right for this boot. A directory that is no store is left as it is. */
 export function noteBoot(paths: EnginePaths): void {
   const [mark, id] = [markOf(paths), read(BOOT_ID)]
-  if (id === undefined || read(mark) === id) return
+  if (id === undefined || read(mark) === id || !existsSync(paths.names)) return
   const temporary = `${mark}.${process.pid}`
   try {
     writeFileSync(temporary, `${id}\n`, { mode: 0o600 })

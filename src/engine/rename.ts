@@ -72,5 +72,11 @@ export function mendNames(paths: EnginePaths, records: readonly ContainerRecord[
 }
 
 function mendName(paths: EnginePaths, id: string): void {
-  changeRecord(paths, id, (record) => ({ ...record, name: nameOf(paths, id) ?? record.name }))
+  // One that is being removed has let go of its name already.
+  if (nameOf(paths, id) === undefined) return
+  try {
+    changeRecord(paths, id, (record) => ({ ...record, name: nameOf(paths, id) ?? record.name }))
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error
+  }
 }
