@@ -5,6 +5,8 @@
  *   MSG_SIGNAL  MSG_RESIZE  as on the control socket
  *   MSG_STOP    a: signal for the container's first process, which then is not started again; b: see plan.h
  *   MSG_CHECK   make a health check now
+ *   MSG_FOLLOW  answered by MSG_LOG now and after each rotation: the file waits in the socket until it is taken, so that
+ *               a follower that is late loses nothing
  *   MSG_CHANGED  a, b: the restart policy; behind it the name; with it the plan of further lives. Answered by MSG_GO
  *
  * and is told MSG_GO when it is attached, MSG_DETACHED, MSG_CHECKED, and at the end MSG_EXITED. Who only waits sends
@@ -31,6 +33,34 @@ static int clients[MAX_PEOPLE] = {[0 ... MAX_PEOPLE - 1] = -1};
 /* Those who wait for the end of a health check. */
 static int waits_for_check[MAX_PEOPLE];
 
+static int follows[MAX_PEOPLE];
+/* So much waits for one who takes nothing: less than a hundred files, which stay on the disk. */
+#define FOLLOWED_BYTES 32768
+
+static void hand_over(const struct log *log, int who)
+{
+	struct message message = {.type = MSG_LOG};
+	cleanup_close fd = log_reader(log);
+	if (fd >= 0)
+		(void)send_with_fd(clients[who], &message, sizeof message, fd);
+}
+
+static void hand_over_to_all(const struct log *log)
+{
+	for (int who = 1; who < MAX_PEOPLE; who++)
+		if (follows[who])
+			hand_over(log, who);
+}
+
+static void follow(struct run *run, int who)
+{
+	const int most = FOLLOWED_BYTES;
+	(void)setsockopt(clients[who], SOL_SOCKET, SO_SNDBUF, &most, sizeof most);
+	run->log.on_rotate = hand_over_to_all;
+	follows[who] = 1;
+	hand_over(&run->log, who);
+}
+
 static void answer(int who, uint32_t type, uint32_t error, uint64_t a)
 {
 	struct message message = {.type = type, .error = error, .a = a};
@@ -42,7 +72,7 @@ static void drop(int who)
 	pump_disconnect(who);
 	close(clients[who]);
 	clients[who] = -1;
-	waits_for_check[who] = 0;
+	waits_for_check[who] = follows[who] = 0;
 }
 
 static void check(struct run *run, int who)
@@ -134,6 +164,9 @@ static void obey(struct run *run, int who, const struct request *request, size_t
 	case MSG_SIGNAL:
 		signal_init(run, (int)message->a);
 		break;
+	case MSG_FOLLOW:
+		follow(run, who);
+		break;
 	case MSG_CHECK:
 		check(run, who);
 		break;
@@ -210,7 +243,8 @@ void clients_leave(void)
 void clients_end(const struct message *message)
 {
 	for (int who = 1; who < MAX_PEOPLE; who++) {
-		if (clients[who] < 0)
+		/* The log goes on with the next life. */
+		if (clients[who] < 0 || follows[who])
 			continue;
 		(void)!send(clients[who], message, sizeof *message, MSG_NOSIGNAL | MSG_DONTWAIT);
 		drop(who);

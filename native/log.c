@@ -69,7 +69,13 @@ static void rotate(struct log *log)
 	if (log->max_files <= 1)
 		unlinkat(log->directory, log->name, 0);
 	log->fd = -1;
-	log_open(log);
+	if (log_open(log) == 0 && log->on_rotate)
+		log->on_rotate(log);
+}
+
+int log_reader(const struct log *log)
+{
+	return log->fd < 0 ? -1 : openat(log->directory, log->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 }
 
 int log_open(struct log *log)

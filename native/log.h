@@ -17,10 +17,13 @@ struct log {
 	uint64_t max_files;
 	int fd;
 	uint64_t size;
+	void (*on_rotate)(const struct log *log); /* NULL: nobody follows it */
 };
 
 /* Opens the file for appending. 0 or -errno. */
 int log_open(struct log *log);
+/* The file that is written to, for reading. A descriptor, or -1. */
+int log_reader(const struct log *log);
 /* Writes what came from stream 1 or 2. A full disk loses lines, never the container. */
 void log_write(struct log *log, int stream, const char *bytes, size_t size);
 /* Gives back what only writing needs; all that was written is in the file. */

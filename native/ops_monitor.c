@@ -32,7 +32,8 @@ int op_log(struct run *run, const struct arg *args)
 				.format = (enum log_format)args[2].u,
 				.max_size = args[3].u,
 				.max_files = args[4].u,
-				.fd = -1};
+				.fd = -1,
+				.on_rotate = run->log.on_rotate};
 	memcpy(run->log.name, args[1].p, args[1].len);
 	return log_open(&run->log);
 }

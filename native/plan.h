@@ -198,6 +198,7 @@ enum {
 			    the caller's standard output, with b & 2 its standard error, took no more */
 	MSG_MEETING = 5, /* error: which point, a: pid, b: start time; answered by MSG_GO */
 	MSG_DETACHED = 6, /* a: 1 where it took nothing for too long */
+	MSG_LOG = 8,     /* with it the file that the log goes on in, for reading */
 	MSG_CHECKED = 7, /* a: 1 if the health check passed; error: why none was made */
 	MSG_SIGNAL = 16, /* a: signal for the container's first process */
 	MSG_RESIZE = 17, /* a: rows, b: columns */
@@ -207,6 +208,7 @@ enum {
 	MSG_CHANGED = 21, /* a: RESTART_*, b: how many times; the container's name follows, and the plan of further lives
 			     comes as a descriptor; answered by MSG_GO */
 	MSG_CHECK = 22,  /* make a health check now */
+	MSG_FOLLOW = 23, /* hand over the file of the log, now and after each rotation */
 };
 
 /* Descriptors that come with MSG_ATTACH, in this order, and whether the first is a terminal to be made raw. */

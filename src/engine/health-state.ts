@@ -37,10 +37,10 @@ interface HealthFile {
   })[]
 }
 
-/** Undefined where no check of it has been asked for, or it has not run. */
-export function readHealth(paths: EnginePaths, id: string): HealthState | undefined {
+/** Of one whose checks have been asked for, also in the moment before its monitor has written anything. */
+export function readHealth(paths: EnginePaths, id: string): HealthState {
   const file = readFile(join(paths.runRoot, id)) ?? readFile(join(paths.containers, id))
-  if (file === undefined) return undefined
+  if (file === undefined) return { status: 'starting', failingStreak: 0, log: [] }
   const { status, failingStreak, checks } = file
   return { status, failingStreak, log: checks.map((check) => entryOf(check)) }
 }

@@ -2,6 +2,7 @@ import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf } from '../model/errors.ts'
 import { LOG_FILE } from '../model/launch.ts'
+import type { LogFollower } from '../runtime/log-follower.ts'
 
 /** What a log has, oldest first, over all its files. */
 export interface LogReader {
@@ -27,10 +28,11 @@ const STOPPED_MS = 10_000
 
 /**
  * Opens `log` and the files that rotation has put aside: `log.1`, the higher the older. All that is not read yet is held
- * open, so that it is read to its end although rotation renames and at last removes it. An inode can only be taken for a
+ * open, so that it is read to its end although rotation renames and at last removes it; `follower` hands over each new file,
+ * without one they are looked for, and several in one moment may be missed. An inode can only be taken for a
  * file that is open: the number of a removed one may be given to the next.
  */
-export function openLog(directory: string): LogReader {
+export function openLog(directory: string, follower?: Pick<LogFollower, 'next'>): LogReader {
   const queue: OpenFile[] = []
   let rest: Buffer = Buffer.alloc(0)
   let lastReadMs = performance.now()
@@ -73,8 +75,39 @@ export function openLog(directory: string): LogReader {
 
   /** Takes in the files that are newer than the newest one we have. */
   function look(): void {
+    if (follower === undefined) return scan()
+    const handed = take(follower)
+    // What is no longer in the directory is older than all that is.
+    if (queue.length === 0) scan()
+    else return void queue.push(...handed)
+    for (const file of handed.toReversed()) {
+      if (isHeld(file.inode)) closeSync(file.fd)
+      else queue.unshift(file)
+    }
+  }
+
+  /** What we have found by ourselves is handed over as well. */
+  function take({ next }: Pick<LogFollower, 'next'>): OpenFile[] {
+    const files: OpenFile[] = []
+    for (let fd: number | undefined; queue.length + files.length < mostHeld() && (fd = next()) !== undefined; ) {
+      const { ino: inode } = fstatSync(fd)
+      if (isHeld(inode)) closeSync(fd)
+      else files.push({ fd, inode })
+    }
+    return files
+  }
+
+  function isHeld(inode: number): boolean {
+    return queue.some((file) => file.inode === inode)
+  }
+
+  function mostHeld(): number {
+    return MOST_HELD[performance.now() - lastReadMs > STOPPED_MS ? 'stopped' : 'reading']
+  }
+
+  function scan(): void {
     const newest = queue.at(-1)
-    if (queue.length >= MOST_HELD[performance.now() - lastReadMs > STOPPED_MS ? 'stopped' : 'reading']) return
+    if (queue.length >= mostHeld()) return
     if (newest !== undefined && statSync(pathOf(0), { throwIfNoEntry: false })?.ino === newest.inode) return
     const found: OpenFile[] = []
     for (let number = 0; ; number++) {

@@ -1,8 +1,10 @@
 import { join } from 'node:path'
 import { TscrunError } from '../model/errors.ts'
+import { followLog, type LogFollower } from '../runtime/log-follower.ts'
 import { nextTurn, pause } from '../syscall/pause.ts'
 import { findContainer, tryFindContainer } from './containers-view.ts'
 import { openLog } from './log-files.ts'
+import { monitorSocket } from './monitor-socket.ts'
 import type { EnginePaths } from './paths.ts'
 
 export interface LogsOptions {
@@ -47,7 +49,8 @@ export async function* containerLogs(
     })
   }
   const parse = driver === 'json-file' ? parseJsonLine : parseK8sLine
-  const reader = openLog(join(paths.containers, record.id))
+  const follower = options.follow === true ? await follow(paths, record.id) : undefined
+  const reader = openLog(join(paths.containers, record.id), follower)
   const next = (): readonly LogLine[] | undefined => {
     const bytes = reader.next()
     return bytes === undefined ? undefined : within(parseLines(bytes, parse), options)
@@ -74,7 +77,26 @@ export async function* containerLogs(
     }
   } finally {
     reader.close()
+    follower?.close()
   }
+}
+
+/** How long a monitor may take to answer; without it the directory is looked at. */
+const ANSWER_MS = 1000
+
+/** From the monitor's answer on no file of the log can be missed. */
+async function follow(paths: EnginePaths, id: string): Promise<LogFollower | undefined> {
+  const follower = followLog(monitorSocket(paths, id))
+  for (let waited = 0; follower !== undefined && waited < ANSWER_MS; waited++) {
+    const first = follower.next()
+    if (first !== undefined) {
+      const early = [first]
+      return { next: () => early.shift() ?? follower.next(), close: () => follower.close() }
+    }
+    await pause(1)
+  }
+  follower?.close()
+  return undefined
 }
 
 function within(lines: readonly LogLine[], { sinceMs, untilMs }: LogsOptions): readonly LogLine[] {

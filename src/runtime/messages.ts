@@ -14,6 +14,7 @@ export const MESSAGE = {
   meeting: 5,
   detached: 6,
   checked: 7,
+  log: 8,
   signal: 16,
   resize: 17,
   go: 18,
@@ -21,6 +22,7 @@ export const MESSAGE = {
   stop: 20,
   changed: 21,
   check: 22,
+  follow: 23,
 } as const
 
 export interface Message {

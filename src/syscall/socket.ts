@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
-import { cString, syscall } from './call.ts'
+import { cString, syscall, trySyscall } from './call.ts'
+import { SyscallError } from './errno.ts'
 import { loadKoffi } from './ffi.ts'
 import { closeFd } from './process.ts'
 
@@ -84,6 +85,18 @@ const MSG_CMSG_CLOEXEC = 0x40000000
 
 /** The descriptor that came with the next message; close-on-exec, to be closed by `closeFd`. Throws SyscallError. */
 export function receiveFd(socket: number): number {
+  const { result, fd } = receiveWithFd(socket)
+  if (result < 0) throw new SyscallError('recvmsg', -result)
+  if (fd === undefined) throw new Error('a message without a descriptor')
+  return fd
+}
+
+/** The same of a socket that does not wait: undefined where no message with a descriptor is there. */
+export function takeFd(socket: number): number | undefined {
+  return receiveWithFd(socket).fd
+}
+
+function receiveWithFd(socket: number): { readonly result: number; readonly fd?: number } {
   const address = loadKoffi().address
   const [text, control, part, header] = [Buffer.alloc(64), Buffer.alloc(24), Buffer.alloc(16), Buffer.alloc(56)]
   part.writeBigUInt64LE(address(text), 0)
@@ -92,9 +105,7 @@ export function receiveFd(socket: number): number {
   header.writeBigUInt64LE(1n, 24)
   header.writeBigUInt64LE(address(control), 32)
   header.writeBigUInt64LE(BigInt(control.length), 40)
-  syscall('recvmsg', [socket, header, MSG_CMSG_CLOEXEC])
-  if (control.readBigUInt64LE(0) !== 20n || control.readInt32LE(12) !== SCM_RIGHTS) {
-    throw new Error('a message without a descriptor')
-  }
-  return control.readInt32LE(16)
+  const result = trySyscall('recvmsg', [socket, header, MSG_CMSG_CLOEXEC])
+  if (result <= 0 || control.readBigUInt64LE(0) !== 20n || control.readInt32LE(12) !== SCM_RIGHTS) return { result }
+  return { result, fd: control.readInt32LE(16) }
 }

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
@@ -13,7 +13,7 @@ import { compileStatic } from '../kernel/fixtures/rootfs.ts'
 /** How much each container writes; `npm run soak` asks for 1 GB. */
 const AMOUNT = Number(process.env['TSCRUN_SOAK_BYTES'] ?? 30_000_000)
 /** So that the log is put aside again and again, whatever the amount. */
-const FILE_BYTES = Math.max(3_000_000, Math.round(AMOUNT / 60))
+const FILE_BYTES = Math.max(1_000_000, Math.round(AMOUNT / 60))
 
 let machine: Machine
 beforeAll(() => {
@@ -52,13 +52,24 @@ function peakOf(pid: number): number {
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1])
 }
 
+function hasOpen(pid: number | undefined, path: string): boolean {
+  return readdirSync(`/proc/${pid}/fd`).some((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`) === path
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+      throw error
+    }
+  })
+}
+
 const globals = (): string[] => ['--root', machine.store, '--runroot', machine.runRoot]
 
 describe('a large output', () => {
   it.each(['k8s-file', 'json-file'])(
     'through the log (%s) is followed over rotations, no byte lost',
     async (driver) => {
-      const options = ['--log-driver', driver, '--log-opt', `max-size=${FILE_BYTES}`, '--log-opt', 'max-file=12']
+      const options = ['--log-driver', driver, '--log-opt', `max-size=${FILE_BYTES}`, '--log-opt', 'max-file=2']
       const { id, name } = await detach(
         `until [ -e /go ]; do sleep 0.02; done; writer ${AMOUNT}; exec sleep 1000`,
         options,
@@ -69,6 +80,8 @@ describe('a large output', () => {
       // One that reads nothing, of the log and of the streams, keeps nobody else from anything.
       const stuck = spawn(TSCRUN, [...globals(), 'logs', '-f', name], { stdio: ['ignore', 'pipe', 'ignore'] })
       const expected = await sumOfCommand(join(machine.rootfs, 'bin/writer'), [String(AMOUNT)])
+      const path = join(machine.store, 'containers', id, 'log')
+      await until(() => hasOpen(follower.pid, path) && hasOpen(stuck.pid, path))
       await out('exec', name, 'touch', '/go')
       const written = (): boolean => pidOf(`writer ${AMOUNT}`) === undefined
       await until(() => !written())
