@@ -106,7 +106,7 @@ describe('an archive', () => {
     const plain: Member = { kind: 'file', name: Buffer.from('x'), mode: 0o644, uid: 0, gid: 0, mtimeNs: 0n }
     await expect(
       writer.addStream(plain, 5, Readable.from([Buffer.alloc(4)]) as AsyncIterable<Buffer>),
-    ).rejects.toThrow()
+    ).rejects.toThrow('Size mismatch')
   })
 })
 
