@@ -104,9 +104,9 @@ describe('an archive', () => {
   it('is refused where a stream has other bytes than it said', async () => {
     const writer = createArchiveWriter(() => undefined)
     const plain: Member = { kind: 'file', name: Buffer.from('x'), mode: 0o644, uid: 0, gid: 0, mtimeNs: 0n }
-    await expect(
-      writer.addStream(plain, 5, Readable.from([Buffer.alloc(4)]) as AsyncIterable<Buffer>),
-    ).rejects.toThrow('Size mismatch')
+    await expect(writer.addStream(plain, 5, Readable.from([Buffer.alloc(4)]) as AsyncIterable<Buffer>)).rejects.toThrow(
+      'Size mismatch',
+    )
   })
 })
 
