@@ -95,14 +95,19 @@ void events_started(struct events *events)
 	append(events->path, text, (size_t)(at - text));
 }
 
-void events_died(struct events *events, int status, int oom_killed)
+void events_died(struct events *events, int status, int oom_killed, int removed)
 {
 	char more[64];
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	if (!events->path)
+		return;
 	if (oom_killed)
 		events_write(events, "oom", NULL);
 	*put(put_number(put(more, "\"exitCode\":\""), (uint64_t)code), "\"") = 0;
-	events_write(events, "die", more);
+	char *at = put_event(text, events, "die", more, wall_clock_ns());
+	if (removed)
+		at = put_event(at, events, "destroy", NULL, wall_clock_ns());
+	append(events->path, text, (size_t)(at - text));
 }
 
 void events_rest(void)

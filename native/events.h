@@ -23,7 +23,8 @@ struct events {
 void events_write(struct events *events, const char *action, const char *more);
 /* The start, and before it that it was made. */
 void events_started(struct events *events);
-void events_died(struct events *events, int status, int oom_killed);
+/* `removed`: and with it, its removal. */
+void events_died(struct events *events, int status, int oom_killed, int removed);
 
 /* Gives back what only writing needs. */
 void events_rest(void);
