@@ -17,6 +17,7 @@ import { AT_FDCWD, cString, syscall, trySyscall } from '../syscall/call.ts'
 import { errnoName, SyscallError } from '../syscall/errno.ts'
 import { noteBoot } from './boot.ts'
 import { lockDirectory } from './directory-lock.ts'
+import { pause } from '../syscall/pause.ts'
 import { releaseRange } from './id-range.ts'
 import { releaseConnections } from './networks/lease-links.ts'
 import { claimLink, linkOwner, releaseLink } from './owner-link.ts'
@@ -44,9 +45,9 @@ export interface HeldContainer {
 }
 
 /** Makes the directory of a new container and takes its name. Throws NAME_IN_USE; then nothing is left of it. */
-export function createContainerDirectory(paths: EnginePaths, id: string, name: string): HeldContainer {
+export async function createContainerDirectory(paths: EnginePaths, id: string, name: string): Promise<HeldContainer> {
   const directory = join(paths.containers, id)
-  const lockFd = makeAndLock(paths, directory)
+  const lockFd = await makeAndLock(paths, directory)
   try {
     takeName(paths, name, id)
     mkdirSync(join(paths.runRoot, id), { recursive: true, mode: 0o700 })
@@ -59,18 +60,29 @@ export function createContainerDirectory(paths: EnginePaths, id: string, name: s
   return { id, directory, lockFd }
 }
 
-/** A sweep may find the directory between its making and its locking, and take it for a leftover: then once more. */
-function makeAndLock(paths: EnginePaths, directory: string): number {
+/**
+ * A sweep may find the directory between its making and its locking, and take it for a leftover: then once more, but not
+ * before the sweep has let go of it, as it deletes by the path.
+ */
+async function makeAndLock(paths: EnginePaths, directory: string): Promise<number> {
   for (;;) {
-    withDirectories(paths, () => mkdirSync(directory, { recursive: false, mode: 0o700 }))
+    withDirectories(paths, () => makeUnlessThere(directory))
     try {
       const lockFd = lockDirectory(directory)
       if (lockFd !== undefined && fstatSync(lockFd).nlink > 0) return lockFd
       if (lockFd !== undefined) closeSync(lockFd)
+      else await pause(1)
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT') throw error
     }
-    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+function makeUnlessThere(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: false, mode: 0o700 })
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') throw error
   }
 }
 
@@ -229,6 +241,8 @@ export function deleteContainer(
     if (record.idRange !== undefined) releaseRange(paths.ranges, held.id, record.idRange)
     if (record.connections !== undefined) releaseConnections(paths, held.id, record.connections)
   }
+  // First: once the other directory is gone, so is the lock, and a container of this id may be made anew.
+  removeTree(join(paths.runRoot, held.id), ['state.json', RECORD])
   removeTree(held.directory, [
     RECORD,
     'work/incompat/volatile',
@@ -239,7 +253,6 @@ export function deleteContainer(
     'lower',
     'scratch',
   ])
-  removeTree(join(paths.runRoot, held.id), ['state.json', RECORD])
   unlock(held)
 }
 

@@ -91,7 +91,7 @@ async function make(
   options: DetachedStart,
   then: (held: HeldContainer, record: StartableRecord, spec: LaunchSpec) => Promise<void>,
 ): Promise<string> {
-  const held = createContainerDirectory(paths, prepared.id, prepared.name)
+  const held = await createContainerDirectory(paths, prepared.id, prepared.name)
   let record: StartableRecord | undefined
   let claims: Claims = {}
   try {

@@ -113,7 +113,7 @@ export async function startContainer(
   prepared: PreparedContainer,
   options: StartOptions,
 ): Promise<RunningHandle> {
-  const held = createContainerDirectory(paths, prepared.id, prepared.name)
+  const held = await createContainerDirectory(paths, prepared.id, prepared.name)
   let record: ContainerRecord | undefined
   let claims: Claims = {}
   try {
