@@ -219,8 +219,9 @@ static void watch(struct run *run, struct life *life, uint64_t restarts)
 		if (wait_for_work(run, life, watched, count) < 0)
 			continue; /* EINTR: stopped and continued */
 		if (watched[WATCH_SYNC].revents) {
-			/* Its end closes with the exec. */
-			if (!has_failed(run))
+			/* Its end closes with the exec; what could not come to that says so first. */
+			char failed;
+			if (recv(run->sync, &failed, sizeof failed, MSG_DONTWAIT) <= 0 && !has_failed(run))
 				begin(run, life, restarts);
 			watched[WATCH_SYNC].fd = -1;
 		}

@@ -29,7 +29,7 @@ static const char *const OF_NODE[] = {"NODE_DEBUG", "NODE_DEBUG_NATIVE", "NODE_V
 
 /* NOT_KEYS of src/engine/config-file.ts; any other TSCRUN_* is a setting, and nothing was prepared with one. */
 static const char *const NO_SETTINGS[] = {"NODE=", "FACE=", "CONFIG=", "PREPARED=", "NOFILE=", "NODE_OPTIONS=",
-					  "NODE_EXTRA_CA_CERTS="};
+					  "NODE_EXTRA_CA_CERTS=", "TEST_"};
 
 static int is_setting(const char *entry)
 {

@@ -9,7 +9,7 @@ import type { Settings } from '../model/settings.ts'
 
 export const SYSTEM_CONFIG = '/etc/tscrun/config.toml'
 
-/** Beginning of the variables' names; the rest is a key. */
+/** Beginning of the variables' names; the rest is a key. What tests are told begins with TSCRUN_TEST_. */
 const PREFIX = 'TSCRUN_'
 /** Variables of other meaning. */
 const NOT_KEYS = new Set([
@@ -62,7 +62,9 @@ function ownDirectory(env: NodeJS.ProcessEnv): string | undefined {
 export function findConfig(env: NodeJS.ProcessEnv = process.env): ConfigSources | undefined {
   const mustExist = env['TSCRUN_CONFIG'] !== undefined
   const files = configPaths(env).flatMap((path) => (mustExist || existsSync(path) ? [{ path, text: read(path) }] : []))
-  const names = Object.keys(env).filter((name) => name.startsWith(PREFIX) && !NOT_KEYS.has(name))
+  const names = Object.keys(env).filter(
+    (name) => name.startsWith(PREFIX) && !name.startsWith(`${PREFIX}TEST_`) && !NOT_KEYS.has(name),
+  )
   if (files.length === 0 && names.length === 0) return undefined
   return { files, variables: Object.fromEntries(names.map((name) => [name, env[name] ?? ''])) }
 }

@@ -50,6 +50,17 @@ describe('events', () => {
     expect(statSync(join(machine.store, 'events.log')).mode & 0o777).toBe(0o600)
   })
 
+  it('tell nothing of a command that could not be executed but that there was one', async () => {
+    for (const flags of [['--rm'], ['-d'], ['-d', '--restart', 'always']]) {
+      const name = newName()
+      const root = `${machine.rootfs}:O`
+      const ended = await machine.tscrun(['run', ...flags, '--name', name, '--rootfs', root, '/bin/no-such-command'])
+      expect(ended).toMatchObject({ exitCode: 127 })
+      expect(await told('{{.Action}}', name)).not.toContain('start')
+      expect(await told('{{.Action}}', name)).not.toContain('die')
+    }
+  })
+
   it('tell of each life of one that is started again, with no Node alive, and of what people do', async () => {
     const name = newName()
     await detach(name, 'exit 2', '--restart', 'on-failure:1')
