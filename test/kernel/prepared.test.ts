@@ -31,7 +31,7 @@ const EVERYTHING = `
   grep -E '^(Cap|Seccomp|NoNewPrivs|Uid|Gid|Groups|Sig|Cpus|Mems|NSpid)' /proc/self/status
   cat /proc/self/uid_map /proc/self/gid_map /proc/self/limits /proc/self/cgroup /proc/self/oom_score_adj
   cut -d' ' -f4- /proc/self/mountinfo | sort
-  env | sort; pwd; umask; hostname; id; ps -o pid,user,args | grep -v 'ps -o\\|grep -v\\|\\[exe\\]\\|sh$'
+  env | sort; pwd; umask; hostname; id; ps -o pid,user,args | grep -v 'ps -o\\|grep -v\\|\\[exe\\]\\|\\[sh\\]\\|sh$'
   cat /etc/hosts /etc/hostname /etc/resolv.conf
   ls -lan /dev /dev/pts | sed -E 's/ [A-Z][a-z]{2} +[0-9]+ +[0-9:]+ / /'
   for n in 0 1 2 3 4 5; do readlink /proc/$$/fd/$n; done | tr -d '[0-9]'
