@@ -25,9 +25,9 @@ void run_init(struct run *run)
 	for (int signal_number = 1; signal_number < NSIG; signal_number++)
 		signal(signal_number, SIG_DFL);
 	prctl(PR_SET_NAME, "tscrun-init");
-	run_column(run, COLUMN_CHILD);
 	/* The end of the socket alone would say that the command runs. */
-	send(run->sync, "", 1, MSG_NOSIGNAL);
+	if (run_column(run, COLUMN_CHILD) != 0)
+		send(run->sync, "", 1, MSG_NOSIGNAL);
 	_exit(125);
 }
 

@@ -6,7 +6,7 @@ export function surroundingChecks(report: HostReport): DoctorCheck[] {
   return [
     terminal(report),
     certificates(report),
-    program(report, 'nft', 'nftables', 'bridge networks, which this version does not have yet'),
+    program(report, 'nft', 'nftables', 'bridge networks and published ports'),
     program(report, 'pasta', 'passt', 'networks of ordinary users, which this version does not have yet'),
   ]
 }
