@@ -1,7 +1,14 @@
 import { defineConfig } from 'vitest/config'
 
 /** vitest cannot interrupt a blocked system call: such tests run one file at a time, in processes, under scripts/test.sh's clock. */
-const SERIAL = { pool: 'forks', fileParallelism: false, testTimeout: 60_000, hookTimeout: 120_000 } as const
+const SERIAL = {
+  pool: 'forks',
+  fileParallelism: false,
+  testTimeout: 60_000,
+  hookTimeout: 120_000,
+  // Two processors that others load, too: in CI a test of processes gets a second try, and the report names it.
+  retry: process.env['CI'] === 'true' ? 1 : 0,
+} as const
 
 export default defineConfig({
   test: {
