@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { backgroundOf } from './fixtures/detached.ts'
 import { expectNothingLeft, expectOneLine, makeMachine, type Machine } from './fixtures/machine.ts'
 
 let machine: Machine
@@ -13,11 +14,7 @@ afterEach(async () => {
   expectNothingLeft(machine)
 })
 
-async function out(...args: string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await machine.tscrun(args)
-  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-  return stdout
-}
+const { out } = backgroundOf(() => machine)
 const make = (verb: 'create' | 'run', name: string, ...flags: string[]): Promise<string> =>
   out(
     verb,

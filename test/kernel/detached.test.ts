@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { nativeFile } from '../../src/syscall/ffi.ts'
+import { backgroundOf } from './fixtures/detached.ts'
 import {
   cgroupsOf,
   expectNothingLeft,
@@ -43,11 +44,7 @@ async function detach(
   return { id: stdout.trim(), name }
 }
 
-async function out(...args: string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await machine.tscrun(args)
-  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-  return stdout
-}
+const { out } = backgroundOf(() => machine)
 
 const inspected = async (name: string, template: string): Promise<string> =>
   (await out('inspect', '-f', template, name)).trim()

@@ -2,6 +2,7 @@ import { appendFileSync, existsSync, readdirSync, readFileSync, renameSync, stat
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createEngine } from '../../src/index.ts'
+import { backgroundOf } from './fixtures/detached.ts'
 import {
   expectNothingLeft,
   expectOneLine,
@@ -24,11 +25,7 @@ afterEach(async () => {
 
 let count = 0
 const newName = (): string => `told${count++}`
-async function out(...args: string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await machine.tscrun(args)
-  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-  return stdout
-}
+const { out } = backgroundOf(() => machine)
 const detach = (name: string, script: string, ...flags: string[]): Promise<string> =>
   out('run', '-d', '--name', name, ...flags, '--rootfs', `${machine.rootfs}:O`, 'sh', '-c', script)
 /** What has happened to containers of these names, in order. */

@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { BUSYBOX_CONFIG, busyboxMembers, makeImage, pushImages } from '../clients/fixtures/images.ts'
 import { startRegistry } from '../clients/fixtures/registry.ts'
+import { backgroundOf } from './fixtures/detached.ts'
 import { expectNothingLeft, expectOneLine, makeMachine, type Machine, pidOf, until } from './fixtures/machine.ts'
 import { CHANGES, layerOfEverything, showTree } from './fixtures/marked-image.ts'
 
@@ -52,11 +53,7 @@ afterEach(async () => {
   expectNothingLeft(machine)
 })
 
-async function out(...args: readonly string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await machine.tscrun(args)
-  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-  return stdout
-}
+const { out } = backgroundOf(() => machine)
 
 async function expectRefused(args: readonly string[], pattern: RegExp): Promise<void> {
   const { exitCode, stderr } = await machine.tscrun(args)

@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync 
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { startTimeOf } from '../../src/syscall/process.ts'
+import { backgroundOf } from './fixtures/detached.ts'
 import {
   cgroupsOf,
   expectNothingLeft,
@@ -25,11 +26,7 @@ afterEach(async () => {
   expectNothingLeft(machine)
 })
 
-async function out(...args: readonly string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await machine.tscrun(args)
-  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-  return stdout
-}
+const { out } = backgroundOf(() => machine)
 
 const rootfs = (): readonly string[] => ['--rootfs', `${machine.rootfs}:O`]
 const detach = async (name: string, ...flags: readonly string[]): Promise<string> =>

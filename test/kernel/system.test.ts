@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { pushBusybox } from '../clients/fixtures/images.ts'
 import { startRegistry, type TestRegistry } from '../clients/fixtures/registry.ts'
+import { backgroundOf } from './fixtures/detached.ts'
 import {
   expectNothingLeft,
   expectOneLine,
@@ -35,11 +36,7 @@ afterAll(async () => {
   machine.dispose()
 })
 
-async function out(...args: readonly string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await machine.tscrun(args)
-  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-  return stdout
-}
+const { out } = backgroundOf(() => machine)
 
 /** The three images, and nothing else. */
 beforeEach(async () => {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createEngine } from '../../src/index.ts'
+import { backgroundOf } from './fixtures/detached.ts'
 import { expectNothingLeft, expectOneLine, makeMachine, type Machine, until } from './fixtures/machine.ts'
 
 let machine: Machine
@@ -13,11 +14,7 @@ afterEach(async () => {
   expectNothingLeft(machine)
 })
 
-async function out(...args: string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await machine.tscrun(args)
-  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-  return stdout
-}
+const { out } = backgroundOf(() => machine)
 const detach = (name: string, script: string, ...flags: string[]): Promise<string> =>
   out('run', '-d', '--name', name, ...flags, '--rootfs', `${machine.rootfs}:O`, 'sh', '-c', script)
 const cells = (text: string): string[][] =>

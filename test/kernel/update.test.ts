@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { backgroundOf } from './fixtures/detached.ts'
 import {
   cgroupsOf,
   expectNothingLeft,
@@ -22,11 +23,7 @@ afterEach(async () => {
   expectNothingLeft(machine)
 })
 
-async function out(...args: string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await machine.tscrun(args)
-  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-  return stdout
-}
+const { out } = backgroundOf(() => machine)
 const NAME = 'changing'
 const detach = async (...flags: string[]): Promise<string> =>
   (await out('run', '-d', '--name', NAME, ...flags, '--rootfs', `${machine.rootfs}:O`, 'sleep', '1000')).trim()
