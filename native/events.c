@@ -5,7 +5,7 @@
  *    "scope":"local","time":1700000000,"timeNano":1700000000000000000}
  *
  * Each is one write(2) to a file opened for appending, so that lines of several writers stay whole. A file that has grown
- * too large becomes FILE.1; src/engine/events.ts writes and reads the same.
+ * too large becomes FILE.1; src/engine/events/events.ts writes and reads the same.
  */
 #define _GNU_SOURCE
 #include "events.h"

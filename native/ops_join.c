@@ -17,7 +17,7 @@
 #define TRIES 100
 #define BETWEEN_NS 20000000
 
-/* A number of the object in state.json (monitor.c writes it, or src/engine/containers.ts); 0 where it is not there. */
+/* A number of the object in state.json (monitor.c writes it, or src/engine/state/containers.ts); 0 where it is not there. */
 static uint64_t number_of(const char *text, const char *key)
 {
 	const char *at = strstr(text, key);

@@ -92,7 +92,7 @@ static unsigned value_of(const char *digits, size_t count)
 	return value;
 }
 
-/* As defaultName of src/engine/name.ts. 0 where it would not fit. */
+/* As defaultName of src/engine/start/name.ts. 0 where it would not fit. */
 static size_t make_name(char *name, const struct prepared *prepared, const char *id)
 {
 	size_t firsts = texts_in(prepared, SECTION_FIRST_WORDS), seconds = texts_in(prepared, SECTION_SECOND_WORDS);
@@ -132,7 +132,7 @@ static int make_link(int directory, const char *name, const char *id)
 	return symlinkat(tag, directory, name);
 }
 
-/* As takeRange of src/engine/id-range.ts. */
+/* As takeRange of src/engine/ids/id-range.ts. */
 static int take_range(struct claim *claim, const struct prepared *prepared)
 {
 	uint64_t count = prepared->number[NUMBER_RANGES], begin = value_of(claim->identity.id, 8) % count;
@@ -232,7 +232,7 @@ static void remove_name(int names, const char *name, const char *id)
 		closedir(dir);
 }
 
-/* A range that others share by now is a directory with a name for each (src/engine/shared-range.ts): the last one takes it. */
+/* A range that others share by now is a directory with a name for each (src/engine/ids/shared-range.ts): the last one takes it. */
 static void remove_range(int ranges, const char *range, const char *id)
 {
 	char path[sizeof ((struct claim *)0)->range + 1 + TAG_DIGITS + 1];

@@ -1,4 +1,4 @@
-/* What a container has on the disk while it runs: made in the order of src/engine/containers.ts, and taken back. */
+/* What a container has on the disk while it runs: made in the order of src/engine/state/containers.ts, and taken back. */
 #ifndef TSCRUN_CLAIM_H
 #define TSCRUN_CLAIM_H
 

@@ -1,6 +1,6 @@
 /*
  * A prepared start: what `tscrun run` left when it was asked the same before, so that it can be done again without Node
- * (docs/decisions/0022). src/engine/prepared-file.ts writes the file; test/unit/prepared-contract.test.ts reads both.
+ * (docs/decisions/0022). src/engine/prepared/file.ts writes the file; test/unit/prepared-contract.test.ts reads both.
  *
  * Everything is little endian. The file begins with the header; each section lies on a border of 8 bytes.
  */

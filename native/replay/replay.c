@@ -27,7 +27,7 @@ extern char **environ;
 /* What would make Node itself say or keep something. */
 static const char *const OF_NODE[] = {"NODE_DEBUG", "NODE_DEBUG_NATIVE", "NODE_V8_COVERAGE"};
 
-/* NOT_KEYS of src/engine/config-file.ts; any other TSCRUN_* is a setting, and nothing was prepared with one. */
+/* NOT_KEYS of src/engine/config/file.ts; any other TSCRUN_* is a setting, and nothing was prepared with one. */
 static const char *const NO_SETTINGS[] = {"NODE=", "FACE=", "CONFIG=", "PREPARED=", "NOFILE=", "NODE_OPTIONS=",
 					  "NODE_EXTRA_CA_CERTS=", "TEST_"};
 
@@ -62,7 +62,7 @@ static int may_replay(int argc, char **argv)
 	return getresuid(&real, &effective, &saved) == 0 && real == 0 && effective == 0 && saved == 0;
 }
 
-/* Where to look; what lies there tells itself which arguments it is for. storeOfWords in src/engine/prepared-file.ts does the same. */
+/* Where to look; what lies there tells itself which arguments it is for. storeOfWords in src/engine/prepared/file.ts does the same. */
 static const char *store_of(int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++) {

@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
-import type { AttachOptions } from '../engine/detached.ts'
-import type { Attachment } from '../engine/live.ts'
+import type { AttachOptions } from '../engine/live/detached.ts'
+import type { Attachment } from '../engine/live/live.ts'
 import { withSignals } from './signals.ts'
 
 export interface AttachRequest {

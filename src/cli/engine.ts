@@ -1,5 +1,5 @@
 import type { Engine } from '../engine/api.ts'
-import { findConfig } from '../engine/config-file.ts'
+import { findConfig } from '../engine/config/file.ts'
 import type { Globals } from './command.ts'
 import { printError } from './output/print.ts'
 
@@ -13,6 +13,6 @@ export async function openEngine(globals: Globals): Promise<Engine> {
   }
   const config = findConfig()
   if (config === undefined) return createEngine(options)
-  const { parseConfig } = await import('../engine/config-parse.ts')
+  const { parseConfig } = await import('../engine/config/parse.ts')
   return createEngine(options, parseConfig(config))
 }

@@ -1,4 +1,4 @@
-import type { Repeatable } from '../engine/prepared.ts'
+import type { Repeatable } from '../engine/prepared/prepared.ts'
 import { readUserFile } from './caller.ts'
 import { reportError } from './errors.ts'
 import type { Caller } from './parse/environment.ts'

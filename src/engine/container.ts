@@ -1,13 +1,13 @@
 import { TscrunError } from '../model/errors.ts'
 import type { CopyOptions } from './copy/copy.ts'
-import type { StopOptions } from './live.ts'
-import type { LogLine, LogsOptions } from './logs.ts'
+import type { StopOptions } from './live/live.ts'
+import type { LogLine, LogsOptions } from './live/logs.ts'
 import type { EngineCore } from './engine.ts'
-import type { ExecOptions } from './exec.ts'
-import type { ContainerStats } from './stats.ts'
+import type { ExecOptions } from './live/exec.ts'
+import type { ContainerStats } from './show/stats.ts'
 import type { TopTable } from './top/top.ts'
-import type { UpdateOptions } from './update.ts'
-import { type RunHandle, runWithStreams, type StreamOptions } from './run.ts'
+import type { UpdateOptions } from './live/update.ts'
+import { type RunHandle, runWithStreams, type StreamOptions } from './start/run.ts'
 
 /** A tar archive in pieces. */
 export type TarBytes = Iterable<Uint8Array> | AsyncIterable<Uint8Array>

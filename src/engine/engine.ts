@@ -5,20 +5,20 @@ import type { Stdio } from '../model/launch.ts'
 import type { DetachedOptions, RunOptions } from '../model/run-options.ts'
 import type { Settings } from '../model/settings.ts'
 import type { BackgroundOptions, Engine, EngineOptions, ForegroundOptions, Listener, MadeBy } from './api.ts'
-import { NO_SETTINGS, type ResolvedSettings } from './config-file.ts'
-import { liveIds } from './containers.ts'
-import type { ExecOptions } from './exec.ts'
-import { getImage } from './get-image.ts'
+import { NO_SETTINGS, type ResolvedSettings } from './config/file.ts'
+import { liveIds } from './state/containers.ts'
+import type { ExecOptions } from './live/exec.ts'
+import { getImage } from './image-verbs/get-image.ts'
 import { hostFacts } from '../runtime/host.ts'
-import { isInFirst } from './nesting.ts'
+import { isInFirst } from './ids/nesting.ts'
 import { terminalSize } from '../syscall/terminal.ts'
 import { enginePaths, type EnginePaths } from './paths.ts'
-import { outputRefused } from './output-refused.ts'
-import { keepStart } from './prepared.ts'
-import { prepareContainer, type PreparedContainer, rootfsSource, type Source } from './prepare.ts'
-import type { StreamEnds } from './run.ts'
-import { type RunningHandle, startContainer } from './start.ts'
-import { createShortNames } from './short-names.ts'
+import { outputRefused } from './start/output-refused.ts'
+import { keepStart } from './prepared/prepared.ts'
+import { prepareContainer, type PreparedContainer, rootfsSource, type Source } from './start/prepare.ts'
+import type { StreamEnds } from './start/run.ts'
+import { type RunningHandle, startContainer } from './start/start.ts'
+import { createShortNames } from './image-verbs/short-names.ts'
 import type { StoreVerbs } from './verbs.ts'
 
 /** What the library's face needs beyond the verbs of `Engine`. */
@@ -53,7 +53,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
   const store = openImageStore({
     root: paths.root,
     localNames: names.local,
-    usedImages: async () => (await import('./containers-view.ts')).imagesInUse(paths),
+    usedImages: async () => (await import('./state/containers-view.ts')).imagesInUse(paths),
   })
 
   async function sourceOf(image: string | undefined, run: RunOptions, listener: Listener): Promise<Source> {
@@ -119,7 +119,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     asked: BackgroundOptions,
   ): Promise<string> {
     const run = await withSettings(asked, resolved)
-    const detached = await import('./detached.ts')
+    const detached = await import('./live/detached.ts')
     const make = (prepared: PreparedContainer): Promise<string> =>
       detached[how](paths, prepared, {
         run,
@@ -175,11 +175,11 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     stop: async (idOrName, stop) => (await verbs()).stop(idOrName, { ...stopDefaults(settings), ...stop }),
     restart: async (idOrName, stop) => (await verbs()).restart(idOrName, { ...stopDefaults(settings), ...stop }),
     beginExec: async (idOrName, args, request) =>
-      (await import('./exec.ts')).execWithStreams(paths, idOrName, args, request),
+      (await import('./live/exec.ts')).execWithStreams(paths, idOrName, args, request),
     dryRun: async (image, args, asked) => {
       const run = await withSettings(asked, resolved)
       const source = await sourceOf(image, { ...run, pull: 'never' }, {})
-      const { dryRun } = await import('./dry-run.ts')
+      const { dryRun } = await import('./start/dry-run.ts')
       return dryRun(paths, await prepareContainer(paths, source, args, run, true), callerStreams(run))
     },
     pull: async (reference, pull) =>
@@ -187,12 +187,12 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
         ...pull,
         ...debugOf(options),
       }),
-    registry: async () => (await import('./registry-verbs.ts')).registryVerbs(store, names, options.onDebug),
+    registry: async () => (await import('./image-verbs/registries.ts')).registryVerbs(store, names, options.onDebug),
     archives: async () => {
       await names.prepare()
-      return (await import('./archive-verbs.ts')).archiveVerbs(store)
+      return (await import('./image-verbs/archives.ts')).archiveVerbs(store)
     },
-    files: async () => (await import('./file-verbs.ts')).fileVerbs(paths, store),
+    files: async () => (await import('./tree/verbs.ts')).fileVerbs(paths, store),
     system: async () => (await import('./system/verbs.ts')).systemVerbs(paths, store),
     networks: async () => {
       requireRoot()
@@ -286,7 +286,7 @@ function stopDefaults({ stopTimeoutMs }: Settings): { readonly defaultTimeoutMs?
 
 /** The host's settings where the options say nothing. */
 async function withSettings<T extends RunOptions & DetachedOptions>(run: T, resolved: ResolvedSettings): Promise<T> {
-  return resolved === NO_SETTINGS ? run : (await import('./config-defaults.ts')).withDefaults(run, resolved.settings)
+  return resolved === NO_SETTINGS ? run : (await import('./config/defaults.ts')).withDefaults(run, resolved.settings)
 }
 
 function killBy({ launched }: RunningHandle, signal: string): void {

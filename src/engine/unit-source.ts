@@ -1,5 +1,5 @@
 import type { UnitSource } from './api.ts'
-import { type ContainerView, tryFindContainer } from './containers-view.ts'
+import { type ContainerView, tryFindContainer } from './state/containers-view.ts'
 import type { EnginePaths } from './paths.ts'
 
 export function unitSource(paths: EnginePaths, { record }: ContainerView): UnitSource {

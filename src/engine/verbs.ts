@@ -2,7 +2,7 @@ import { accessSync, constants as access } from 'node:fs'
 import type { ImageStore } from '../images/store.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { Engine, EngineOptions, PulledImage, PullOptions } from './api.ts'
-import type { ResolvedSettings } from './config-file.ts'
+import type { ResolvedSettings } from './config/file.ts'
 import {
   type ContainerView,
   findContainer,
@@ -10,25 +10,32 @@ import {
   summarize,
   tryFindContainer,
   viewContainers,
-} from './containers-view.ts'
+} from './state/containers-view.ts'
 import { hostFacts } from '../runtime/host.ts'
 import type { Launched } from '../runtime/launch.ts'
-import { imageSummaries, pullVerb, removeImageVerb } from './image-verbs.ts'
-import { engineInfo } from './info.ts'
-import { inspectContainer, inspectImage } from './inspect.ts'
-import { type StartAgain, startAgain } from './detached.ts'
-import { containerEvent, imageEvent, writeEvents } from './event-log.ts'
-import { readEvents } from './events.ts'
-import { execContainer, execDetached } from './exec.ts'
-import { attachContainer, freezeContainer, killContainer, signalNumber, stopContainer, waitContainer } from './live.ts'
-import { containerLogs } from './logs.ts'
+import { imageSummaries, pullVerb, removeImageVerb } from './image-verbs/verbs.ts'
+import { engineInfo } from './show/info.ts'
+import { inspectContainer, inspectImage } from './show/inspect.ts'
+import { type StartAgain, startAgain } from './live/detached.ts'
+import { containerEvent, imageEvent, writeEvents } from './events/log.ts'
+import { readEvents } from './events/events.ts'
+import { execContainer, execDetached } from './live/exec.ts'
+import {
+  attachContainer,
+  freezeContainer,
+  killContainer,
+  signalNumber,
+  stopContainer,
+  waitContainer,
+} from './live/live.ts'
+import { containerLogs } from './live/logs.ts'
 import type { EnginePaths } from './paths.ts'
-import { containerSize, listContainers } from './ps.ts'
-import { removeContainer } from './remove.ts'
-import { renameContainer } from './rename.ts'
-import type { ShortNames } from './short-names.ts'
-import { startOrder } from './start-order.ts'
-import { sweep } from './sweep.ts'
+import { containerSize, listContainers } from './show/ps.ts'
+import { removeContainer } from './state/remove.ts'
+import { renameContainer } from './state/rename.ts'
+import type { ShortNames } from './image-verbs/short-names.ts'
+import { startOrder } from './live/start-order.ts'
+import { sweep } from './state/sweep.ts'
 import { unitSource } from './unit-source.ts'
 import { readVolume } from './volumes/store.ts'
 import {
@@ -39,9 +46,9 @@ import {
   removeVolume,
   volumeSummaries,
 } from './volumes/verbs.ts'
-import { containerStats } from './stats.ts'
+import { containerStats } from './show/stats.ts'
 import { containerTop } from './top/top.ts'
-import { updateContainer } from './update.ts'
+import { updateContainer } from './live/update.ts'
 
 type VolumeVerb = 'createVolume' | 'volumes' | 'volume' | 'removeVolume' | 'pruneVolumes'
 
@@ -197,7 +204,7 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore, context: VerbC
     stop: (idOrName, options) => stopContainer(paths, idOrName, options),
     kill: async (idOrName, signal) => killContainer(paths, idOrName, signal),
     wait: (idOrName, options) => waitContainer(paths, idOrName, options?.signal),
-    checkHealth: async (idOrName) => (await import('./health.ts')).checkHealth(paths, idOrName),
+    checkHealth: async (idOrName) => (await import('./health/health.ts')).checkHealth(paths, idOrName),
     exec: async (idOrName, args, { onStarted, ...options }) => {
       requireReadable(paths)
       const onLaunched = (launched: Launched): void =>

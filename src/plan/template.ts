@@ -34,7 +34,7 @@ export interface Sample {
 /** Texts that an identity stands in the bytes as; what contains another one comes first. */
 const TEXTS: readonly (readonly [kind: Mark['kind'], number: number, of: (identity: Identity) => string])[] = [
   [MARK.id, 64, ({ id }) => id],
-  // What links tell (engine/owner-link.ts), a host name.
+  // What links tell (engine/state/owner-link.ts), a host name.
   [MARK.id, 32, ({ id }) => id.slice(0, 32)],
   [MARK.id, 12, ({ id }) => id.slice(0, 12)],
   [MARK.name, 0, ({ name }) => name],

@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { isInFirst } from '../../src/engine/nesting.ts'
+import { isInFirst } from '../../src/engine/ids/nesting.ts'
 import { expectNothingLeft, expectOneLine, makeMachine, PROJECT, TSCRUN, type Machine } from './fixtures/machine.ts'
 
 let machine: Machine

@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { eventFields, eventJson, eventLine } from '../../src/cli/output/events.ts'
 import { parseEventFilter } from '../../src/cli/parse/filter.ts'
-import { eventLaunch } from '../../src/engine/event-launch.ts'
-import { containerEvent, imageEvent, writeEvents } from '../../src/engine/event-log.ts'
-import { type EngineEvent, type EventsOptions, matchesEvent, readEvents } from '../../src/engine/events.ts'
+import { eventLaunch } from '../../src/engine/events/launch.ts'
+import { containerEvent, imageEvent, writeEvents } from '../../src/engine/events/log.ts'
+import { type EngineEvent, type EventsOptions, matchesEvent, readEvents } from '../../src/engine/events/events.ts'
 import { enginePaths } from '../../src/engine/paths.ts'
 
 const record = { id: 'ab'.repeat(32), name: 'web', image: 'alpine:3', labels: { tier: 'front', image: 'a lie' } }

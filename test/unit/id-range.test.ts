@@ -2,9 +2,9 @@ import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { poolOf, RANGE_SIZE, rangesIn, releaseRange, takeRange } from '../../src/engine/id-range.ts'
-import { claimLink } from '../../src/engine/owner-link.ts'
-import { releaseOrphanRanges, shareRange } from '../../src/engine/shared-range.ts'
+import { poolOf, RANGE_SIZE, rangesIn, releaseRange, takeRange } from '../../src/engine/ids/id-range.ts'
+import { claimLink } from '../../src/engine/state/owner-link.ts'
+import { releaseOrphanRanges, shareRange } from '../../src/engine/ids/shared-range.ts'
 
 let directory = ''
 beforeEach(() => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { checkName, defaultName } from '../../src/engine/name.ts'
+import { checkName, defaultName } from '../../src/engine/start/name.ts'
 
 describe('a name', () => {
   it.each(['a', 'A1', 'web.1', 'a_b-c', 'x'.repeat(255)])('%s is one', (name) => {

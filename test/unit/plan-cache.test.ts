@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { defaultName } from '../../src/engine/name.ts'
-import { planFor } from '../../src/engine/plan-cache.ts'
+import { defaultName } from '../../src/engine/start/name.ts'
+import { planFor } from '../../src/engine/prepared/plan-cache.ts'
 import type { LaunchSpec } from '../../src/model/launch.ts'
 import type { Plan } from '../../src/model/step.ts'
 import { encodePlan } from '../../src/plan/encode.ts'

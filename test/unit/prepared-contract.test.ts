@@ -7,8 +7,8 @@ import {
   preparedName,
   type PreparedStart,
   storeOfWords,
-} from '../../src/engine/prepared-file.ts'
-import { WITNESS } from '../../src/engine/witnesses.ts'
+} from '../../src/engine/prepared/file.ts'
+import { WITNESS } from '../../src/engine/prepared/witnesses.ts'
 import { MARK } from '../../src/plan/template.ts'
 
 const HEADER = readFileSync(new URL('../../native/replay/prepared.h', import.meta.url), 'utf8')

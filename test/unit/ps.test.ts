@@ -5,7 +5,7 @@ import { formatListing } from '../../src/cli/output/format.ts'
 import { compileTemplate, TemplateError } from '../../src/cli/output/template/evaluate.ts'
 import { parseContainerFilter } from '../../src/cli/parse/filter.ts'
 import type { ContainerSummary } from '../../src/engine/api.ts'
-import { matchesFilter } from '../../src/engine/containers-view.ts'
+import { matchesFilter } from '../../src/engine/state/containers-view.ts'
 
 const container: ContainerSummary = {
   id: 'ab'.repeat(32),

@@ -2,9 +2,9 @@ import { describe, expect, it } from 'vitest'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { withDefaults } from '../../src/engine/config-defaults.ts'
-import { configPaths, findConfig, type ResolvedSettings } from '../../src/engine/config-file.ts'
-import { parseConfig } from '../../src/engine/config-parse.ts'
+import { withDefaults } from '../../src/engine/config/defaults.ts'
+import { configPaths, findConfig, type ResolvedSettings } from '../../src/engine/config/file.ts'
+import { parseConfig } from '../../src/engine/config/parse.ts'
 
 const read = (text: string, variables: Record<string, string> = {}, more: string[] = []): ResolvedSettings =>
   parseConfig({ files: [text, ...more].map((each, index) => ({ path: `/f${index}`, text: each })), variables })

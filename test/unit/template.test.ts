@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { defaultName } from '../../src/engine/name.ts'
+import { defaultName } from '../../src/engine/start/name.ts'
 import { fillIn, type Identity, makeTemplate, otherId } from '../../src/plan/template.ts'
 
 const digits = fc.array(fc.integer({ min: 0, max: 15 }), { minLength: 64, maxLength: 64 })

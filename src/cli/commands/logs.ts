@@ -1,4 +1,4 @@
-import type { LogLine } from '../../engine/logs.ts'
+import type { LogLine } from '../../engine/live/logs.ts'
 import { TscrunError } from '../../model/errors.ts'
 import { latestOrFirst } from '../choice.ts'
 import type { Command } from '../command.ts'

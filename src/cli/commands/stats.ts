@@ -1,4 +1,4 @@
-import type { ContainerStats } from '../../engine/stats.ts'
+import type { ContainerStats } from '../../engine/show/stats.ts'
 import type { Command, FlagValues } from '../command.ts'
 import { STATS_FLAGS } from '../flags/live.ts'
 import { formatListing } from '../output/format.ts'

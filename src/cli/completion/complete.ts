@@ -1,5 +1,5 @@
 import { containerNames, imageNames, networkNames, shortContainerIds, volumeNames } from '../../engine/completion.ts'
-import { findConfig } from '../../engine/config-file.ts'
+import { findConfig } from '../../engine/config/file.ts'
 import { type EnginePaths, enginePaths } from '../../engine/paths.ts'
 import type { Settings } from '../../model/settings.ts'
 import type { Command } from '../command.ts'
@@ -248,7 +248,7 @@ async function pathsFor(...scans: readonly Scan[]): Promise<EnginePaths> {
 
 async function configured(): Promise<Settings> {
   const config = findConfig()
-  return config === undefined ? {} : (await import('../../engine/config-parse.ts')).parseConfig(config).settings
+  return config === undefined ? {} : (await import('../../engine/config/parse.ts')).parseConfig(config).settings
 }
 
 /** For the scripts: a candidate a line, a tab before what it is about; the directive behind a colon at the end. */

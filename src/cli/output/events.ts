@@ -1,4 +1,4 @@
-import type { EngineEvent } from '../../engine/events.ts'
+import type { EngineEvent } from '../../engine/events/events.ts'
 import { oneLine } from '../errors.ts'
 
 const SECOND_NS = 1_000_000_000n

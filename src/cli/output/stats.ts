@@ -1,4 +1,4 @@
-import type { ContainerStats } from '../../engine/stats.ts'
+import type { ContainerStats } from '../../engine/show/stats.ts'
 import { formatBinary } from '../../model/units.ts'
 import { formatSize } from './images.ts'
 

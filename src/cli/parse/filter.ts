@@ -1,5 +1,5 @@
 import type { ContainerFilter, ContainerStatus } from '../../engine/api.ts'
-import type { EventFilter } from '../../engine/events.ts'
+import type { EventFilter } from '../../engine/events/events.ts'
 import { badFlag } from '../errors.ts'
 import { parseInteger } from './numbers.ts'
 

@@ -1,4 +1,4 @@
-import type { UpdateOptions } from '../../engine/update.ts'
+import type { UpdateOptions } from '../../engine/live/update.ts'
 import type { FlagValues } from '../command.ts'
 import { parseRestart } from './detached.ts'
 import { parseLimits } from './limits.ts'

@@ -1,7 +1,7 @@
 import { createTreeWriter } from '../../archive/member.ts'
 import { joinNames, walkTree } from '../../archive/walk.ts'
 import { createArchiveWriter } from '../../archive/writer.ts'
-import type { ArchiveSink } from '../export.ts'
+import type { ArchiveSink } from '../tree/export.ts'
 import type { Source } from './resolve.ts'
 import type { Side } from './side.ts'
 

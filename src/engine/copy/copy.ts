@@ -1,7 +1,7 @@
 import { TscrunError } from '../../model/errors.ts'
 import { closeFd } from '../../syscall/process.ts'
 import type { Listener } from '../api.ts'
-import type { ArchiveSink } from '../export.ts'
+import type { ArchiveSink } from '../tree/export.ts'
 import type { EnginePaths } from '../paths.ts'
 import { copyFromArchive } from './archive-in.ts'
 import { copyToArchive } from './archive-out.ts'

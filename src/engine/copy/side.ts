@@ -3,7 +3,7 @@ import { errnoOf, type ErrorCode, TscrunError } from '../../model/errors.ts'
 import { openInRoot, openOnHost } from '../../syscall/at.ts'
 import { SyscallError } from '../../syscall/errno.ts'
 import { readlinkSync } from 'node:fs'
-import { type ContainerRoot, openContainerRoot } from '../container-root.ts'
+import { type ContainerRoot, openContainerRoot } from '../tree/container-root.ts'
 import type { EnginePaths } from '../paths.ts'
 
 /** A path on this machine, or in a container. */

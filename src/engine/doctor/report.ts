@@ -1,5 +1,5 @@
 import type { HostFacts } from '../../model/facts.ts'
-import type { IdFacts } from '../id-range.ts'
+import type { IdFacts } from '../ids/id-range.ts'
 
 /**
  * What doctor looks at, read once. The checks are functions of this, so that every kind of host can be judged on any

@@ -4,7 +4,7 @@ import { errnoOf, TscrunError } from '../../model/errors.ts'
 import type { NetworkDefinition } from '../../model/network.ts'
 import { randomId } from '../../syscall/random.ts'
 import type { EnginePaths } from '../paths.ts'
-import { storeFailure } from '../store-failure.ts'
+import { storeFailure } from '../state/store-failure.ts'
 
 /** Of the network that a container has where none is named. */
 export const DEFAULT_NETWORK = 'bridge'

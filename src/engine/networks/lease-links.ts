@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { NetworkConnection, NetworkDefinition } from '../../model/network.ts'
-import { releaseLink } from '../owner-link.ts'
+import { releaseLink } from '../state/owner-link.ts'
 import type { EnginePaths } from '../paths.ts'
 
 /**

@@ -12,9 +12,9 @@ import {
   type Subnet,
 } from '../../model/ip.ts'
 import type { NetworkDefinition } from '../../model/network.ts'
-import { claimLink, releaseLink } from '../owner-link.ts'
+import { claimLink, releaseLink } from '../state/owner-link.ts'
 import type { EnginePaths } from '../paths.ts'
-import { storeFailure } from '../store-failure.ts'
+import { storeFailure } from '../state/store-failure.ts'
 import { leasesDirectory } from './lease-links.ts'
 
 /**

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf } from '../../model/errors.ts'
 import type { Publication } from '../../network/firewall.ts'
-import { liveIds } from '../containers.ts'
+import { liveIds } from '../state/containers.ts'
 import type { EnginePaths } from '../paths.ts'
 
 /** In a container's run directory, from before its start to its end: which ports lead to it. */

@@ -2,10 +2,10 @@ import { join } from 'node:path'
 import type { ImageStore, StoredImage } from '../../images/store.ts'
 import { imagesUsage } from '../../images/usage.ts'
 import { TscrunError } from '../../model/errors.ts'
-import { type ContainerView, viewContainers } from '../containers-view.ts'
+import { type ContainerView, viewContainers } from '../state/containers-view.ts'
 import type { EnginePaths } from '../paths.ts'
-import { removeContainer } from '../remove.ts'
-import { treeBytes } from '../tree-bytes.ts'
+import { removeContainer } from '../state/remove.ts'
+import { treeBytes } from '../tree/bytes.ts'
 import { pruneVolumes } from '../volumes/verbs.ts'
 
 /** All that are given must hold. */

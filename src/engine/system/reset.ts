@@ -5,10 +5,10 @@ import { tryLock } from '../../images/lock.ts'
 import { removeTree } from '../../images/remove-tree.ts'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { hostFacts } from '../../runtime/host.ts'
-import { viewContainers } from '../containers-view.ts'
+import { viewContainers } from '../state/containers-view.ts'
 import { DEFAULT_ROOT, type EnginePaths } from '../paths.ts'
-import { removeContainer } from '../remove.ts'
-import { storeFailure } from '../store-failure.ts'
+import { removeContainer } from '../state/remove.ts'
+import { storeFailure } from '../state/store-failure.ts'
 import { volumeSummaries } from '../volumes/verbs.ts'
 
 export interface ResetOptions {

@@ -2,7 +2,7 @@ import { fstatSync } from 'node:fs'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { cString, syscall } from '../../syscall/call.ts'
 import { closeFd } from '../../syscall/process.ts'
-import { openPlace, walkTree } from '../walk-tree.ts'
+import { openPlace, walkTree } from '../tree/walk.ts'
 
 const AT_SYMLINK_NOFOLLOW = 0x100
 const AT_EMPTY_PATH = 0x1000

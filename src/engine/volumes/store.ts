@@ -14,7 +14,7 @@ import { listDirectory, syncDirectory, uniqueWord, writeDurably } from '../../im
 import { removeTree } from '../../images/remove-tree.ts'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import type { EnginePaths } from '../paths.ts'
-import { storeFailure } from '../store-failure.ts'
+import { storeFailure } from '../state/store-failure.ts'
 import {
   DATA,
   finishRemoval,

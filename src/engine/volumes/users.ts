@@ -14,7 +14,7 @@ import { dirname, join } from 'node:path'
 import { removeTree } from '../../images/remove-tree.ts'
 import { errnoOf } from '../../model/errors.ts'
 import type { BindMount, StoreVolumeMount } from '../../model/run-options.ts'
-import { lockDirectory } from '../directory-lock.ts'
+import { lockDirectory } from '../state/directory-lock.ts'
 import type { EnginePaths } from '../paths.ts'
 
 /**

@@ -1,10 +1,10 @@
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { randomId } from '../../syscall/random.ts'
-import { readRecord } from '../containers.ts'
+import { readRecord } from '../state/containers.ts'
 import type { EnginePaths } from '../paths.ts'
-import { storeFailure } from '../store-failure.ts'
-import { treeBytes } from '../tree-bytes.ts'
+import { storeFailure } from '../state/store-failure.ts'
+import { treeBytes } from '../tree/bytes.ts'
 import { checkDevice, kindOf } from './options.ts'
 import {
   checkVolumeName,

@@ -1,5 +1,5 @@
 import type { RunOptions, VolumeMount } from '../../model/run-options.ts'
-import { findContainer } from '../containers-view.ts'
+import { findContainer } from '../state/containers-view.ts'
 import type { EnginePaths } from '../paths.ts'
 
 /** What other containers have mounted of host and store. Throws NO_SUCH_CONTAINER. */

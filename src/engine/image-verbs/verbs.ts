@@ -1,0 +1,48 @@
+import type { ImageStore } from '../../images/store.ts'
+import { parseReference } from '../../model/reference.ts'
+import type { ImageSummary, PulledImage, PullOptions, RemovedImage } from '../api.ts'
+import { viewContainers } from '../state/containers-view.ts'
+import { getImage, type GetOptions } from './get-image.ts'
+import type { EnginePaths } from '../paths.ts'
+
+export async function pullVerb(
+  store: ImageStore,
+  text: string,
+  options: PullOptions & Pick<GetOptions, 'names' | 'onDebug'>,
+): Promise<PulledImage> {
+  const { image, name } = await getImage(store, text, { ...options, policy: 'always' })
+  return { id: image.id, reference: name, digest: image.manifest.digest }
+}
+
+/** One row a name; an image without a name has one row too. */
+export function imageSummaries(store: ImageStore): ImageSummary[] {
+  return store.list().flatMap((image) => {
+    const created = image.created === undefined ? Number.NaN : Date.parse(image.created)
+    const common = {
+      id: image.id,
+      digest: image.manifest.digest,
+      size: image.size,
+      ...(Number.isNaN(created) ? {} : { createdMs: created }),
+    }
+    if (image.names.length === 0) return [common]
+    return image.names.map((name): ImageSummary => {
+      const { registry, repository, tag } = parseReference(name)
+      return { ...common, repository: `${registry}/${repository}`, ...(tag === undefined ? {} : { tag }) }
+    })
+  })
+}
+
+export async function removeImageVerb(
+  paths: EnginePaths,
+  store: ImageStore,
+  name: string,
+  force: boolean,
+): Promise<RemovedImage> {
+  const users = new Map(
+    viewContainers(paths).flatMap(({ record }) =>
+      record.imageId === undefined ? [] : [[record.imageId, record.name]],
+    ),
+  )
+  const { untagged, deleted } = await store.remove(name, { force, inUse: (id) => users.get(id) ?? false })
+  return { untagged, deleted: deleted === undefined ? [] : [deleted] }
+}

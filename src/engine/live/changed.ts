@@ -1,0 +1,22 @@
+import { connectMonitor } from '../../runtime/monitor-client.ts'
+import { nextPlan, type StartableRecord } from './detached.ts'
+import { monitorSocket } from './monitor-socket.ts'
+import { unlessGone } from './live.ts'
+import type { EnginePaths } from '../paths.ts'
+import type { ContainerRecord } from '../state/record.ts'
+
+/**
+ * Tells the monitor of a container what has been changed in its record: it starts it again by a plan of its own, and
+ * speaks of it in events. Resolves when it knows; one that ends just now, or in the foreground, needs not to.
+ */
+export async function tellMonitor(paths: EnginePaths, record: ContainerRecord): Promise<void> {
+  if (record.launch === undefined) return
+  const startable: StartableRecord = { ...record, launch: record.launch }
+  const client = connectMonitor(monitorSocket(paths, record.id))
+  try {
+    client?.change({ name: record.name, restart: startable.launch.restart, plan: nextPlan(paths, startable) })
+    if (client !== undefined) await unlessGone(client.done)
+  } finally {
+    client?.close()
+  }
+}

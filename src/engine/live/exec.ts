@@ -1,0 +1,272 @@
+import { closeSync, openSync } from 'node:fs'
+import type { OciCapabilities, OciProcess } from '../../model/config.ts'
+import { TscrunError } from '../../model/errors.ts'
+import type { Stdio } from '../../model/launch.ts'
+import type { FdSlot, Plan } from '../../model/step.ts'
+import type { ExecSpec } from '../../plan/compile-exec.ts'
+import { inheritedFds } from '../../plan/inherited.ts'
+import { readInLayers } from '../../rootfs/lookup.ts'
+import { resolveUser } from '../../rootfs/user.ts'
+import { followStage } from '../../runtime/follow.ts'
+import { ownCapabilities } from '../../runtime/host.ts'
+import { inCgroupOf, namespacesToJoin } from '../../runtime/join.ts'
+import { type ContainerExit, launch, type Launched } from '../../runtime/launch.ts'
+import { CAPABILITIES } from '../../security/capabilities.ts'
+import { closeFd, openProcess, reapStrays } from '../../syscall/process.ts'
+import { randomId } from '../../syscall/random.ts'
+import { terminalSize } from '../../syscall/terminal.ts'
+import { type ContainerView, findContainer } from '../state/containers-view.ts'
+import { containerEvent, writeEvents } from '../events/log.ts'
+import type { EnginePaths } from '../paths.ts'
+import type { LiveState } from '../state/record.ts'
+import type { StreamEnds } from '../start/run.ts'
+
+/** One more command in a container that runs. */
+export interface ExecOptions {
+  /** `NAME=value` each, beside the container's own. */
+  readonly env?: readonly string[]
+  /** Instead of the container's user: `user`, `uid`, `user:group`, `uid:gid`. */
+  readonly user?: string
+  readonly workdir?: string
+  /** All capabilities that the container's user namespace has, and no seccomp filter. */
+  readonly privileged?: boolean
+  readonly tty?: boolean
+  readonly interactive?: boolean
+}
+
+export interface ExecStreams {
+  /** The caller's 0, 1 and 2, or pipes in their place. */
+  readonly fds: readonly [number, number, number]
+  readonly onLaunched?: (launched: Launched) => void
+}
+
+/** passwd and group of a container may be this large. */
+const MAX_ACCOUNT_BYTES = 10 * 2 ** 20
+
+/** Runs a command in a container, and resolves to how it ended. Throws CONTAINER_STATE, or what kept it from running. */
+export async function execContainer(
+  paths: EnginePaths,
+  idOrName: string,
+  args: readonly string[],
+  { options, streams }: { readonly options: ExecOptions; readonly streams: ExecStreams },
+): Promise<ContainerExit> {
+  const { tty = false, interactive = false } = options
+  const stdio: Stdio = tty
+    ? { kind: 'terminal', interactive, ...terminalSize([0, 1]) }
+    : { kind: 'copied', interactive: true }
+  const [stdin, stdout, stderr] = streams.fds
+  // The container's own /dev/null may be something else by now.
+  using nothing = interactive ? undefined : openNothing()
+  const given: [FdSlot, number][] = [
+    ['fd:in', nothing?.fd ?? stdin],
+    ['fd:out', stdout],
+    ['fd:err', stderr],
+  ]
+  return await inContainer(
+    paths,
+    idOrName,
+    { args, options, stdio, detached: false },
+    async (plan, target, workdir, died) => {
+      const launched = launch(plan, {
+        title: `tscrun: exec ${idOrName}`,
+        fds: inheritedFds(plan, new Map([...given, ['fd:target', target]])),
+        workdir,
+      })
+      streams.onLaunched?.(launched)
+      try {
+        await launched.started
+        const exit = await launched.exited
+        died(exit.exitCode)
+        return exit
+      } finally {
+        await launched.released
+      }
+    },
+  )
+}
+
+/** The same with descriptors of the caller's as its streams, which nobody copies: a running command, for a program. */
+export function execWithStreams(
+  paths: EnginePaths,
+  idOrName: string,
+  args: readonly string[],
+  { options, ends }: { readonly options: ExecOptions; readonly ends: StreamEnds },
+): Promise<{ readonly launched: Launched; readonly ended: Promise<ContainerExit> }> {
+  using nothing = ends.interactive ? undefined : openNothing()
+  const fds = [...(nothing === undefined ? [] : [nothing.fd]), ...ends.fds]
+  const slots = ['fd:stdin', 'fd:stdout', 'fd:stderr'] as const
+  const given = slots.map((slot, index): [FdSlot, number] => [slot, fds[index] ?? -1])
+  const stdio: Stdio = { kind: 'inherited', give: [false, true, true] }
+  return inContainer(
+    paths,
+    idOrName,
+    { args, options, stdio, detached: false },
+    async (plan, target, workdir, died) => {
+      const launched = launch(plan, {
+        title: `tscrun: exec ${idOrName}`,
+        fds: inheritedFds(plan, new Map([...given, ['fd:target', target]])),
+        workdir,
+      })
+      const ended = async (): Promise<ContainerExit> => {
+        try {
+          const exit = await launched.exited
+          died(exit.exitCode)
+          return exit
+        } finally {
+          await launched.released
+        }
+      }
+      await launched.started
+      return { launched, ended: ended() }
+    },
+  )
+}
+
+/** The same without waiting for its end: it has no streams, and goes on when this process ends. */
+export async function execDetached(
+  paths: EnginePaths,
+  idOrName: string,
+  args: readonly string[],
+  options: ExecOptions,
+): Promise<void> {
+  using nothing = openNothing()
+  const stdio: Stdio = { kind: 'inherited', give: [false, false, false] }
+  await inContainer(paths, idOrName, { args, options, stdio, detached: true }, async (plan, target, workdir) => {
+    const fds = new Map<FdSlot, number>([
+      ['fd:target', target],
+      ['fd:stdin', nothing.fd],
+      ['fd:stdout', nothing.fd],
+      ['fd:stderr', nothing.fd],
+    ])
+    try {
+      const nobody = (): never => {
+        throw new RangeError('exec has no meeting')
+      }
+      await followStage(plan, {
+        title: `tscrun: exec ${idOrName}`,
+        fds,
+        workdir,
+        untilExec: true,
+        onMeeting: nobody,
+      })
+    } catch (error) {
+      reapStrays()
+      throw error
+    }
+  })
+}
+
+function openNothing(): Disposable & { readonly fd: number } {
+  const fd = openSync('/dev/null', 'r+')
+  return { fd, [Symbol.dispose]: () => closeSync(fd) }
+}
+
+interface Request {
+  readonly args: readonly string[]
+  readonly options: ExecOptions
+  readonly stdio: Stdio
+  readonly detached: boolean
+}
+
+async function inContainer<T>(
+  paths: EnginePaths,
+  idOrName: string,
+  request: Request,
+  run: (plan: Plan, target: number, workdir: string, died: (exitCode: number) => void) => Promise<T>,
+): Promise<T> {
+  const view = findContainer(paths, idOrName)
+  const live = requireRunning(view, idOrName)
+  const process = processOf(view, live.pid, request)
+  const target = openProcess(live.pid, live.startTime, `exec ${idOrName}: the container has ended`)
+  try {
+    const spec = execSpec(view, live.pid, process, request)
+    const died = tellExec(paths, view, request.args)
+    try {
+      return await inCgroupOf(live.pid, spec, (plan) => run(plan, target, process.cwd, died))
+    } catch (error) {
+      if (error instanceof TscrunError) died(error.exitCode)
+      throw error
+    }
+  } finally {
+    closeFd(target)
+  }
+}
+
+/** Tells of the command that begins; answers with what tells of its end, which nobody sees of one in the background. */
+function tellExec(paths: EnginePaths, { record }: ContainerView, args: readonly string[]): (exitCode: number) => void {
+  const execID = randomId()
+  const words = args.join(' ')
+  const begin = ['exec_create', 'exec_start'].map((verb) => containerEvent(record, `${verb}: ${words}`, { execID }))
+  writeEvents(paths, begin)
+  return (exitCode) => writeEvents(paths, [containerEvent(record, 'exec_die', { execID, exitCode: String(exitCode) })])
+}
+
+function requireRunning({ status, live }: ContainerView, name: string): LiveState {
+  if (status === 'running' && live !== undefined) return live
+  throw new TscrunError('CONTAINER_STATE', `exec ${name}: the container is ${status}`, {
+    subject: name,
+    hint: status === 'paused' ? '`tscrun unpause` lets it go on' : '`tscrun start` starts it',
+  })
+}
+
+function processOf({ record }: ContainerView, pid: number, { args, options }: Request): OciProcess {
+  const { process } = record.config
+  if (process === undefined) throw new RangeError('a record without a process')
+  const env = [...(process.env ?? []), ...(options.tty === true ? ['TERM=xterm'] : []), ...(options.env ?? [])]
+  return {
+    ...process,
+    args,
+    env: lastOfEach(env),
+    cwd: options.workdir ?? process.cwd,
+    terminal: options.tty === true,
+    ...(options.user === undefined ? {} : { user: { ...process.user, ...userIn(pid, options.user) } }),
+    ...(options.privileged === true ? { capabilities: everyCapability(record) } : capabilitiesFor(process, options)),
+  }
+}
+
+/** Of several values of a variable the last one counts. */
+function lastOfEach(env: readonly string[]): string[] {
+  return [...new Map(env.map((entry) => [entry.slice(0, entry.indexOf('=')), entry])).values()]
+}
+
+/** By the accounts the container has now, read below its root as every path of a container is. */
+function userIn(pid: number, text: string): { uid: number; gid: number; additionalGids: readonly number[] } {
+  const account = (path: string): string =>
+    readInLayers([`/proc/${pid}/root`], path, MAX_ACCOUNT_BYTES)?.toString('latin1') ?? ''
+  const { uid, gid, additionalGids } = resolveUser(text, account('/etc/passwd'), account('/etc/group'))
+  return { uid, gid, additionalGids }
+}
+
+/** Another user than the container's: root has its capabilities, anybody else none, as after a login. */
+function capabilitiesFor(process: OciProcess, { user }: ExecOptions): { capabilities?: OciCapabilities } {
+  const { bounding = [] } = process.capabilities ?? {}
+  if (user === undefined) return {}
+  const isRoot = /^(?:root|0+)(?::|$)/.test(user)
+  return { capabilities: isRoot ? { bounding, effective: bounding, permitted: bounding } : { bounding } }
+}
+
+function everyCapability({ config }: ContainerView['record']): OciCapabilities {
+  const ownUser = config.linux?.namespaces?.some(({ type }) => type === 'user') === true
+  const all = ownUser ? CAPABILITIES : ownCapabilities()
+  return { bounding: all, effective: all, permitted: all }
+}
+
+function execSpec({ record }: ContainerView, pid: number, process: OciProcess, request: Request): ExecSpec {
+  const seccomp = request.options.privileged === true ? undefined : record.launch?.seccomp
+  return {
+    process,
+    namespaces: namespacesToJoin(pid),
+    uidMappings: record.config.linux?.uidMappings ?? [],
+    gidMappings: record.config.linux?.gidMappings ?? [],
+    stdio: request.stdio,
+    detached: request.detached,
+    preserveFds: 0,
+    keyring: true,
+    pidfdSocket: false,
+    chroot: false,
+    ...(record.cgroup === undefined ? {} : { cgroup: record.cgroup }),
+    ...(seccomp === undefined
+      ? {}
+      : { seccomp: { program: Buffer.from(seccomp.program, 'base64'), flags: seccomp.flags } }),
+  }
+}

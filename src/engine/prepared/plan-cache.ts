@@ -1,0 +1,103 @@
+import type { LaunchSpec } from '../../model/launch.ts'
+import type { Plan } from '../../model/step.ts'
+import { encodePlan } from '../../plan/encode.ts'
+import { fillIn, type Identity, makeTemplate, type Sample, type Template } from '../../plan/template.ts'
+
+/** A plan, and as the stage reads it. */
+export interface EncodedPlan {
+  /** Its columns are compiled when somebody asks for them: when a step has failed. */
+  readonly plan: Plan
+  readonly bytes: Buffer
+}
+
+/** What is known of starts that differ in nothing but the identity. */
+interface Known {
+  readonly sample: Sample
+  readonly ends: Pick<Plan, 'pumps' | 'inherited'>
+  template?: Template
+  /** A third start has shown that it holds. */
+  proven: boolean
+}
+
+const MOST = 32
+const known = new Map<string, Known>()
+
+/**
+ * Plans of a process that starts many containers: what two starts of the same request have shown to depend on the
+ * identity alone, and a third has confirmed, is filled in from then on, instead of being compiled and encoded.
+ */
+export function planFor(spec: LaunchSpec, identity: Identity, compile: () => Plan): EncodedPlan {
+  const key = keyOf(spec, identity)
+  const before = known.get(key)
+  if (before?.template !== undefined && before.proven) {
+    return { plan: lazily(compile, before.ends), bytes: fillIn(before.template, identity) }
+  }
+  const plan = compile()
+  const bytes = encodePlan(plan, { monitor: true, trace: false })
+  if (before === undefined) {
+    if (known.size >= MOST) known.delete(known.keys().next().value ?? '')
+    const ends = { pumps: plan.pumps, inherited: plan.inherited }
+    known.set(key, { sample: { bytes, identity }, ends, proven: false })
+  } else {
+    learn(before, { bytes, identity })
+  }
+  return { plan, bytes }
+}
+
+function learn(before: Known, sample: Sample): void {
+  if (before.template !== undefined) {
+    before.proven = fillIn(before.template, sample.identity).equals(sample.bytes)
+    if (!before.proven) delete before.template
+    return
+  }
+  const [one, other] = [before.sample.identity, sample.identity]
+  // What is the same in both by chance would pass for what is the same in all.
+  if (one.id[0] === other.id[0] || one.name === other.name || one.firstId === other.firstId) return
+  const template = makeTemplate(before.sample, sample)
+  if (template !== undefined) before.template = template
+}
+
+function lazily(compile: () => Plan, ends: Known['ends']): Plan {
+  let made: Plan | undefined
+  const full = (): Plan => (made ??= compile())
+  return {
+    ...ends,
+    get parent() {
+      return full().parent
+    },
+    get child() {
+      return full().child
+    },
+    get teardown() {
+      return full().teardown
+    },
+  }
+}
+
+/** Programs are the same objects again and again: a number stands for each. */
+const numbers = new WeakMap<Uint8Array, number>()
+let next = 0
+function numberOf(program: Uint8Array): number {
+  const found = numbers.get(program) ?? next++
+  numbers.set(program, found)
+  return found
+}
+
+/** All that the plan is compiled from, with a mark where the identity stands; no text of a spec has a NUL byte. */
+function keyOf(spec: LaunchSpec, { id, name, firstId }: Identity): string {
+  const { seccomp, cgroup, ...rest } = spec
+  const filter = cgroup?.deviceFilter
+  const text = JSON.stringify({
+    ...rest,
+    ...(seccomp === undefined ? {} : { seccomp: { ...seccomp, program: numberOf(seccomp.program) } }),
+    ...(cgroup === undefined
+      ? {}
+      : { cgroup: { ...cgroup, deviceFilter: filter instanceof Uint8Array ? numberOf(filter) : filter } }),
+  })
+  const same = text
+    .replaceAll(id, '\0id')
+    .replaceAll(id.slice(0, 12), '\0short')
+    .replaceAll(name, '\0name')
+    .replaceAll(String(firstId), '\0first')
+  return `${name.length} ${String(firstId).length} ${same}`
+}

@@ -1,0 +1,108 @@
+import type { LaunchSpec } from '../../model/launch.ts'
+import type { RunOptions } from '../../model/run-options.ts'
+import { type IdRange, readPool, releaseRange, takeRange } from '../ids/id-range.ts'
+import { releaseConnections } from '../networks/lease-links.ts'
+import type { Connected } from '../networks/launch.ts'
+import type { EnginePaths } from '../paths.ts'
+import type { PreparedContainer } from './prepare.ts'
+import type { ContainerRecord } from '../state/record.ts'
+import type { TakenMounts } from '../volumes/take.ts'
+
+/** What is a container's from its making to its removal. */
+export interface Claims {
+  readonly idRange?: IdRange
+  readonly connected?: Connected
+  /** Absent where it has no volumes that need anything. */
+  readonly taken?: TakenMounts
+}
+
+interface ClaimOptions {
+  readonly run: RunOptions
+  /** Ends the filling of a volume. */
+  readonly signal?: AbortSignal
+}
+
+/** Takes it all, or throws and has taken nothing. */
+export async function takeClaims(
+  paths: EnginePaths,
+  prepared: PreparedContainer,
+  options: ClaimOptions,
+): Promise<Claims> {
+  const { id, targets } = prepared
+  const idRange = targets === undefined ? ownRange(paths, prepared) : await sharedRange(paths, prepared)
+  let connected: Connected | undefined
+  try {
+    connected = await takeNetworks(paths, id, options.run)
+    const taken = await takeVolumes(paths, prepared, options.signal)
+    return {
+      ...(idRange === undefined ? {} : { idRange }),
+      ...(connected === undefined ? {} : { connected }),
+      ...(taken === undefined ? {} : { taken }),
+    }
+  } catch (error) {
+    if (connected !== undefined) releaseConnections(paths, id, connected.connections)
+    if (idRange !== undefined) releaseRange(paths.ranges, id, idRange)
+    throw error
+  }
+}
+
+/** Of a container's record: what its deletion gives back. */
+export function keptClaims({
+  idRange,
+  connected,
+  taken,
+}: Claims): Pick<ContainerRecord, 'idRange' | 'connections' | 'mounts'> {
+  return {
+    ...(idRange === undefined ? {} : { idRange }),
+    ...(connected === undefined ? {} : { connections: connected.connections }),
+    ...(taken === undefined ? {} : { mounts: taken.kept }),
+  }
+}
+
+function ownRange(paths: EnginePaths, { ownUser, id }: PreparedContainer): IdRange | undefined {
+  return ownUser ? takeRange(paths.ranges, id, readPool(paths.idPool)) : undefined
+}
+
+/** That of the container whose user namespace it joins. */
+async function sharedRange(paths: EnginePaths, { targets, id }: PreparedContainer): Promise<IdRange | undefined> {
+  if (targets?.range === undefined) return undefined
+  const { target, range } = targets.range
+  const { shareRange } = await import('../ids/shared-range.ts')
+  await shareRange(paths.ranges, range, target, id)
+  return range
+}
+
+async function takeNetworks(
+  paths: EnginePaths,
+  id: string,
+  { network, ports = [] }: RunOptions,
+): Promise<Connected | undefined> {
+  if (typeof network !== 'object' || !('networks' in network)) return undefined
+  const { takeConnections } = await import('../networks/connect.ts')
+  return takeConnections(paths, id, { ...network, ports })
+}
+
+/** Makes and fills the volumes of a container. */
+async function takeVolumes(
+  paths: EnginePaths,
+  { id, mounts, source: { layers }, user }: PreparedContainer,
+  signal: AbortSignal | undefined,
+): Promise<TakenMounts | undefined> {
+  if (mounts.every((mount) => mount.source !== undefined && mount.chown !== true)) return undefined
+  const { takeMounts } = await import('../volumes/take.ts')
+  return takeMounts(paths, { id, mounts, layers, user, ...(signal === undefined ? {} : { signal }) })
+}
+
+/** Of a LaunchSpec: the networks of the host are there, and the container's way to them. */
+export async function connected(
+  paths: EnginePaths,
+  id: string,
+  has: Connected | undefined,
+  tell: (line: string) => void = () => undefined,
+): Promise<Pick<LaunchSpec, 'network'>> {
+  if (has === undefined) return {}
+  const { bringUpFor } = await import('../networks/connect.ts')
+  const { networkLaunch } = await import('../networks/launch.ts')
+  await bringUpFor(paths, id, has, tell)
+  return { network: networkLaunch(paths, id, has) }
+}

@@ -1,0 +1,210 @@
+import { Socket } from 'node:net'
+import { constants } from 'node:os'
+import { Readable, type Writable } from 'node:stream'
+import { TscrunError } from '../../model/errors.ts'
+import type { RunOptions } from '../../model/run-options.ts'
+import { makePipe } from '../../syscall/pipe.ts'
+import { closeFd } from '../../syscall/process.ts'
+import type { Listener } from '../api.ts'
+import type { EngineCore } from '../engine.ts'
+import type { RunningHandle } from './start.ts'
+
+/** How a container ended, and what it wrote. */
+export interface RunResult {
+  /** 0-255; 128 + n where signal n ended it. */
+  readonly exitCode: number
+  /** `SIGKILL`; undefined where it exited by itself. */
+  readonly signal: string | undefined
+  /** The kernel's OOM killer took part: the memory limit was reached. */
+  readonly oomKilled: boolean
+  /** `timeoutMs` was over. */
+  readonly timedOut: boolean
+  /** What it wrote, as UTF-8; empty with `buffer: false`. */
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface RunCallOptions extends RunOptions, Listener {
+  /** Written to the container's standard input, which then ends. */
+  readonly input?: string | Uint8Array | Readable
+  /** Keep standard input open for `handle.stdin`. Without `input` and this it is /dev/null. */
+  readonly stdin?: boolean
+  /** Collect stdout and stderr in the result (default true); the streams can be read either way. */
+  readonly buffer?: boolean
+  /** Most bytes collected of each stream, 100 MB by default; more kills the container and rejects. */
+  readonly maxBuffer?: number
+  /** Resolve instead of rejecting where the exit code is not 0. */
+  readonly reject?: boolean
+}
+
+/** A container that ended with another exit code than 0, or by a signal; carries the whole result. */
+export class ExitError extends Error {
+  override readonly name = 'ExitError'
+  readonly result: RunResult
+
+  constructor(what: string, result: RunResult) {
+    const how = result.timedOut
+      ? 'timed out'
+      : result.oomKilled
+        ? 'was killed: out of memory'
+        : `exited with ${result.exitCode}`
+    const said = result.stderr.trim().split('\n').at(-1)
+    super(`${what} ${how}${said === undefined || said === '' ? '' : `: ${said.slice(0, 200)}`}`)
+    this.result = result
+  }
+}
+
+/** A run under way: a promise of its result, and its streams. */
+export interface RunHandle extends Promise<RunResult> {
+  /** Null unless `stdin: true` was asked for. */
+  readonly stdin: Writable | null
+  readonly stdout: Readable
+  readonly stderr: Readable
+  /** Signals the container process; SIGKILL takes everything in the container along. */
+  kill(signal?: NodeJS.Signals): void
+}
+
+const DEFAULT_MAX_BUFFER = 100_000_000
+
+/**
+ * Runs a container to its end as a child of this process: when the process or Worker ends, however it ends, the
+ * container is killed. Always removed afterwards.
+ */
+export function runContainer(
+  engine: EngineCore,
+  image: string | undefined,
+  args: readonly string[],
+  options: RunCallOptions,
+): RunHandle {
+  return runWithStreams(`run ${image ?? options.rootfs?.path}`, options, ({ interactive, fds }) =>
+    engine.begin(image, args, {
+      ...options,
+      remove: true,
+      interactive,
+      stdio: { kind: 'direct', interactive },
+      fds,
+      shareLoop: true,
+    }),
+  )
+}
+
+/** What a caller reads and writes, and how it wants the end. */
+export type StreamOptions = Pick<
+  RunCallOptions,
+  'input' | 'stdin' | 'buffer' | 'maxBuffer' | 'reject' | 'timeoutMs' | 'signal'
+>
+
+/** What such a run is begun with: pipes for its streams; without `interactive` only output and error. */
+export interface StreamEnds {
+  readonly interactive: boolean
+  readonly fds: readonly number[]
+}
+
+/** Runs something with pipes of this process as its streams; `what` begins the words of its errors. */
+export function runWithStreams(
+  what: string,
+  options: StreamOptions,
+  begin: (ends: StreamEnds) => Promise<Pick<RunningHandle, 'launched' | 'ended'>>,
+): RunHandle {
+  const wantsInput = options.input !== undefined || options.stdin === true
+  const [out, err] = [makePipe(), makePipe()]
+  const input = wantsInput ? makePipe() : undefined
+  const streams = {
+    stdin: input === undefined ? null : new Socket({ fd: input.write, readable: false, writable: true }),
+    stdout: new Socket({ fd: out.read, readable: true, writable: false }),
+    stderr: new Socket({ fd: err.read, readable: true, writable: false }),
+  }
+  const theirs = [...(input === undefined ? [] : [input.read]), out.write, err.write]
+  let running: Pick<RunningHandle, 'launched' | 'ended'> | undefined
+  let killed: NodeJS.Signals | undefined
+  const kill = (signal: NodeJS.Signals = 'SIGTERM'): void => {
+    killed = signal
+    running?.launched.signal(constants.signals[signal])
+  }
+  const promise = go()
+  return Object.assign(promise, { ...streams, kill }) as RunHandle
+
+  async function go(): Promise<RunResult> {
+    try {
+      running = await begin({ interactive: wantsInput, fds: theirs })
+    } catch (error) {
+      for (const stream of [streams.stdin, streams.stdout, streams.stderr]) stream?.destroy()
+      throw error
+    } finally {
+      for (const fd of theirs) closeFd(fd)
+    }
+    if (killed !== undefined) running.launched.signal(constants.signals[killed])
+    return supervise(running)
+  }
+
+  async function supervise(handle: Pick<RunningHandle, 'launched' | 'ended'>): Promise<RunResult> {
+    let timedOut = false
+    const killNow = (): void => void handle.launched.signal(constants.signals.SIGKILL)
+    const timer =
+      options.timeoutMs === undefined
+        ? undefined
+        : setTimeout(() => {
+            timedOut = true
+            killNow()
+          }, options.timeoutMs)
+    options.signal?.addEventListener('abort', killNow, { once: true })
+    if (options.signal?.aborted === true) killNow()
+    feed(streams.stdin, options.input)
+    const limit = options.maxBuffer ?? DEFAULT_MAX_BUFFER
+    const collect = options.buffer !== false
+    const [stdout, stderr] = [streams.stdout, streams.stderr].map((stream) =>
+      collector(stream, collect, limit, killNow),
+    )
+    try {
+      const exit = await handle.ended
+      const [outText, errText] = await Promise.all([stdout?.text, stderr?.text])
+      if (options.signal?.aborted === true) throw abortError(what, options.signal)
+      if (stdout?.overflowed() === true || stderr?.overflowed() === true) {
+        throw new TscrunError('OUTPUT_LIMIT', `${what}: it wrote more than ${limit} bytes`, {
+          hint: 'raise maxBuffer, or use buffer: false and read the streams',
+        })
+      }
+      const result: RunResult = { ...exit, timedOut, stdout: outText ?? '', stderr: errText ?? '' }
+      if (options.reject !== false && result.exitCode !== 0) throw new ExitError(what, result)
+      return result
+    } finally {
+      clearTimeout(timer)
+      options.signal?.removeEventListener('abort', killNow)
+      streams.stdin?.destroy()
+    }
+  }
+}
+
+function abortError(what: string, signal: AbortSignal): unknown {
+  return new TscrunError('ABORTED', `${what}: aborted`, { cause: signal.reason })
+}
+
+/** A container that closes its input early is no error of ours. */
+function feed(stdin: Socket | null, input: RunCallOptions['input']): void {
+  if (stdin === null) return
+  stdin.on('error', () => undefined)
+  if (input instanceof Readable) input.pipe(stdin)
+  else if (input !== undefined) stdin.end(input)
+}
+
+interface Collector {
+  readonly text: Promise<string>
+  overflowed(): boolean
+}
+
+/** Gathers a stream up to a limit. Without collecting it stays for the caller to read, at the caller's pace. */
+function collector(stream: Socket, collect: boolean, limit: number, onOverflow: () => void): Collector {
+  if (!collect) return { text: Promise.resolve(''), overflowed: () => false }
+  const chunks: Buffer[] = []
+  let size = 0
+  const text = new Promise<string>((resolve) => {
+    stream.on('data', (chunk: Buffer) => {
+      size += chunk.length
+      if (size <= limit) chunks.push(chunk)
+      else onOverflow()
+    })
+    stream.on('error', () => undefined)
+    stream.on('close', () => resolve(Buffer.concat(chunks).toString('utf8')))
+  })
+  return { text, overflowed: () => size > limit }
+}

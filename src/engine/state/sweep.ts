@@ -1,0 +1,152 @@
+import { closeSync, existsSync, readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { removeCgroup } from '../../cgroups/remove.ts'
+import { errnoOf } from '../../model/errors.ts'
+import { noteBoot, wasBooted } from './boot.ts'
+import { cgroupOf } from '../start/cgroup.ts'
+import { killProcess } from '../../syscall/process.ts'
+import {
+  containerIds,
+  deleteContainer,
+  finishContainer,
+  type HeldContainer,
+  liveIds,
+  lockDirectory,
+  readLiveState,
+  readRecord,
+} from './containers.ts'
+import { monitorSocket } from '../live/monitor-socket.ts'
+import { containerEvent, type NewEvent, writeEvents } from '../events/log.ts'
+import { readExitFile } from './exit-file.ts'
+import { leasesDirectory } from '../networks/lease-links.ts'
+import { linkOwner } from './owner-link.ts'
+import type { EnginePaths } from '../paths.ts'
+import type { ContainerRecord, ExitRecord } from './record.ts'
+import { releaseOrphanRanges } from '../ids/shared-range.ts'
+import { sweepVolumes } from '../volumes/store.ts'
+
+/** How long to wait for the end of what was killed, for each container. */
+const PATIENCE_MS = 1000
+
+/**
+ * Puts right what a killed command or monitor left behind. `live` looks only at containers that were running, which is
+ * cheap; `all` looks at every container, name and range.
+ */
+export async function sweep(paths: EnginePaths, asked: 'live' | 'all'): Promise<void> {
+  const booted = wasBooted(paths)
+  const scope = booted ? 'all' : asked
+  const ids = scope === 'live' ? liveIds(paths) : [...new Set([...liveIds(paths), ...containerIds(paths)])]
+  const live = new Set(liveIds(paths))
+  for (const id of ids) await sweepOne(paths, id, { wasLive: live.has(id), booted })
+  if (scope === 'live') return
+  releaseOrphans(paths)
+  sweepVolumes(paths)
+  noteBoot(paths)
+}
+
+interface Circumstances {
+  /** It has a directory in the run directory. */
+  readonly wasLive: boolean
+  /** The machine has been started anew since. */
+  readonly booted: boolean
+}
+
+async function sweepOne(paths: EnginePaths, id: string, { wasLive, booted }: Circumstances): Promise<void> {
+  const directory = join(paths.containers, id)
+  const lockFd = tryLock(directory)
+  if (lockFd === 'gone') {
+    rmSync(join(paths.runRoot, id), { recursive: true, force: true })
+    return
+  }
+  if (lockFd === undefined) return
+  const held: HeldContainer = { id, directory, lockFd }
+  const record = readRecord(paths, id)
+  // Without a record it was never finished being made.
+  const doomed = record === undefined || (record.remove && record.unstarted !== true)
+  if (!doomed && !wasLive) {
+    if (hasEnd(paths, record)) return closeSync(lockFd)
+    return finishContainer(paths, held, record, wentDown())
+  }
+  // One in the background ends with its monitor only where nothing else could tell of it.
+  const killed = !booted && existsSync(monitorSocket(paths, id)) && readLiveState(paths, id) !== undefined
+  const ended = await endProcesses(paths, id, record === undefined ? cgroupOf(id) : record.cgroup, booted)
+  // A later command tries again; `rm` says what is in the way.
+  if (!ended) return closeSync(lockFd)
+  if (record !== undefined && killed) writeEvents(paths, deathsOf(record))
+  if (doomed) return deleteContainer(paths, held, record)
+  const told = readLiveState(paths, id) === undefined ? readExitFile(paths, id) : undefined
+  if (told !== undefined) return finishContainer(paths, held, record, told)
+  if (booted) return finishContainer(paths, held, record, wentDown())
+  finishContainer(paths, held, record, {
+    exitCode: 137,
+    signal: 'SIGKILL',
+    oomKilled: false,
+    finishedMs: Date.now(),
+    error: 'its monitor was killed',
+  })
+}
+
+/** Or needs none. */
+function hasEnd(paths: EnginePaths, record: ContainerRecord): boolean {
+  return record.exit !== undefined || record.unstarted === true || readExitFile(paths, record.id) !== undefined
+}
+
+/** docker's exit code for one whose end nobody has seen. */
+function wentDown(): ExitRecord {
+  return { exitCode: 255, oomKilled: false, finishedMs: Date.now(), error: 'the machine went down while it ran' }
+}
+
+function deathsOf(record: ContainerRecord): NewEvent[] {
+  const died = containerEvent(record, 'die', { exitCode: '137' })
+  return record.remove ? [died, containerEvent(record, 'destroy')] : [died]
+}
+
+function tryLock(directory: string): number | undefined | 'gone' {
+  try {
+    return lockDirectory(directory)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return 'gone'
+    throw error
+  }
+}
+
+/** False where a killed process does not end: nobody else's command may fail by it. */
+async function endProcesses(
+  paths: EnginePaths,
+  id: string,
+  cgroup: string | undefined,
+  booted: boolean,
+): Promise<boolean> {
+  const state = booted ? undefined : readLiveState(paths, id)
+  if (state !== undefined) killProcess(state.pid, state.startTime)
+  try {
+    if (cgroup !== undefined) await removeCgroup(cgroup, PATIENCE_MS)
+    return true
+  } catch (error) {
+    if (errnoOf(error) === 'EBUSY') return false
+    throw error
+  }
+}
+
+/** Names, addresses and ranges whose container is gone: killed between two deletions. */
+function releaseOrphans(paths: EnginePaths): void {
+  const known = containerIds(paths)
+  const networks = list(join(paths.root, 'leases')).map((id) => leasesDirectory(paths, { id }))
+  for (const link of [paths.names, ...networks].flatMap((directory) =>
+    list(directory).map((name) => join(directory, name)),
+  )) {
+    // One that has come since is asked for again.
+    const isGone = linkOwner(link, known) === undefined && linkOwner(link, containerIds(paths)) === undefined
+    if (isGone) rmSync(link, { force: true })
+  }
+  releaseOrphanRanges(paths.ranges, () => containerIds(paths))
+}
+
+function list(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return []
+    throw error
+  }
+}
