@@ -100,7 +100,7 @@ static void take_failure(const struct run *exec, int told, struct check *check)
 static void make_check(const struct run *run, int target, struct check *check)
 {
 	static struct run exec = {.sync = -1, .init = -1, .init_pidfd = -1, .listener = -1, .own_end = -1, .run_dir = -1,
-				  .directory = -1, .next_plan = -1, .log = {.directory = -1, .fd = -1}, .health = {.directory = -1}};
+				  .directory = -1, .next_plan = -1, .plugin_result = -1, .log = {.directory = -1, .fd = -1}, .health = {.directory = -1}};
 	int output[2], told[2], status = 0;
 	uint64_t until = now_ns() + run->health.timeout_ms * 1000000;
 	if (pipe2(output, O_CLOEXEC) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, told) < 0) {

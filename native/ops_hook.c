@@ -1,6 +1,7 @@
 /* Programs of the caller that run at a point of the container's life. */
 #define _GNU_SOURCE
 #include "stage.h"
+#include "program.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,17 +50,20 @@ static int input_file(struct run *run, const struct arg *text)
 	return written ? take_fd(&fd) : -1;
 }
 
-static char **list_of(const struct arg *arg)
+/* Ends with `last`, where there is one. */
+char **list_of(const struct arg *arg, char *last)
 {
-	char **list = calloc(arg->len + 1, sizeof *list);
+	char **list = calloc(arg->len + 2, sizeof *list);
 	const char *text = arg->p;
 	for (uint64_t i = 0; list && i < arg->len; i++, text += strlen(text) + 1)
 		list[i] = (char *)(uintptr_t)text;
+	if (list)
+		list[arg->len] = last;
 	return list;
 }
 
 /* In the child: what it is given, a process group of its own, and nothing of ours. `told` gets the errno of exec. */
-static void become(const char *path, char **argv, char **env, int input, int output, int told)
+static void become(const struct program *program, int told)
 {
 	sigset_t none;
 	sigemptyset(&none);
@@ -67,9 +71,9 @@ static void become(const char *path, char **argv, char **env, int input, int out
 		signal(signal_number, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	umask(022);
-	if (setpgid(0, 0) == 0 && dup2(input, 0) == 0 && dup2(output, 1) == 1 && dup2(output, 2) == 2 &&
-	    syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
-		execve(path, argv, env);
+	if (setpgid(0, 0) == 0 && dup2(program->input, 0) == 0 && dup2(program->output, 1) == 1 &&
+	    dup2(program->errors, 2) == 2 && syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
+		execve(program->path, program->argv, program->env);
 	int failed = errno;
 	(void)!write(told, &failed, sizeof failed);
 	_exit(127);
@@ -114,38 +118,32 @@ static int wait_for_end(struct run *run, pid_t child, uint64_t milliseconds)
 	}
 }
 
-int op_run_hook(struct run *run, const struct arg *args)
+int run_program(struct run *run, const struct program *program)
 {
 	int exec_error = 0, told[2] = {-1, -1}, status = 0;
-	char **argv = list_of(&args[1]), **env = list_of(&args[2]);
-	cleanup_close input = input_file(run, &args[3]);
-	cleanup_close output = memfd_create("tscrun-output", MFD_CLOEXEC);
 	run->program_said_size = 0;
-	if (!argv || !env)
-		return -ENOMEM;
-	if (input < 0 || output < 0 || fcntl(output, F_SETFL, O_APPEND) < 0 || pipe2(told, O_CLOEXEC) < 0)
+	if (pipe2(told, O_CLOEXEC) < 0)
 		return -errno;
 	pid_t child = fork();
 	if (child == 0)
-		become(args[0].p, argv, env, input, output, told[1]);
+		become(program, told[1]);
+	int forked = child < 0 ? -errno : 0;
 	close(told[1]);
 	cleanup_close answer = told[0];
-	free(argv);
-	free(env);
-	if (child < 0)
-		return -errno;
+	if (forked < 0)
+		return forked;
 	ssize_t got;
 	do
 		got = read(answer, &exec_error, sizeof exec_error);
 	while (got < 0 && errno == EINTR);
-	int failed = got == sizeof exec_error ? 0 : wait_for_end(run, child, args[4].u);
+	int failed = got == sizeof exec_error ? 0 : wait_for_end(run, child, program->milliseconds);
 	if (failed) {
 		kill(-child, SIGKILL);
 		kill(child, SIGKILL);
 	}
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
-	keep_note(run, output);
+	keep_note(run, program->errors);
 	if (got == sizeof exec_error)
 		return -exec_error;
 	if (failed)
@@ -156,4 +154,19 @@ int op_run_hook(struct run *run, const struct arg *args)
 	}
 	run->program_said_size = 0;
 	return 0;
+}
+
+int op_run_hook(struct run *run, const struct arg *args)
+{
+	char **argv = list_of(&args[1], NULL), **env = list_of(&args[2], NULL);
+	cleanup_close input = input_file(run, &args[3]);
+	cleanup_close output = memfd_create("tscrun-output", MFD_CLOEXEC);
+	int result = -ENOMEM;
+	if (argv && env) {
+		struct program program = {args[0].p, argv, env, input, output, output, args[4].u};
+		result = input < 0 || output < 0 || fcntl(output, F_SETFL, O_APPEND) < 0 ? -errno : run_program(run, &program);
+	}
+	free(argv);
+	free(env);
+	return result;
 }

@@ -104,6 +104,10 @@
 	X(98, listen_port, "ubb")   /* protocol, address, where it leads: struct sockaddr each */ \
 	X(99, forward, "")         /* a process of its own serves these ports */           \
 	X(100, forward_end, "")                                                              \
+	X(84, plugin, "svvsfu")    /* path, arguments, environment, configuration without its last brace, network \
+					namespace, milliseconds */ \
+	X(85, keep_result, "fs")   /* of the plugins so far, in this file; none from here on */ \
+	X(86, find_result, "fs")   /* as it was kept, if it was */ \
 	X(39, open_self, "os")      /* a file of our own directory in /proc, for writing */  \
 	/* security */                                                                       \
 	X(70, bounding, "u")        /* keep these capabilities */                            \

@@ -312,7 +312,7 @@ static int leave(struct run *run, int failed)
 int main(void)
 {
 	static struct run run = {.control = CONTROL_FD, .sync = -1, .init = -1, .init_pidfd = -1, .listener = -1,
-				  .own_end = -1, .run_dir = -1, .directory = -1, .next_plan = -1, .log = {.directory = -1, .fd = -1}, .health = {.directory = -1}};
+				  .own_end = -1, .run_dir = -1, .directory = -1, .next_plan = -1, .plugin_result = -1, .log = {.directory = -1, .fd = -1}, .health = {.directory = -1}};
 	settle_signals();
 	prctl(PR_SET_NAME, "tscrun-monitor");
 	int failed = read_plan(&run);

@@ -39,6 +39,8 @@ struct run {
 	uint64_t program_status; /* wait status of a hook that failed */
 	char program_said[NOTE_BYTES]; /* the end of its output */
 	size_t program_said_size;
+	int plugins_absent; /* there is nothing that they have made */
+	int plugin_result; /* what the plugins of a network have made of it so far; -1: nothing */
 
 	/* The monitor's, for a container that outlives the command that started it. */
 	int detached;

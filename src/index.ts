@@ -31,6 +31,9 @@ export type { LogLine, LogsOptions } from './engine/live/logs.ts'
 export { waitFor, type WaitOptions } from './engine/live/wait-for.ts'
 export type { HealthAction, HealthOptions, HealthStatus } from './model/health.ts'
 export { ExitError, type RunCallOptions, type RunHandle, type RunResult } from './engine/start/run.ts'
+export type { CniAddOptions, CniName, CniVerbs } from './engine/networks/cni/verbs.ts'
+export type { CniPlaces } from './engine/networks/cni/find.ts'
+export type { CniCapabilities, CniPortMapping, CniResult } from './model/cni.ts'
 export type { Pruned, PruneFilter, PruneOptions } from './engine/system/prune.ts'
 export type { Reset, ResetOptions } from './engine/system/reset.ts'
 export type { DiskUsage } from './engine/system/usage.ts'
@@ -124,6 +127,7 @@ export function createEngine(options: EngineOptions = {}): Engine {
     ps: (options) => core.ps(options),
     remove: (idOrName, options) => core.remove(idOrName, options),
     inspect: (idOrName, type) => core.inspect(idOrName, type),
+    cni: () => core.cni(),
     system: () => core.system(),
     networks: () => core.networks(),
     createVolume: (volume) => core.createVolume(volume),

@@ -12,6 +12,7 @@ import type { LogLine, LogsOptions } from './live/logs.ts'
 import type { Repeatable } from './prepared/prepared.ts'
 import type { RegistryVerbs } from './image-verbs/registries.ts'
 import type { RemoveOptions } from './state/remove.ts'
+import type { CniVerbs } from './networks/cni/verbs.ts'
 import type { SystemVerbs } from './system/verbs.ts'
 import type { NetworkVerbs } from './networks/verbs.ts'
 import type { CreateVolumeOptions, PrunedVolumes, VolumeFilter, VolumeSummary } from './volumes/verbs.ts'
@@ -97,6 +98,7 @@ export interface Engine {
   files(): Promise<FileVerbs>
   /** Loads the verbs on the store as a whole. */
   system(): Promise<SystemVerbs>
+  cni(): Promise<CniVerbs>
   /** Loads the verbs on archives of images, and on names. */
   archives(): Promise<ArchiveVerbs>
   /** What can be done with networks. */

@@ -193,6 +193,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
       return (await import('./image-verbs/archives.ts')).archiveVerbs(store)
     },
     files: async () => (await import('./tree/verbs.ts')).fileVerbs(paths, store),
+    cni: async () => (await import('./networks/cni/verbs.ts')).cniVerbs(paths),
     system: async () => (await import('./system/verbs.ts')).systemVerbs(paths, store),
     networks: async () => {
       requireRoot()

@@ -1,3 +1,4 @@
+import type { CniAttachment } from './cni.ts'
 import type { NamespaceType, OciConfig } from './config.ts'
 import type { HealthCheck } from './health.ts'
 import type { FdSlot } from './step.ts'
@@ -181,6 +182,8 @@ export interface NetworkLaunch {
   readonly firewall?: { readonly program: string; readonly add: string; readonly remove: string }
   /** Where a process of ours listens, and where it leads. */
   readonly forwards?: readonly Forward[]
+  /** Networks that plugins make. */
+  readonly cni?: readonly CniAttachment[]
 }
 
 /** Name of the log in a container's directory. */

@@ -210,4 +210,10 @@ export interface NamespaceOptions {
   readonly time?: { readonly boottime?: number; readonly monotonic?: number }
 }
 
-export type NetworkOption = 'none' | 'host' | JoinOption | { readonly networks: readonly NetworkRequest[] }
+export type NetworkOption =
+  | 'none'
+  | 'host'
+  | JoinOption
+  | { readonly networks: readonly NetworkRequest[] }
+  /** Of configurations in /etc/cni/net.d, by their names. */
+  | { readonly cni: readonly NetworkRequest[] }

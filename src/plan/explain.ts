@@ -1,5 +1,6 @@
 import { TscrunError, type ErrorCode } from '../model/errors.ts'
 import type { ColumnName, Plan, Step } from '../model/step.ts'
+import { cniErrorWords } from '../network/cni/call.ts'
 import { callOf } from './words.ts'
 
 export interface StepFailure {
@@ -50,7 +51,7 @@ export function explainFailure(plan: Plan, failure: StepFailure, workdir?: strin
   const step = plan[failure.column][failure.index]
   if (step === undefined)
     return new TscrunError('KERNEL_REFUSED', `start: ${failure.errno} before the first step`, { errno: failure.errno })
-  if (step.op === 'run_hook') return explainHook(step, failure)
+  if (step.op === 'run_hook' || step.op === 'plugin') return explainProgram(step, failure)
   if (step.op === 'exec' || step.op === 'find_program') return explainExec(step, failure.errno, workdir)
   if (step.op === 'open_container' && failure.errno === 'ESRCH') {
     return new TscrunError('CONTAINER_STATE', `${step.about ?? step.state}: it does not run`, {
@@ -84,16 +85,21 @@ function noSpaceHint(step: Step): string {
   return 'free some space, or choose another --root'
 }
 
-/** `hooks.createRuntime[0] /bin/x: exit status 1: what it said last`. */
-function explainHook(step: Step & { op: 'run_hook' }, { errno, status, output = '' }: StepFailure): TscrunError {
+const PLUGIN_HINT = 'the files of /etc/cni/net.d say what it is told; --network none starts the container without'
+
+/** `hooks.createRuntime[0] /bin/x: exit status 1: what it said last`, and of a plugin what its error says. */
+function explainProgram(
+  step: Step & { op: 'run_hook' | 'plugin' },
+  { errno, status, output = '' }: StepFailure,
+): TscrunError {
   const signal = (status ?? 0) & 0x7f
   const ended = signal === 0 ? `exit status ${((status ?? 0) >> 8) & 0xff}` : `ended by signal ${signal}`
   const late = errno === 'ETIMEDOUT' ? `not done after ${Number(step.timeoutMs) / 1000} s, killed` : undefined
   const what = status === undefined ? (late ?? `${REASONS[errno] ?? 'cannot be run'} (${errno})`) : ended
-  const last = output.trimEnd().split('\n').at(-1)?.trim() ?? ''
+  const last = step.op === 'plugin' ? cniErrorWords(output) : (output.trimEnd().split('\n').at(-1)?.trim() ?? '')
   return new TscrunError('KERNEL_REFUSED', `${step.about ?? step.path}: ${what}${last === '' ? '' : `: ${last}`}`, {
     subject: step.path,
-    hint: step.hint ?? 'a hook that fails ends the start: config.json names it',
+    hint: step.hint ?? (step.op === 'plugin' ? PLUGIN_HINT : 'a hook that fails ends the start: config.json names it'),
   })
 }
 

@@ -13,6 +13,7 @@ import {
 } from '../network/netlink/links.ts'
 import type { Message } from '../network/netlink/message.ts'
 import { socketAddress } from '../network/socket-address.ts'
+import { cniSteps } from './cni.ts'
 
 export interface NetworkSteps {
   /** Stage, when the child has its ids: the links are made, and the child's ends are with it. */
@@ -26,8 +27,12 @@ export interface NetworkSteps {
 }
 
 /** Connects a container: links by rtnetlink(7), ports by nft(8). */
-export function networkSteps({ network }: LaunchSpec): NetworkSteps {
+export function networkSteps({ id, network }: LaunchSpec): NetworkSteps {
   if (network === undefined) return { make: [], setUp: [], publish: [], unpublish: [] }
+  if (network.cni !== undefined) {
+    const cni = cniSteps(id, network.cni)
+    return { make: cni.add, setUp: [], publish: [], unpublish: cni.delete }
+  }
   const { links } = network
   const firewall = firewallSteps(network)
   return {

@@ -107,7 +107,7 @@ function namespacesOf(options: RunOptions, ownUser: boolean, joinsUser: boolean)
 
 function networkNamespace(network: RunOptions['network'] = 'none'): NamespaceOption {
   if (network === 'host') return 'host'
-  return network === 'none' || 'networks' in network ? 'new' : network
+  return network === 'none' || 'networks' in network || 'cni' in network ? 'new' : network
 }
 
 function mappingsOf(inputs: ConfigInputs): ConfigInputs['joined'] {

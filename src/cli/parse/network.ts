@@ -27,10 +27,18 @@ export function parseNetwork(flags: FlagValues, publishes: boolean): NetworkOpti
       throw badFlag(flag, flags.text(flag) ?? '', `--network ${only} gives it no network of its own`)
     return joins
   }
+  if (words.some((word) => word.startsWith('cni:'))) return { cni: requests(flags, words.map(cniName)) }
   const wanted = OF_NETWORKS.some((name) => name !== 'publish' && flags.has(name))
   if (only === undefined && !publishes && !wanted) return undefined
   const names = words.length === 0 ? [DEFAULT] : words.map((word) => (DEFAULT_WORDS.includes(word) ? DEFAULT : word))
   return { networks: requests(flags, names) }
+}
+
+/** The plugins of one network may be told anything; of the two kinds together only one could be eth0. */
+function cniName(word: string): string {
+  const name = /^cni:(.+)$/.exec(word)?.[1]
+  if (name !== undefined) return name
+  throw badFlag('network', word, 'not together with cni:NAME', 'join one kind of network')
 }
 
 const OF_NETWORKS = ['publish', 'ip', 'ip6', 'mac-address', 'network-alias'] as const

@@ -301,8 +301,8 @@ function openPidfile(path: string): number {
 }
 
 /** What it has of networks; undefined for none. */
-function connectedOf({ connections, ports = [] }: ContainerRecord): Connected | undefined {
-  return connections === undefined ? undefined : { connections, ports }
+function connectedOf({ connections, ports = [], cni }: ContainerRecord): Connected | undefined {
+  return connections === undefined ? undefined : { connections, ports, ...(cni === undefined ? {} : { cni }) }
 }
 
 function detachOf(paths: EnginePaths, record: StartableRecord): DetachedLaunch {

@@ -1,3 +1,4 @@
+import type { CniAttachment } from '../../model/cni.ts'
 import { TscrunError } from '../../model/errors.ts'
 import { parseSubnet } from '../../model/ip.ts'
 import type { ContainerLink, Forward, NetworkLaunch, PublishedPort } from '../../model/launch.ts'
@@ -13,10 +14,13 @@ import { findNft } from './nft.ts'
 export interface Connected {
   readonly connections: readonly NetworkConnection[]
   readonly ports: readonly PublishedPort[]
+  /** Networks that plugins make, instead of any of tscrun's own. */
+  readonly cni?: readonly CniAttachment[]
 }
 
 /** What a start of a container needs of its networks, which are up. Throws NO_SUCH_NETWORK, HOST_UNSUPPORTED. */
-export function networkLaunch(paths: EnginePaths, id: string, { connections, ports }: Connected): NetworkLaunch {
+export function networkLaunch(paths: EnginePaths, id: string, { connections, ports, cni }: Connected): NetworkLaunch {
+  if (cni !== undefined) return { links: [], cni }
   const networks = connections.map((connection) => networkOf(paths, connection))
   const links = withRtnetlink((rtnetlink) =>
     connections.map((connection, index) => {

@@ -6,6 +6,7 @@ import type { NetworkConnection } from '../../model/network.ts'
 import { formatPlatform } from '../../model/platform.ts'
 import type { ContainerView } from '../state/containers-view.ts'
 import type { HealthState } from '../health/state.ts'
+import { cniConnections } from '../networks/cni/attach.ts'
 import type { EnginePaths } from '../paths.ts'
 import type { ContainerRecord } from '../state/record.ts'
 import { keptVolumes } from '../volumes/users.ts'
@@ -104,7 +105,7 @@ export function inspectContainer(
       UidMap: (config.linux?.uidMappings ?? []).map((map) => `${map.containerID}:${map.hostID}:${map.size}`),
       GidMap: (config.linux?.gidMappings ?? []).map((map) => `${map.containerID}:${map.hostID}:${map.size}`),
     },
-    NetworkSettings: networkSettings(record, live?.pid),
+    NetworkSettings: networkSettings(paths, record, live?.pid),
     CgroupPath: record.cgroup ?? '',
     Directory: `${paths.containers}/${record.id}`,
     OCIConfig: config,
@@ -134,8 +135,13 @@ function moreLimits({ linux, mounts = [], process }: OciConfig): Readonly<Record
 }
 
 /** Under docker's key names; the first network's addresses stand outside too. */
-function networkSettings(record: ContainerRecord, pid: number | undefined): Readonly<Record<string, unknown>> {
-  const { connections = [], network } = record
+function networkSettings(
+  paths: EnginePaths,
+  record: ContainerRecord,
+  pid: number | undefined,
+): Readonly<Record<string, unknown>> {
+  const { network } = record
+  const connections = record.cni === undefined ? (record.connections ?? []) : cniConnections(paths, record)
   const addressesOf = ({ ip = '', ip6 = '', mac }: Partial<NetworkConnection>): Record<string, string> => ({
     IPAddress: ip,
     GlobalIPv6Address: ip6,

@@ -77,7 +77,12 @@ async function takeNetworks(
   id: string,
   { network, ports = [] }: RunOptions,
 ): Promise<Connected | undefined> {
-  if (typeof network !== 'object' || !('networks' in network)) return undefined
+  if (typeof network !== 'object') return undefined
+  if ('cni' in network) {
+    const { attachmentsOf } = await import('../networks/cni/attach.ts')
+    return { connections: [], ports, cni: attachmentsOf(network.cni, ports) }
+  }
+  if (!('networks' in network)) return undefined
   const { takeConnections } = await import('../networks/connect.ts')
   return takeConnections(paths, id, { ...network, ports })
 }
@@ -101,6 +106,7 @@ export async function connected(
   tell: (line: string) => void = () => undefined,
 ): Promise<Pick<LaunchSpec, 'network'>> {
   if (has === undefined) return {}
+  if (has.cni !== undefined) return { network: { links: [], cni: has.cni } }
   const { bringUpFor } = await import('../networks/connect.ts')
   const { networkLaunch } = await import('../networks/launch.ts')
   await bringUpFor(paths, id, has, tell)

@@ -206,6 +206,7 @@ export function recordOf(
 function networkName(network: NetworkOption): string {
   if (typeof network === 'string') return network
   if ('networks' in network) return network.networks.map(({ name }) => name).join(',')
+  if ('cni' in network) return network.cni.map(({ name }) => `cni:${name}`).join(',')
   return 'path' in network ? `ns:${network.path}` : `container:${network.container}`
 }
 

@@ -1,3 +1,4 @@
+import type { CniAttachment } from '../../model/cni.ts'
 import type { NamespaceType, OciConfig } from '../../model/config.ts'
 import type { MadeBy } from '../api.ts'
 import type { HealthCheck } from '../../model/health.ts'
@@ -21,6 +22,8 @@ export interface ContainerRecord {
   /** Its addresses, until it is removed. */
   readonly connections?: readonly NetworkConnection[]
   readonly ports?: readonly PublishedPort[]
+  /** What plugins are told at each start and end. */
+  readonly cni?: readonly CniAttachment[]
   /** Remove it when it has ended. */
   readonly remove: boolean
   /** Made by `create`; its first start takes this away. */

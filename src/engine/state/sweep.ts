@@ -65,6 +65,7 @@ async function sweepOne(paths: EnginePaths, id: string, { wasLive, booted }: Cir
   const doomed = record === undefined || (record.remove && record.unstarted !== true)
   if (!doomed && !wasLive) {
     if (hasEnd(paths, record)) return closeSync(lockFd)
+    await deleteAttachments(paths, record)
     return finishContainer(paths, held, record, wentDown())
   }
   // One in the background ends with its monitor only where nothing else could tell of it.
@@ -73,6 +74,7 @@ async function sweepOne(paths: EnginePaths, id: string, { wasLive, booted }: Cir
   // A later command tries again; `rm` says what is in the way.
   if (!ended) return closeSync(lockFd)
   if (record !== undefined && killed) writeEvents(paths, deathsOf(record))
+  await deleteAttachments(paths, record)
   if (doomed) return deleteContainer(paths, held, record)
   const told = readLiveState(paths, id) === undefined ? readExitFile(paths, id) : undefined
   if (told !== undefined) return finishContainer(paths, held, record, told)
@@ -84,6 +86,12 @@ async function sweepOne(paths: EnginePaths, id: string, { wasLive, booted }: Cir
     finishedMs: Date.now(),
     error: 'its monitor was killed',
   })
+}
+
+async function deleteAttachments(paths: EnginePaths, record: ContainerRecord | undefined): Promise<void> {
+  if (record?.cni === undefined) return
+  const { deleteLeftAttachments } = await import('../networks/cni/attach.ts')
+  await deleteLeftAttachments(paths, record)
 }
 
 /** Or needs none. */
