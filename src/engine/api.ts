@@ -159,7 +159,7 @@ export interface UnitSource {
   readonly runRoot: string
 }
 
-export interface ForegroundOptions extends RunOptions, Listener {
+export interface ForegroundOptions extends RunOptions, Pick<DetachedOptions, 'log'>, Listener {
   readonly madeBy?: MadeBy
   /** Keep what this start was made from, so that the same command line can be done again without Node. */
   readonly repeat?: Repeatable

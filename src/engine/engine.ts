@@ -34,7 +34,7 @@ export interface EngineCore extends Engine {
   ): Promise<Pick<RunningHandle, 'launched' | 'ended'>>
 }
 
-export interface BeginOptions extends RunOptions, Listener {
+export interface BeginOptions extends RunOptions, Pick<DetachedOptions, 'log'>, Listener {
   readonly madeBy?: MadeBy
   readonly stdio: Stdio
   /** For the slots of `stdio`: in, out, err; for direct streams without input only out, err. */
@@ -137,14 +137,15 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     args: readonly string[],
     run: ForegroundOptions,
   ): Promise<number> {
-    const handle = await begin(image, args, { ...run, stdio: callerStreams(run), fds: [0, 1, 2] })
+    const stdio = await streamsOf(run)
+    const handle = await begin(image, args, { ...run, stdio, fds: [0, 1, 2] })
     const kill = (signal: string): void => killBy(handle, signal)
     run.onStarted?.({ id: handle.id, kill })
     const timer = run.timeoutMs === undefined ? undefined : setTimeout(() => kill('SIGKILL'), run.timeoutMs)
     // While the container runs: what an earlier command left behind when it was killed.
     const swept = liveIds(paths).some((id) => id !== handle.id) ? verbs().then((loaded) => loaded.sweep()) : undefined
     const source = (): Promise<Source> => sourceOf(image, { ...run, pull: 'never' }, {})
-    const start = { args, handle, stdio: callerStreams(run), source }
+    const start = { args, handle, stdio, source }
     const kept = resolved === NO_SETTINGS ? keepStart(paths, run, start) : undefined
     try {
       const exit = await handle.ended
@@ -180,7 +181,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
       const run = await withSettings(asked, resolved)
       const source = await sourceOf(image, { ...run, pull: 'never' }, {})
       const { dryRun } = await import('./start/dry-run.ts')
-      return dryRun(paths, await prepareContainer(paths, source, args, run, true), callerStreams(run))
+      return dryRun(paths, await prepareContainer(paths, source, args, run, true), await streamsOf(asked))
     },
     pull: async (reference, pull) =>
       (await verbs()).pull(reference, {
@@ -293,6 +294,11 @@ async function withSettings<T extends RunOptions & DetachedOptions>(run: T, reso
 function killBy({ launched }: RunningHandle, signal: string): void {
   const number = signalNumber(signal)
   if (number !== undefined) launched.signal(number)
+}
+
+async function streamsOf(run: RunOptions & Pick<DetachedOptions, 'log'>): Promise<Stdio> {
+  if (run.log?.driver !== 'passthrough') return callerStreams(run)
+  return (await import('./live/passthrough.ts')).passthroughStreams('run', run.tty === true)
 }
 
 /** The streams of a run on the caller's own descriptors. */

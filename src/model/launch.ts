@@ -29,8 +29,11 @@ export type Stdio =
   | { readonly kind: 'copied'; readonly interactive: boolean }
   /** The caller's descriptors themselves (pipes it made): no copying. */
   | { readonly kind: 'direct'; readonly interactive: boolean }
-  /** The caller's own 0, 1 and 2, whatever they are; those marked are given to the container's user. */
-  | { readonly kind: 'inherited'; readonly give: readonly [boolean, boolean, boolean] }
+  /**
+   * The caller's own 0, 1 and 2, whatever they are; those marked are given to the container's user. A monitor that keeps
+   * them has them for further lives.
+   */
+  | { readonly kind: 'inherited'; readonly give: readonly [boolean, boolean, boolean]; readonly keep?: true }
   /** Streams of a container that outlives its command: for the log, and for those who attach. */
   | { readonly kind: 'logged'; readonly terminal: boolean; readonly interactive: boolean }
   /** A pty of the container's, whose master is sent to the console socket. */
@@ -117,7 +120,8 @@ export interface EventLaunch {
 }
 
 export interface LogOptions {
-  readonly driver: 'k8s-file' | 'json-file' | 'none'
+  /** `passthrough`: the streams are the starter's own, and nothing is kept. */
+  readonly driver: 'k8s-file' | 'json-file' | 'none' | 'passthrough'
   /** Bytes of one file, 0 for no limit. */
   readonly maxSize: number
   /** How many files, the current one included. */

@@ -81,7 +81,8 @@ export interface DetachedOptions {
     readonly most: number
   }
   readonly log?: {
-    readonly driver?: 'k8s-file' | 'json-file' | 'none'
+    /** `passthrough`: its streams are 0, 1 and 2 of the process that starts it; nothing is kept. */
+    readonly driver?: 'k8s-file' | 'json-file' | 'none' | 'passthrough'
     /** Bytes of one file; 0 for no limit. */
     readonly maxSize?: number
     readonly maxFiles?: number

@@ -12,7 +12,7 @@ export interface DetachSteps {
 }
 
 /** Numbers of native/log.h and native/plan.h. */
-const LOG_FORMATS = { none: 0, 'k8s-file': 1, 'json-file': 2 } as const
+const LOG_FORMATS = { none: 0, 'k8s-file': 1, 'json-file': 2, passthrough: 0 } as const
 export const RESTART_POLICIES = { no: 0, 'on-failure': 1, always: 2, 'unless-stopped': 2 } as const
 
 /** What is told of the container's life; the file is made when there is something to tell. */

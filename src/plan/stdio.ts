@@ -43,7 +43,7 @@ export function stdioSteps(
     case 'console':
       return consoleSocket(sized(terminal(false, owner, devptsSlot, spec.init), spec.stdio))
     case 'inherited': {
-      const { give } = spec.stdio
+      const { give, keep = false } = spec.stdio
       return {
         inherited: STREAMS,
         make: STREAMS.filter((_, index) => give[index] === true).map((fd) => ({
@@ -51,7 +51,7 @@ export function stdioSteps(
           tolerate: ['EPERM', 'EROFS', 'EINVAL'],
           because: 'its filesystem cannot; the stream itself works',
         })),
-        release: STREAMS.map((fd): Step => ({ op: 'close', fd })),
+        release: keep ? [] : STREAMS.map((fd): Step => ({ op: 'close', fd })),
         open: [],
         receive: [],
         place,

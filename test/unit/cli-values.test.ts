@@ -300,7 +300,7 @@ describe('values of run that are bad', () => {
     ['-d --restart=sometimes', '--restart sometimes: unknown policy', 'no, on-failure[:N], always or unless-stopped'],
     ['-d --restart=always:3', '--restart always:3: unknown policy', 'no, on-failure[:N], always or unless-stopped'],
     ['-d --log-driver=syslog', '--log-driver syslog: not supported yet'],
-    ['-d --log-driver=paper', '--log-driver paper: unknown driver', 'k8s-file, json-file or none'],
+    ['-d --log-driver=paper', '--log-driver paper: unknown driver', 'k8s-file, json-file, none or passthrough'],
     ['-d --log-opt=tag=x', '--log-opt tag=x: unknown option', 'max-size=SIZE or max-file=NUMBER'],
     ['--group-add keep-groups', '--group-add keep-groups: not supported yet'],
   ])('%s', (line, message, hint = '') => {

@@ -19,7 +19,7 @@ export const runCommand: Command = {
   passThrough: true,
   async run({ flags, operands, globals, engine }) {
     const caller = watchedCaller(currentDirectory())
-    const { image, args, options, notes, detached } = parseRun(flags, operands, caller)
+    const { image, args, options, notes, log, detached } = parseRun(flags, operands, caller)
     const reporter = createReporter(globals, { quiet: flags.bool('quiet') })
     for (const note of notes) reporter.onWarning(note)
     const dryRun = flags.bool('dry-run')
@@ -49,6 +49,7 @@ export const runCommand: Command = {
         const repeat = notes.length > 0 || globals.debug ? undefined : caller.repeatable()
         return opened.runForeground(image, args, {
           ...common,
+          ...(log === undefined ? {} : { log }),
           ...(repeat === undefined ? {} : { repeat }),
           signal: signals.aborted,
           onStarted: (running) => forwardSignals(signals, running),

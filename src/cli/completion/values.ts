@@ -83,7 +83,7 @@ export const FLAG_VALUES: Readonly<Record<string, Kind>> = {
   input: 'file',
   ipc: NAMESPACE,
   'label-file': 'file',
-  'log-driver': ['k8s-file', 'json-file', 'none'],
+  'log-driver': ['k8s-file', 'json-file', 'none', 'passthrough'],
   'log-level': ['error', 'warn', 'debug'],
   'log-opt': ['max-size=', 'max-file='],
   'monitor-pidfile': 'file',

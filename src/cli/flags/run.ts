@@ -92,7 +92,7 @@ export const RUN_FLAGS: readonly Flag[] = [
     name: 'log-driver',
     kind: 'string',
     value: 'driver',
-    help: 'Log of a detached container: k8s-file, json-file or none (default k8s-file)',
+    help: 'Log of a detached container: k8s-file, json-file or none (default k8s-file); passthrough: its streams are yours',
   },
   {
     name: 'log-opt',

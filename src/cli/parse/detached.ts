@@ -3,18 +3,19 @@ import type { FlagValues } from '../command.ts'
 import { badFlag, notYet } from '../errors.ts'
 import { parseInteger, parseSize } from './numbers.ts'
 
-/** What only a container in the background has. Undefined in the foreground. Throws USAGE. */
-export function parseDetached(flags: FlagValues, background: boolean): DetachedOptions | undefined {
+/** What only a container in the background has, beside its log. Undefined in the foreground. Throws USAGE. */
+export function parseDetached(
+  flags: FlagValues,
+  background: boolean,
+  log: DetachedOptions['log'],
+): DetachedOptions | undefined {
   const restart = flags.text('restart')
   if (!background) {
-    // It has no log; a mistake is one all the same.
-    parseLog(flags)
     if (restart !== undefined && restart !== '' && restart !== 'no') {
       throw badFlag('restart', restart, 'needs --detach', 'in the foreground your shell starts it again')
     }
     return undefined
   }
-  const log = parseLog(flags)
   return {
     ...(restart === undefined || restart === '' ? {} : { restart: parseRestart(restart) }),
     ...(log === undefined ? {} : { log }),
@@ -31,7 +32,8 @@ export function parseRestart(text: string): NonNullable<DetachedOptions['restart
   throw badFlag('restart', text, 'unknown policy', 'no, on-failure[:N], always or unless-stopped')
 }
 
-function parseLog(flags: FlagValues): DetachedOptions['log'] {
+/** In the foreground nothing is kept: it counts when the container is started again, or says `passthrough`. Throws USAGE. */
+export function parseLog(flags: FlagValues): DetachedOptions['log'] {
   const driver = flags.text('log-driver') ?? ''
   const options = flags.list('log-opt')
   if (driver === '' && options.length === 0) return undefined
@@ -50,7 +52,7 @@ function parseLog(flags: FlagValues): DetachedOptions['log'] {
 type LogDriver = NonNullable<NonNullable<DetachedOptions['log']>['driver']>
 
 function parseDriver(text: string): LogDriver {
-  if (text === 'k8s-file' || text === 'json-file' || text === 'none') return text
-  if (text === 'journald' || text === 'syslog' || text === 'passthrough') throw notYet('log-driver', text)
-  throw badFlag('log-driver', text, 'unknown driver', 'k8s-file, json-file or none')
+  if (text === 'k8s-file' || text === 'json-file' || text === 'none' || text === 'passthrough') return text
+  if (text === 'journald' || text === 'syslog') throw notYet('log-driver', text)
+  throw badFlag('log-driver', text, 'unknown driver', 'k8s-file, json-file, none or passthrough')
 }

@@ -4,7 +4,7 @@ import type { FlagValues } from '../command.ts'
 import { badFlag } from '../errors.ts'
 import { parseAuthFile, parseCreds } from './auth.ts'
 import { type Caller, keyValues, parseEnvironment, parseLabels } from './environment.ts'
-import { parseDetached } from './detached.ts'
+import { parseDetached, parseLog } from './detached.ts'
 import { parseDevice, parseDeviceRule, parseRootfs } from './files.ts'
 import { parseHealth } from './health.ts'
 import { parseMount, parseTmpfs, parseVolume, parseVolumesFrom } from './mounts.ts'
@@ -37,6 +37,7 @@ export interface RunRequest {
   readonly image: string | undefined
   readonly args: readonly string[]
   readonly options: RunOptions
+  readonly log?: NonNullable<DetachedOptions['log']>
   /** With `--detach`. */
   readonly detached?: DetachedOptions
   /** Lines to tell the user: options that were taken and have no effect. */
@@ -67,8 +68,16 @@ export function parseRun(
   const background = command === 'create' || flags.bool('detach')
   const health = parseHealth(flags, background)
   if (health !== undefined) options.health = health
-  const detached = parseDetached(flags, background)
-  return { image, args, options, notes, ...(detached === undefined ? {} : { detached }) }
+  const log = parseLog(flags)
+  const detached = parseDetached(flags, background, log)
+  return {
+    image,
+    args,
+    options,
+    notes,
+    ...(log === undefined ? {} : { log }),
+    ...(detached === undefined ? {} : { detached }),
+  }
 }
 
 /**

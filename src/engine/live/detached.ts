@@ -3,10 +3,11 @@ import { basename, dirname, join } from 'node:path'
 import { prepareCgroupParent } from '../../cgroups/prepare.ts'
 import { removeCgroup } from '../../cgroups/remove.ts'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
-import type { DetachedLaunch, LaunchSpec } from '../../model/launch.ts'
+import type { DetachedLaunch, LaunchSpec, Stdio } from '../../model/launch.ts'
 import type { DetachedOptions, RunOptions } from '../../model/run-options.ts'
-import type { Plan } from '../../model/step.ts'
+import type { FdSlot, Plan } from '../../model/step.ts'
 import { compile } from '../../plan/compile.ts'
+import { inheritedFds } from '../../plan/inherited.ts'
 import { hostFacts } from '../../runtime/host.ts'
 import { launch } from '../../runtime/launch.ts'
 import { type AttachedStreams, connectMonitor, type MonitorClient } from '../../runtime/monitor-client.ts'
@@ -38,6 +39,7 @@ import type { PreparedContainer } from '../start/prepare.ts'
 import type { ContainerRecord, StoredLaunch } from '../state/record.ts'
 import { healthSpec } from '../health/health.ts'
 import { monitorSocket } from './monitor-socket.ts'
+import { backgroundStreams, refuseAttach } from './passthrough.ts'
 import { storedLaunch } from '../start/stored-launch.ts'
 import { recordOf, stepPrinter, withLock, writeCidfile } from '../start/start.ts'
 import { keptVolumes, userFile, volumePath } from '../volumes/users.ts'
@@ -61,7 +63,7 @@ export function startDetached(
   prepared: PreparedContainer,
   options: DetachedStart,
 ): Promise<string> {
-  return make(paths, prepared, options, async (held, record, spec) => {
+  return make(paths, prepared, { ...options, verb: 'run' }, async (held, record, spec) => {
     writeRecord(paths, record)
     const network = await connected(paths, record.id, connectedOf(record), options.tell)
     const plan = detachedPlan(paths, record, { ...spec, ...network }, { creates: true })
@@ -88,7 +90,7 @@ export function createUnstarted(
 async function make(
   paths: EnginePaths,
   prepared: PreparedContainer,
-  options: DetachedStart,
+  { verb, ...options }: DetachedStart & { readonly verb?: string },
   then: (held: HeldContainer, record: StartableRecord, spec: LaunchSpec) => Promise<void>,
 ): Promise<string> {
   const held = await createContainerDirectory(paths, prepared.id, prepared.name)
@@ -96,8 +98,8 @@ async function make(
   let claims: Claims = {}
   try {
     claims = await takeClaims(paths, prepared, options)
-    const { tty = false, interactive = false } = options.run
-    const stdio = { kind: 'logged', terminal: tty, interactive } as const
+    const { tty = false, interactive = false, log } = options.run
+    const stdio = backgroundStreams(log?.driver, { terminal: tty, interactive }, verb)
     const spec = prepared.spec({ stdio, ...claims })
     const stored = storedLaunch(spec, options.run, prepared)
     const cgroup = placeCgroup(held.id, spec.config)
@@ -158,7 +160,12 @@ export async function startAgain(
   }
   const held: HeldContainer = { id: record.id, directory: join(paths.containers, record.id), lockFd }
   const { launch } = record
-  let again = closingOnError(lockFd, () => rejoined(paths, { ...record, launch }))
+  let stdio: Stdio | undefined
+  let again = closingOnError(lockFd, () => {
+    if (options.attach !== undefined) refuseAttach(record, 'start --attach')
+    stdio = streamsOf({ ...record, launch }, `start ${record.name}`)
+    return rejoined(paths, { ...record, launch })
+  })
   try {
     removeExitFile(paths, record.id)
     rmSync(join(paths.runRoot, record.id), { recursive: true, force: true })
@@ -170,7 +177,7 @@ export async function startAgain(
       writeStartedRecord(paths, again)
     })
     await connected(paths, record.id, connectedOf(again))
-    const plan = nextPlan(paths, again)
+    const plan = nextPlan(paths, again, stdio)
     return await launchDetached(paths, held, { record: again, plan }, options)
   } catch (error) {
     const exitCode = error instanceof TscrunError ? error.exitCode : 125
@@ -229,13 +236,18 @@ function closingOnError<T>(fd: number, action: () => T): T {
   }
 }
 
-/** The plan of the lives to come of a container that is there. */
-export function nextPlan(paths: EnginePaths, record: StartableRecord): Plan {
+/**
+ * The plan of the lives to come of a container that is there.
+ *
+ * @param stdio of a first life of this monitor; in further ones it has what it was given then
+ */
+export function nextPlan(paths: EnginePaths, record: StartableRecord, stdio = streamsOf(record)): Plan {
   const cgroup = placeCgroup(record.id, record.config)
   const joins = storedJoins(paths, record.launch.joins)
   const has = connectedOf(record)
   const spec = {
     ...specOf(record, join(paths.containers, record.id)),
+    stdio,
     ...(joins === undefined ? {} : { joins }),
     ...(cgroup === undefined ? {} : { cgroup }),
     ...(has === undefined ? {} : { network: networkLaunch(paths, record.id, has) }),
@@ -255,6 +267,13 @@ function detachedPlan(
   return withLock(compile({ ...spec, ...checks, detach: detachOf(paths, record), events }))
 }
 
+/** Where the container's streams are this process's own. */
+const CALLERS: readonly (readonly [FdSlot, number])[] = [
+  ['fd:stdin', 0],
+  ['fd:stdout', 1],
+  ['fd:stderr', 2],
+]
+
 async function launchDetached(
   paths: EnginePaths,
   held: HeldContainer,
@@ -268,7 +287,7 @@ async function launchDetached(
   const client = attach === undefined ? undefined : connectAttached(paths, record, attach)
   const launched = launch(plan, {
     title: `tscrun: ${record.name}`,
-    fds: [listener, held.lockFd],
+    fds: inheritedFds(plan, new Map([...CALLERS, ['fd:listener', listener], ['fd:lock', held.lockFd]])),
     lifetime: 'long',
     workdir: record.config.process?.cwd ?? '/',
     ...(onDebug === undefined ? {} : { onStep: stepPrinter(plan, onDebug) }),
@@ -346,8 +365,13 @@ function monitorsCgroup(): string | undefined {
   return path
 }
 
-function specOf(record: StartableRecord, directory: string): LaunchSpec {
-  const { rootfs, files, init, interactive, seccomp } = record.launch
+function streamsOf({ config, launch }: StartableRecord, verb?: string): Stdio {
+  const { log, interactive } = launch
+  return backgroundStreams(log.driver, { terminal: config.process?.terminal === true, interactive }, verb)
+}
+
+function specOf(record: StartableRecord, directory: string): Omit<LaunchSpec, 'stdio'> {
+  const { rootfs, files, init, seccomp } = record.launch
   return {
     id: record.id,
     config: record.config,
@@ -355,7 +379,6 @@ function specOf(record: StartableRecord, directory: string): LaunchSpec {
     rootfs,
     files,
     init,
-    stdio: { kind: 'logged', terminal: record.config.process?.terminal === true, interactive },
     kernel: hostFacts().kernel,
     ...(seccomp === undefined
       ? {}

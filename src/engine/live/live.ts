@@ -11,6 +11,7 @@ import { type ContainerView, findContainer } from '../state/containers-view.ts'
 import { type AttachOptions, connectAttached } from './detached.ts'
 import { containerEvent, type NewEvent, writeEvents } from '../events/log.ts'
 import { monitorSocket } from './monitor-socket.ts'
+import { refuseAttach } from './passthrough.ts'
 import type { EnginePaths } from '../paths.ts'
 
 /**
@@ -147,6 +148,7 @@ export async function attachContainer(
 ): Promise<Attachment> {
   const view = findContainer(paths, idOrName)
   requireRunning(view, 'attach', idOrName)
+  refuseAttach(view.record, 'attach')
   const client = connectAttached(paths, view.record, options)
   if (client === undefined) {
     throw new TscrunError('CONTAINER_STATE', `attach ${idOrName}: it runs in the foreground of another command`, {

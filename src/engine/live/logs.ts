@@ -48,6 +48,16 @@ export async function* containerLogs(
       hint: 'containers run with --detach have one, unless with --log-driver none',
     })
   }
+  if (driver === 'passthrough') {
+    throw new TscrunError(
+      'CONTAINER_STATE',
+      `logs ${idOrName}: its output goes to whoever started it, no log is kept`,
+      {
+        subject: idOrName,
+        hint: 'it has --log-driver passthrough: look there; of a service of systemd in `journalctl -u UNIT`',
+      },
+    )
+  }
   const parse = driver === 'json-file' ? parseJsonLine : parseK8sLine
   const follower = options.follow === true ? await follow(paths, record.id) : undefined
   const reader = openLog(join(paths.containers, record.id), follower)

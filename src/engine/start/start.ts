@@ -5,7 +5,7 @@ import type { HealthCheck } from '../../model/health.ts'
 import { SIGKILL } from '../../model/kernel-names.ts'
 import type { FdSlot, Plan } from '../../model/step.ts'
 import type { LaunchSpec } from '../../model/launch.ts'
-import type { NetworkOption, RunOptions, VolumeMount } from '../../model/run-options.ts'
+import type { DetachedOptions, NetworkOption, RunOptions, VolumeMount } from '../../model/run-options.ts'
 import { compile } from '../../plan/compile.ts'
 import { encodePlan } from '../../plan/encode.ts'
 import { describeStep } from '../../plan/words.ts'
@@ -31,7 +31,7 @@ import { storedLaunch } from './stored-launch.ts'
 import type { KeptMount } from '../volumes/users.ts'
 
 export interface StartOptions {
-  readonly run: RunOptions & { readonly madeBy?: MadeBy }
+  readonly run: RunOptions & Pick<DetachedOptions, 'log'> & { readonly madeBy?: MadeBy }
   readonly stdio: LaunchSpec['stdio']
   /** Descriptors for the plan's inherited slots. */
   readonly fds: readonly number[]
