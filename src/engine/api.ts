@@ -135,6 +135,8 @@ export interface PullOptions extends Listener, RegistryAccess {
   readonly platform?: string
   /** Stores what the registry has for other platforms too; one is unpacked. */
   readonly allPlatforms?: boolean
+  /** Most bytes of files it may unpack to. 0 is no limit; the default is 100 times what is fetched, 10 GiB to 1 TiB. */
+  readonly maxUnpackSize?: number
 }
 
 /** The command that made a container, to make it again. */

@@ -68,6 +68,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
       ...debugOf(options),
       ...(run.platform === undefined ? {} : { platform: run.platform }),
       ...(run.tlsVerify === undefined ? {} : { tlsVerify: run.tlsVerify }),
+      ...(run.maxUnpackSize === undefined ? {} : { maxUnpackSize: run.maxUnpackSize }),
       ...(run.creds === undefined ? {} : { creds: run.creds }),
       ...(run.authFile === undefined ? {} : { authFile: run.authFile }),
       ...(run.certDir === undefined ? {} : { certDir: run.certDir }),
@@ -185,13 +186,14 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     },
     pull: async (reference, pull) =>
       (await verbs()).pull(reference, {
+        ...unpackDefault(settings),
         ...pull,
         ...debugOf(options),
       }),
     registry: async () => (await import('./image-verbs/registries.ts')).registryVerbs(store, names, options.onDebug),
     archives: async () => {
       await names.prepare()
-      return (await import('./image-verbs/archives.ts')).archiveVerbs(store)
+      return (await import('./image-verbs/archives.ts')).archiveVerbs(store, unpackDefault(settings))
     },
     files: async () => (await import('./tree/verbs.ts')).fileVerbs(paths, store),
     cni: async () => (await import('./networks/cni/verbs.ts')).cniVerbs(paths),
@@ -280,6 +282,10 @@ function debugOf({ onDebug }: EngineOptions): Pick<EngineOptions, 'onDebug'> {
 
 function imageSource(name: string, { id, layers, config }: StoredImage): Source {
   return { name, imageId: id, layers, config, direct: false, scratch: false }
+}
+
+function unpackDefault({ maxUnpackSize }: Settings): { readonly maxUnpackSize?: number } {
+  return maxUnpackSize === undefined ? {} : { maxUnpackSize }
 }
 
 function stopDefaults({ stopTimeoutMs }: Settings): { readonly defaultTimeoutMs?: number } {

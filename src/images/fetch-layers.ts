@@ -1,16 +1,16 @@
 import { availableParallelism } from 'node:os'
 import type { Descriptor } from '../model/image.ts'
+import type { ImageBudget } from './budget.ts'
 import { fetchLayer, type LayerFacts, type WantedLayer } from './layers.ts'
 import type { PullProgress } from './progress.ts'
 import type { PullImageOptions } from './pull.ts'
 import type { ImageStore } from './store.ts'
 
-const MAX_INODES = 10_000_000
 /** Times a second that a layer's bytes are told. */
 const REPORT_EVERY_MS = 100
 
 export interface LayersOptions extends Pick<PullImageOptions, 'parallel' | 'onProgress'> {
-  readonly maxBytes: number
+  readonly budget: ImageBudget
   readonly signal: AbortSignal
   /** What `signal` follows: the first failure of one layer ends the others. */
   readonly stop: AbortController
@@ -48,8 +48,7 @@ export async function fetchLayers(
       const facts = await fetchLayer(store.paths, layer, {
         source: (offset) => blobs.blob(layer.blob, offset, (reason) => tell({ type: 'retry', id: digest, reason })),
         signal: options.signal,
-        maxBytes: options.maxBytes,
-        maxInodes: MAX_INODES,
+        budget: options.budget,
         slot,
         onPhase: (phase) => {
           unpacked ||= phase === 'extracting'

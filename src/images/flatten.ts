@@ -1,6 +1,7 @@
 import * as fs from 'node:fs'
 import { basename, join } from 'node:path'
 import type { ChainId } from '../model/digest.ts'
+import type { UnpackLimits } from './budget.ts'
 import { finishExtraction, startMerge } from './extraction.ts'
 import { syncDirectory } from './files.ts'
 import { layerPath, type StorePaths, wholePath } from './layout.ts'
@@ -10,8 +11,7 @@ import { unpackedPath } from './snapshot.ts'
 
 export interface FlattenOptions {
   readonly signal?: AbortSignal
-  /** Longest single file. */
-  readonly maxBytes: number
+  readonly limits: UnpackLimits
   /** Called before anything is copied. */
   readonly onCopy: () => void
 }
@@ -35,7 +35,7 @@ export async function flatten(paths: StorePaths, chain: readonly ChainId[], opti
       removeTree(tree, paths.work)
       fs.mkdirSync(tree, { mode: 0o755 })
       const layers = sourcesOf(paths, chain.slice(0, count))
-      await finishExtraction(startMerge({ directory: tree, layers, maxBytes: options.maxBytes }), options.signal)
+      await finishExtraction(startMerge({ directory: tree, layers, limits: options.limits }), options.signal)
       fs.renameSync(tree, place)
       syncDirectory(paths.layers)
     } catch (error) {

@@ -4,6 +4,7 @@ import { type ChainId, type DiffId, hexOf } from '../model/digest.ts'
 import { TscrunError } from '../model/errors.ts'
 import type { Descriptor } from '../model/image.ts'
 import { type BlobSource, storeBlob } from './blobs.ts'
+import type { ImageBudget } from './budget.ts'
 import { type Extraction, finishExtraction, startExtraction } from './extraction.ts'
 import type { UnpackedLayer } from './extractor/protocol.ts'
 import { syncDirectory } from './files.ts'
@@ -25,8 +26,8 @@ export interface WantedLayer {
 export interface LayerJob {
   readonly source: BlobSource
   readonly signal?: AbortSignal
-  readonly maxBytes: number
-  readonly maxInodes: number
+  /** Of the whole image. */
+  readonly budget: ImageBudget
   /** Runs the part that uses network and processor; only some may at once. */
   readonly slot: <T>(work: () => Promise<T>) => Promise<T>
   readonly onPhase: (phase: LayerPhase) => void
@@ -59,8 +60,16 @@ export async function fetchLayer(paths: StorePaths, layer: WantedLayer, job: Lay
   try {
     const extracted = await job.slot(() => extract(paths, layer, tree, job))
     await job.below
-    inheritFromLower(tree, lowerPaths(paths, job.lowers), extracted)
-    const facts = commit(paths, layer.chainId, tree, extracted, lock)
+    const copied = inheritFromLower(tree, lowerPaths(paths, job.lowers), extracted, (bytes) => {
+      const { use } = extracted
+      job.budget.note(layer.chainId, { ...use, bytes: use.bytes + bytes, sizes: use.sizes + bytes })
+    })
+    const facts = commit(paths, layer.chainId, {
+      tree,
+      lock,
+      marked: extracted.marked,
+      bytes: extracted.use.bytes + copied,
+    })
     job.onPhase('complete')
     return facts
   } catch (error) {
@@ -90,12 +99,9 @@ async function extract(paths: StorePaths, layer: WantedLayer, tree: string, job:
   const begin = (): Extraction => {
     removeTree(tree, paths.work)
     fs.mkdirSync(tree, { mode: 0o755 })
-    return startExtraction({
-      directory: tree,
-      overlay: 'trusted.overlay.',
-      maxBytes: job.maxBytes,
-      maxInodes: job.maxInodes,
-    })
+    return startExtraction({ directory: tree, overlay: 'trusted.overlay.', limits: job.budget.limits }, (use) =>
+      job.budget.note(layer.chainId, use),
+    )
   }
   let extraction = begin()
   const sink = {
@@ -110,6 +116,7 @@ async function extract(paths: StorePaths, layer: WantedLayer, tree: string, job:
     await storeBlob(paths, layer.blob, job.source, { ...signalOf(job), sink, onBytes: job.onBytes, onDownload })
     job.onPhase('extracting')
     const extracted = await finishExtraction(extraction, job.signal)
+    job.budget.note(layer.chainId, extracted.use)
     if (extracted.diffId === layer.diffId) return extracted
     throw new TscrunError(
       'DIGEST_MISMATCH',
@@ -143,13 +150,20 @@ function withSubject(error: unknown, layer: WantedLayer): unknown {
   })
 }
 
-function commit(paths: StorePaths, chainId: ChainId, tree: string, extracted: UnpackedLayer, lock: Lock): LayerFacts {
-  const facts: LayerFacts = { bytes: extracted.bytes }
+interface Finished {
+  readonly tree: string
+  readonly lock: Lock
+  readonly marked: boolean
+  readonly bytes: number
+}
+
+function commit(paths: StorePaths, chainId: ChainId, { tree, lock, marked, bytes }: Finished): LayerFacts {
+  const facts: LayerFacts = { bytes }
   fs.writeFileSync(factsPath(paths, chainId), JSON.stringify(facts), { mode: 0o600 })
   // A layer without facts was not committed by this version: it is replaced.
   const before = unpackedPath(paths, chainId)
   if (before !== undefined) discardTree(paths, before)
-  fs.renameSync(tree, extracted.marked ? markedLayerPath(paths, chainId) : layerPath(paths, chainId))
+  fs.renameSync(tree, marked ? markedLayerPath(paths, chainId) : layerPath(paths, chainId))
   syncDirectory(paths.layers)
   lock.unlink()
   return facts

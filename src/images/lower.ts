@@ -21,6 +21,8 @@ const RESOLVE_BENEATH = 8
 interface Stack {
   readonly root: number
   readonly lowers: readonly Lower[]
+  /** Bytes that are about to be copied. */
+  readonly count: (bytes: number) => void
 }
 
 interface Lower {
@@ -32,16 +34,25 @@ interface Lower {
 /**
  * What a layer's archive left to the layers below: owner, mode, time and attributes of directories it only
  * implied, files it only links to. Names come from the archive, so every path is resolved by openat2 without symlinks.
+ * Answers how many bytes were copied; `onCopied` is told the sum before each copy, and may throw.
  */
-export function inheritFromLower(tree: string, lowers: readonly string[], layer: UnpackedLayer): void {
-  if (layer.missingLinks.length === 0 && (lowers.length === 0 || layer.implied.length === 0)) return
-  const stack: Stack = { root: openRoot(tree), lowers: lowers.toReversed().map(openLower) }
+export function inheritFromLower(
+  tree: string,
+  lowers: readonly string[],
+  layer: Pick<UnpackedLayer, 'implied' | 'missingLinks'>,
+  onCopied: (bytes: number) => void,
+): number {
+  if (layer.missingLinks.length === 0 && (lowers.length === 0 || layer.implied.length === 0)) return 0
+  let copied = 0
+  const count = (bytes: number): void => onCopied((copied += bytes))
+  const stack: Stack = { root: openRoot(tree), lowers: lowers.toReversed().map(openLower), count }
   try {
     const implied = new Set(layer.implied)
     for (const [name, target] of layer.missingLinks) {
       linkToLower(stack, Buffer.from(name, 'latin1'), Buffer.from(target, 'latin1'), implied)
     }
     for (const name of implied) inheritDirectory(stack, Buffer.from(name, 'latin1'))
+    return copied
   } finally {
     for (const fd of [stack.root, ...stack.lowers.map((lower) => lower.fd)]) fs.closeSync(fd)
   }
@@ -120,12 +131,13 @@ function badLayer(reason: string): TscrunError {
   return new TscrunError('INVALID_IMAGE', `unpack layer: ${reason}`)
 }
 
-function copyUp({ lowers }: Stack, target: Buffer, copy: Buffer): void {
+function copyUp({ lowers, count }: Stack, target: Buffer, copy: Buffer): void {
   const found = findInLowers(lowers, target)
   if (found === undefined) throw badLayer(`a hard link to ${show(target)}, which no layer has`)
   try {
     const stats = fs.fstatSync(found, { bigint: true })
     if (!stats.isFile()) throw badLayer(`a hard link to ${show(target)}, which is no file of a lower layer`)
+    count(Math.min(Number(stats.size), Number(stats.blocks) * 512))
     const source = fs.openSync(`/proc/self/fd/${found}`, O_RDONLY)
     const destination = fs.openSync(copy, 'wx', 0o600)
     try {

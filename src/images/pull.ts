@@ -15,8 +15,8 @@ export interface PullImageOptions extends RegistryAccess {
   /** One line about something tolerated. */
   readonly onWarning?: (line: string) => void
   readonly signal?: AbortSignal
-  /** Most bytes of files the image may unpack to; 1 TiB without it. */
-  readonly maxUnpackBytes?: number
+  /** Most bytes of files the image may unpack to; 0 is no limit, without it budget.ts says how many. */
+  readonly maxUnpackSize?: number
   /** Layers that are fetched and unpacked at once. */
   readonly parallel?: number
   readonly env?: Readonly<Record<string, string | undefined>>

@@ -8,24 +8,33 @@ const SHORT_PATH = 3500
 /**
  * Deletes a tree, a file or nothing. An archive can nest directories deeper than a path may be long, through
  * symlinks to its own directories, and deeper than a stack of calls (fs.rm is recursive): branches that deep are
- * first moved into `aside`, a directory of the same file system.
+ * first moved into `aside`, a directory of the same file system. `onDirectory` is told the name of each directory.
  */
-export function removeTree(tree: string | Buffer, aside: string): void {
+export function removeTree(tree: string | Buffer, aside: string, onDirectory?: (name: Buffer) => void): void {
   const root = Buffer.from(tree)
   const stats = lstatIfThere(root)
   if (stats === undefined) return
   if (!stats.isDirectory()) return fs.unlinkSync(root)
   // Directories seen, each before those in it: in reverse they are empty when their turn comes.
-  const found: Buffer[] = [root]
+  const found: { readonly path: Buffer; readonly name: Buffer }[] = [{ path: root, name: root }]
   for (const directory of found) {
-    for (const entry of fs.readdirSync(directory, { withFileTypes: true, encoding: 'buffer' })) {
-      const path = Buffer.concat([directory, Buffer.from('/'), entry.name])
+    for (const entry of fs.readdirSync(directory.path, { withFileTypes: true, encoding: 'buffer' })) {
+      const path = below(directory.path, entry.name)
       if (!entry.isDirectory()) fs.unlinkSync(path)
-      else if (path.length < SHORT_PATH) found.push(path)
-      else found.push(moveAside(path, aside))
+      else {
+        const name = onDirectory === undefined ? root : below(directory.name, entry.name)
+        found.push({ path: path.length < SHORT_PATH ? path : moveAside(path, aside), name })
+      }
     }
   }
-  for (const directory of found.toReversed()) fs.rmdirSync(directory)
+  for (const { path, name } of found.toReversed()) {
+    fs.rmdirSync(path)
+    onDirectory?.(name)
+  }
+}
+
+function below(directory: Buffer, base: Buffer): Buffer {
+  return Buffer.concat([directory, Buffer.from('/'), base])
 }
 
 function moveAside(path: Buffer, aside: string): Buffer {

@@ -2,11 +2,12 @@ import { type Digest, hexOf } from '../model/digest.ts'
 import { TscrunError } from '../model/errors.ts'
 import type { Descriptor, ImageConfig, Manifest } from '../model/image.ts'
 import { filesystemOf } from '../overlayfs/support.ts'
+import { createImageBudget, exceeded, requireRoom, type UnpackLimits, unpackLimits } from './budget.ts'
 import { chainIds } from './chain.ts'
 import { type BlobReader, fetchLayers } from './fetch-layers.ts'
 import { storeError } from './files.ts'
 import { flatten } from './flatten.ts'
-import { sweepWork } from './garbage.ts'
+import { hasBlob, sweepWork } from './garbage.ts'
 import type { LayerFacts, WantedLayer } from './layers.ts'
 import type { TransferVerb } from './progress.ts'
 import type { PullImageOptions } from './pull.ts'
@@ -23,7 +24,9 @@ export interface ResolvedImage {
   readonly layers: readonly WantedLayer[]
 }
 
-export type UnpackOptions = Pick<PullImageOptions, 'onProgress' | 'onWarning' | 'parallel' | 'maxUnpackBytes'> & {
+export type UnpackOptions = Pick<PullImageOptions, 'onProgress' | 'onWarning' | 'parallel' | 'maxUnpackSize'> & {
+  /** Bytes it came as, where that is not the sum of its blobs. */
+  readonly fetched?: number
   /** Without one the image has an id only. */
   readonly name?: string
   readonly verb?: TransferVerb
@@ -31,8 +34,6 @@ export type UnpackOptions = Pick<PullImageOptions, 'onProgress' | 'onWarning' | 
   /** Aborted by the first failure of one part, so that it ends the others. */
   readonly stop?: AbortController
 }
-
-const DEFAULT_MAX_BYTES = 2 ** 40
 
 /** The layers of an image with all their names. Throws INVALID_IMAGE where manifest and config do not fit. */
 export function wantedLayers(manifest: Manifest, config: ImageConfig, where: string): readonly WantedLayer[] {
@@ -63,12 +64,13 @@ export async function unpackImage(
   try {
     options.onProgress?.({ type: 'resolved', verb, reference: name ?? image.id, digest: image.resolved })
     sweepWork(store.paths, new Set(image.layers.map((layer) => hexOf(layer.blob.digest))))
-    const maxBytes = options.maxUnpackBytes ?? DEFAULT_MAX_BYTES
-    const { facts, unpacked } = await fetchLayers(store, blobs, image.layers, { ...options, maxBytes, signal, stop })
-    checkSize(sum(facts), maxBytes)
+    const budget = createImageBudget(limitsOf(store, image, options))
+    const { facts, unpacked } = await fetchLayers(store, blobs, image.layers, { ...options, budget, signal, stop })
+    // Where somebody has asked for a limit, what was there before counts too.
+    if (options.maxUnpackSize !== undefined) checkSize(sum(facts), budget.limits)
     const chain = image.layers.map((layer) => layer.chainId)
     const onCopy = (): void => options.onWarning?.(copyWarning(store.paths.root))
-    const copied = await flatten(store.paths, chain, { signal, maxBytes, onCopy })
+    const copied = await flatten(store.paths, chain, { signal, limits: budget.limits, onCopy })
     // Once for all layers, before the index names them: a listed image survives a power cut.
     if (unpacked || copied) await syncFileSystem(store.paths.layers)
     const { manifest, config, id } = image
@@ -86,12 +88,26 @@ function sum(facts: readonly LayerFacts[]): number {
   return facts.reduce((total, { bytes }) => total + bytes, 0)
 }
 
-/** Each layer has kept the limit; all of them together must as well. */
-function checkSize(bytes: number, maxBytes: number): void {
-  if (bytes <= maxBytes) return
-  throw new TscrunError('LIMIT_EXCEEDED', `unpack image: ${bytes} bytes, more than ${maxBytes}`, {
-    hint: 'no honest image is that large: whose is it?',
-  })
+function checkSize(bytes: number, limits: UnpackLimits): void {
+  const error = exceeded({ bytes, sizes: 0, entries: 0, tarBytes: 0 }, limits)
+  if (error !== undefined) throw error
+}
+
+/** Throws LIMIT_EXCEEDED, NO_SPACE where the blobs alone are too much: before one of them is fetched. */
+function limitsOf(
+  { paths }: ImageStore,
+  { layers }: ResolvedImage,
+  { maxUnpackSize, fetched }: UnpackOptions,
+): UnpackLimits {
+  const blobs = layers.map(({ blob }) => blob)
+  const total = blobs.reduce((bytes, { size }) => bytes + size, 0)
+  const limits = unpackLimits(maxUnpackSize, fetched ?? total, paths.root)
+  const error = exceeded({ bytes: 0, sizes: 0, entries: 0, tarBytes: total }, limits)
+  if (error !== undefined) throw error
+  const missing = blobs.filter(({ digest, size }) => !hasBlob(paths, digest, size))
+  const bytes = missing.reduce((sum, { size }) => sum + size, 0)
+  if (bytes > 0) requireRoom(paths.root, bytes, limits.reserve, 'fetch layers')
+  return limits
 }
 
 function copyWarning(root: string): string {

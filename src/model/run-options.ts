@@ -46,6 +46,8 @@ export interface RunOptions extends LimitOptions {
   /** `os/arch[/variant]`. */
   readonly platform?: string
   readonly tlsVerify?: boolean
+  /** For pulling the image: most bytes of files it may unpack to. 0 is no limit; the default follows from what is fetched. */
+  readonly maxUnpackSize?: number
   /** For pulling the image: a login, a login file, a directory with certificates. None of it is kept. */
   readonly creds?: { readonly user: string; readonly password: string }
   readonly authFile?: string

@@ -11,6 +11,8 @@ export interface Settings {
   /** Host ids that containers are given from. */
   readonly idPool?: { readonly first: number; readonly size: number }
   readonly pull?: PullPolicy
+  /** Bytes. */
+  readonly maxUnpackSize?: number
   readonly log?: NonNullable<DetachedOptions['log']>
   readonly ulimits?: readonly UlimitOption[]
   /** Instead of the 14 default ones. */
@@ -39,6 +41,7 @@ export const SETTING_KEYS: Readonly<Record<string, Kind & { readonly what: strin
   userns: { kind: 'word', words: ['auto', 'host'], what: 'auto where it is possible' },
   id_pool: { kind: 'text', what: '/etc/subuid, or 1879048192:201195520' },
   pull: { kind: 'word', words: ['missing', 'always', 'never', 'newer'], what: 'missing' },
+  max_unpack_size: { kind: 'size', what: '100 times what is fetched, 10g to 1t' },
   log_driver: { kind: 'word', words: ['k8s-file', 'json-file', 'none'], what: 'k8s-file' },
   log_max_size: { kind: 'size', what: '10m' },
   log_max_files: { kind: 'integer', min: 1, max: 1000, what: '2' },
@@ -155,6 +158,7 @@ export function toSettings(values: ReadonlyMap<string, readonly [Value, SettingS
     userns: get('userns'),
     idPool: parsed('id_pool', poolOf, 'FIRST:SIZE, at least 65536 ids, e.g. "1879048192:6553600"'),
     pull: get('pull'),
+    maxUnpackSize: get('max_unpack_size'),
     ...(Object.keys(log).length === 0 ? {} : { log }),
     ulimits: listed('ulimits', ulimitOf, 'NAME=SOFT[:HARD], e.g. "nofile=1024:2048"'),
     capabilities: listed('capabilities', (text) => (/^[A-Za-z_]+$/.test(text) ? text : undefined), 'e.g. "CHOWN"'),

@@ -4,6 +4,7 @@ import { warningLine } from '../errors.ts'
 import { IMPORT_FLAGS } from '../flags/archives.ts'
 import { print, printError } from '../output/print.ts'
 import { isTerminalFd } from '../output/terminal.ts'
+import { parseUnpackLimit } from '../parse/numbers.ts'
 import { parsePlatformFlag } from '../parse/words.ts'
 import { withSignals } from '../signals.ts'
 
@@ -27,6 +28,7 @@ export const importCommand: Command = {
         changes: flags.list('change'),
         ...(message === undefined ? {} : { message }),
         ...(platform === '' ? {} : { platform: parsePlatformFlag(platform) }),
+        ...parseUnpackLimit(flags),
         ...(globals.quietWarnings ? {} : { onWarning: (line: string) => printError(warningLine(line)) }),
         signal: aborted,
       }),

@@ -4,6 +4,7 @@ import { LOAD_FLAGS } from '../flags/archives.ts'
 import { shortName } from '../output/images.ts'
 import { print } from '../output/print.ts'
 import { isTerminalFd } from '../output/terminal.ts'
+import { parseUnpackLimit } from '../parse/numbers.ts'
 import { parsePlatformFlag } from '../parse/words.ts'
 import { createReporter } from '../reporter.ts'
 import { withSignals } from '../signals.ts'
@@ -25,6 +26,7 @@ export const loadCommand: Command = {
       try {
         return await archives.load(file === '' || file === '-' ? process.stdin : file, {
           ...(platform === '' ? {} : { platform: parsePlatformFlag(platform) }),
+          ...parseUnpackLimit(flags),
           onWarning,
           onProgress,
           signal: aborted,

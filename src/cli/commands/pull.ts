@@ -2,6 +2,7 @@ import type { Command } from '../command.ts'
 import { forEachOperand } from '../each.ts'
 import { PULL_FLAGS } from '../flags/registry.ts'
 import { print } from '../output/print.ts'
+import { parseUnpackLimit } from '../parse/numbers.ts'
 import { parseAccess, parseProgressFormat } from '../parse/registry.ts'
 import { parsePlatformFlag } from '../parse/words.ts'
 import { createReporter } from '../reporter.ts'
@@ -19,6 +20,7 @@ export const pullCommand: Command = {
     const options = {
       ...(platform === undefined || platform === '' ? {} : { platform: parsePlatformFlag(platform) }),
       ...(flags.bool('all-platforms') ? { allPlatforms: true } : {}),
+      ...parseUnpackLimit(flags),
       ...(await parseAccess(flags)),
     }
     const opened = await engine()

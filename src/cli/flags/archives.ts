@@ -1,5 +1,6 @@
 import { CHANGE } from './files.ts'
 import { type Flag, HELP_FLAG } from './flag.ts'
+import { MAX_UNPACK_SIZE } from './registry.ts'
 
 const INPUT: Flag = {
   name: 'input',
@@ -24,11 +25,12 @@ export const SAVE_FLAGS: readonly Flag[] = [
   QUIET,
 ]
 
-export const LOAD_FLAGS: readonly Flag[] = [HELP_FLAG, INPUT, PLATFORM, QUIET]
+export const LOAD_FLAGS: readonly Flag[] = [HELP_FLAG, INPUT, MAX_UNPACK_SIZE, PLATFORM, QUIET]
 
 export const IMPORT_FLAGS: readonly Flag[] = [
   CHANGE,
   HELP_FLAG,
+  MAX_UNPACK_SIZE,
   { name: 'message', short: 'm', kind: 'string', value: 'text', help: 'A comment in the history of the image' },
   { name: 'platform', kind: 'string', value: 'os/arch', help: 'What the files are made for (default this machine)' },
   { name: 'quiet', short: 'q', kind: 'bool', help: 'Print nothing but the id' },

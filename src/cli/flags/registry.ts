@@ -35,6 +35,13 @@ const ALL_PLATFORMS: Flag = {
   kind: 'bool',
   help: 'Take everything that an index names, not only the image of one platform',
 }
+/** Where an image may come from outside. */
+export const MAX_UNPACK_SIZE: Flag = {
+  name: 'max-unpack-size',
+  kind: 'string',
+  value: 'size',
+  help: 'Most bytes an image may unpack to, 0 is any (default 100 times what is fetched, at least 10g, at most 1t)',
+}
 const PLATFORM: Flag = { name: 'platform', kind: 'string', value: 'os/arch', help: 'Take the image for this platform' }
 
 export const PULL_FLAGS: readonly Flag[] = [
@@ -44,6 +51,7 @@ export const PULL_FLAGS: readonly Flag[] = [
   CREDS,
   PROGRESS_FORMAT,
   HELP_FLAG,
+  MAX_UNPACK_SIZE,
   PLATFORM,
   QUIET,
   TLS_VERIFY,

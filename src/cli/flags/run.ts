@@ -1,4 +1,5 @@
 import type { Flag } from './flag.ts'
+import { MAX_UNPACK_SIZE } from './registry.ts'
 import { RUN_NETWORK_FLAGS } from './run-network.ts'
 
 const FILES = 'Files'
@@ -100,6 +101,7 @@ export const RUN_FLAGS: readonly Flag[] = [
     value: 'key=value',
     help: 'max-size=SIZE of one log file (default 10m), max-file=NUMBER of them (default 2)',
   },
+  MAX_UNPACK_SIZE,
   {
     name: 'monitor-pidfile',
     kind: 'string',

@@ -1,4 +1,5 @@
 import { parseBytes } from '../../model/units.ts'
+import type { FlagValues } from '../command.ts'
 import { badFlag } from '../errors.ts'
 
 export interface IntegerRange {
@@ -25,6 +26,12 @@ export function parseSize(flag: string, text: string, within = text): number {
   if (bytes !== undefined) return bytes
   const named = within === text ? '' : `${JSON.stringify(text)} is `
   throw badFlag(flag, within, `${named}not a size`, 'a number with b, k, m or g, e.g. 64m')
+}
+
+/** `--max-unpack-size` as an option of the verbs that take images in. Throws USAGE. */
+export function parseUnpackLimit(flags: FlagValues): { readonly maxUnpackSize?: number } {
+  const text = flags.text('max-unpack-size') ?? ''
+  return text === '' ? {} : { maxUnpackSize: parseSize('max-unpack-size', text) }
 }
 
 /** A positive decimal number such as `0.5`. Throws USAGE. */

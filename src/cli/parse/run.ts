@@ -133,6 +133,7 @@ function processOptions(flags: FlagValues, options: Options, caller: Caller): vo
   set(flags, 'stop-signal', options, 'stopSignal', (text) => parseSignal('stop-signal', text))
   set(flags, 'pull', options, 'pull', parsePull)
   set(flags, 'platform', options, 'platform', parsePlatformFlag)
+  set(flags, 'max-unpack-size', options, 'maxUnpackSize', (text) => parseSize('max-unpack-size', text))
   set(flags, 'authfile', options, 'authFile', parseAuthFile)
   set(flags, 'cert-dir', options, 'certDir', (text) => text)
   set(flags, 'creds', options, 'creds', parseCreds)

@@ -10,6 +10,9 @@ export function withDefaults<T extends RunOptions & DetachedOptions>(run: T, set
     ...run,
     ...own,
     ...(run.pull === undefined && settings.pull !== undefined ? { pull: settings.pull } : {}),
+    ...(run.maxUnpackSize === undefined && settings.maxUnpackSize !== undefined
+      ? { maxUnpackSize: settings.maxUnpackSize }
+      : {}),
     ...(Object.keys(log).length === 0 ? {} : { log }),
     ...(settings.ulimits === undefined ? {} : { ulimits: withUlimits(run, settings.ulimits) }),
     ...(settings.capabilities === undefined ? {} : { defaultCapabilities: settings.capabilities }),

@@ -25,10 +25,19 @@ export interface LoadedImage {
   readonly names: readonly string[]
 }
 
-export interface ImportOptions extends Listener {
+/** Most bytes of files that come in; 0 is no limit, the default is 100 times the archive, 10 GiB to 1 TiB. */
+export interface UnpackLimit {
+  readonly maxUnpackSize?: number
+}
+
+export interface ImportOptions extends Listener, UnpackLimit {
   /** Instructions of a Dockerfile: `CMD ["sh"]`. */
   readonly changes?: readonly string[]
   readonly message?: string
+  readonly platform?: string
+}
+
+export interface LoadOptions extends Listener, UnpackLimit {
   readonly platform?: string
 }
 
@@ -55,7 +64,7 @@ export interface ImageLayers {
 export interface ArchiveVerbs {
   save(images: readonly string[], request: SaveRequest): Promise<void>
   /** Takes in all images of an archive or a directory, whatever its format. */
-  load(input: ArchiveInput, options: Listener & { readonly platform?: string }): Promise<readonly LoadedImage[]>
+  load(input: ArchiveInput, options: LoadOptions): Promise<readonly LoadedImage[]>
   /** Makes an image of one layer of a root filesystem as a tar; resolves to its id. */
   import(input: ArchiveInput, name: string | undefined, options: ImportOptions): Promise<string>
   tag(image: string, name: string): Promise<void>
@@ -66,7 +75,7 @@ export interface ArchiveVerbs {
   layers(image: string): ImageLayers
 }
 
-export function archiveVerbs(store: ImageStore): ArchiveVerbs {
+export function archiveVerbs(store: ImageStore, defaults: UnpackLimit): ArchiveVerbs {
   const find = (name: string): StoredImage => {
     const image = store.find(name)
     if (image === undefined) throw noSuchImage(name)
@@ -74,8 +83,8 @@ export function archiveVerbs(store: ImageStore): ArchiveVerbs {
   }
   return {
     save: (images, request) => saveImages(store, images, request),
-    load: (input, options) => load(store, input, options),
-    import: (input, name, options) => importTar(store, input, name, options),
+    load: (input, options) => load(store, input, { ...defaults, ...options }),
+    import: (input, name, options) => importTar(store, input, name, { ...defaults, ...options }),
     tag: async (image, name) => {
       if (parseReference(name).digest !== undefined) {
         throw new TscrunError('INVALID_REFERENCE', `image name ${JSON.stringify(name)}: a new name has no digest`)
@@ -92,9 +101,9 @@ export function archiveVerbs(store: ImageStore): ArchiveVerbs {
 async function load(
   store: ImageStore,
   input: ArchiveInput,
-  { platform, ...listener }: Listener & { readonly platform?: string },
+  { platform, ...listener }: LoadOptions,
 ): Promise<readonly LoadedImage[]> {
-  const files = await openFiles(store, input)
+  const files = await openFiles(store, input, listener)
   try {
     const loaded: LoadedImage[] = []
     const { onProgress, ...quiet } = listener
@@ -115,9 +124,10 @@ async function load(
   }
 }
 
-async function openFiles(store: ImageStore, input: ArchiveInput): Promise<NamedFiles> {
-  if (typeof input !== 'string') return openArchive(input, store.paths.work, 'the archive')
-  return isDirectory(input) ? openLayoutDirectory(input) : openArchive(input, store.paths.work, input)
+async function openFiles(store: ImageStore, input: ArchiveInput, { maxUnpackSize }: UnpackLimit): Promise<NamedFiles> {
+  const { work } = store.paths
+  if (typeof input !== 'string') return openArchive(input, work, { where: 'the archive', maxUnpackSize })
+  return isDirectory(input) ? openLayoutDirectory(input) : openArchive(input, work, { where: input, maxUnpackSize })
 }
 
 function isDirectory(path: string): boolean {
@@ -128,7 +138,7 @@ async function importTar(
   store: ImageStore,
   input: ArchiveInput,
   name: string | undefined,
-  { changes = [], message, platform, onWarning, signal }: ImportOptions,
+  { changes = [], message, platform, onWarning, signal, maxUnpackSize }: ImportOptions,
 ): Promise<string> {
   const reference = name === undefined ? undefined : parseReference(name)
   if (reference?.digest !== undefined) {
@@ -140,16 +150,24 @@ async function importTar(
   const config = changes.reduce<ImageConfigObject>(changeImageConfig, {})
   using _hold = await store.hold(signal)
   const where = typeof input === 'string' ? input : 'the archive'
-  const chunks = typeof input === 'string' ? createReadStream(input, { highWaterMark: 1 << 20 }) : input
+  const chunks: AsyncIterable<Uint8Array> =
+    typeof input === 'string' ? createReadStream(input, { highWaterMark: 1 << 20 }) : input
+  let fetched = 0
+  const counted = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const chunk of chunks) {
+      fetched += chunk.length
+      yield chunk
+    }
+  }
   try {
     const layer = await storeTar(store.paths, (write) =>
       decompress(
-        chunks,
+        counted(),
         async (chunk) => {
           signal?.throwIfAborted()
           await write(chunk)
         },
-        where,
+        { where, maxUnpackSize },
       ),
     )
     const history = { created_by: 'import', ...(message === undefined ? {} : { comment: message }) }
@@ -163,6 +181,8 @@ async function importTar(
         history,
       },
       {
+        fetched,
+        ...(maxUnpackSize === undefined ? {} : { maxUnpackSize }),
         ...(reference === undefined ? {} : { name: formatReference(reference) }),
         ...(onWarning === undefined ? {} : { onWarning }),
         ...(signal === undefined ? {} : { signal }),

@@ -15,6 +15,7 @@ export interface GetOptions extends Listener, RegistryAccess {
   readonly names: ShortNames
   /** Stores what the registry has for other platforms too. */
   readonly allPlatforms?: boolean
+  readonly maxUnpackSize?: number
   readonly onDebug?: (line: string) => void
   /** It was not in the store as it is now. */
   readonly onPulled?: (image: StoredImage) => Promise<void>

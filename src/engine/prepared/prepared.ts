@@ -71,6 +71,7 @@ const KNOWN: ReadonlySet<string> = new Set([
   'pull',
   'platform',
   'tlsVerify',
+  'maxUnpackSize',
   'rootfs',
   'network',
   'groupAdd',

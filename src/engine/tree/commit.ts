@@ -53,6 +53,8 @@ export async function commitContainer(
   )
   const image = newImage(store, record, { base, layer, options })
   const stored = await addNewImage(store, image, {
+    // What it is made of lies on the disk already.
+    maxUnpackSize: 0,
     ...listenerOf(options),
     ...(reference === undefined ? {} : { name: reference }),
   })

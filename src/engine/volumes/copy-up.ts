@@ -1,6 +1,7 @@
 import { closeSync, constants, fstatSync, mkdirSync, openSync, readdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { copyAttributes } from '../../images/copy-file.ts'
+import { unpackLimits } from '../../images/budget.ts'
 import { finishExtraction, startMerge } from '../../images/extraction.ts'
 import { syncDirectory } from '../../images/files.ts'
 import { removeTree } from '../../images/remove-tree.ts'
@@ -19,9 +20,6 @@ export interface CopyUp {
   readonly signal?: AbortSignal
 }
 
-/** Longest single file: what a layer can hold was limited when it was unpacked. */
-const MAX_BYTES = Number.MAX_SAFE_INTEGER
-
 /**
  * Fills an empty volume with what overlayfs would show at a path: owners, modes, times, attributes, links. Beside its place,
  * which is then replaced: nobody may have it mounted, and the caller holds its lock. Nothing of the image is run; a process
@@ -39,7 +37,8 @@ export async function copyUp(volume: string, { layers, target, fresh, signal }: 
   mkdirSync(copy, { mode: 0o700 })
   try {
     if (empty) copyDirectory(top, copy)
-    else await finishExtraction(startMerge({ directory: copy, layers: sources, maxBytes: MAX_BYTES }), signal)
+    else
+      await finishExtraction(startMerge({ directory: copy, layers: sources, limits: unpackLimits(0, 0, copy) }), signal)
     renameSync(copy, join(volume, DATA))
     syncDirectory(volume)
   } catch (error) {

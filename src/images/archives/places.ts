@@ -24,7 +24,7 @@ export async function openPathSource(location: PathLocation, work: string): Prom
   const { path, name } = takeApart(location)
   const { transport } = location
   if (transport === 'dir') return dirSource(openLayoutDirectory(path))
-  const files = transport === 'oci' ? openLayoutDirectory(path) : await openArchive(path, work, path)
+  const files = transport === 'oci' ? openLayoutDirectory(path) : await openArchive(path, work, { where: path })
   try {
     const images = transport === 'docker-archive' ? await readImages(files) : readOciLayout(files)
     return withClose(chooseImage(images, name, path), files)

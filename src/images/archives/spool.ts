@@ -1,30 +1,40 @@
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { TscrunError, errnoOf } from '../../model/errors.ts'
+import { formatBinary } from '../../model/units.ts'
+import { requireRoom, reserveOf, streamLimit, tooMuch } from '../budget.ts'
 import { compressionOf, createDecompressor } from '../extractor/decompress.ts'
 import { makePrivateDirectory, TEMPORARY_FILE, uniqueWord } from '../files.ts'
 import { type NamedFiles, openArchiveFd, openArchiveFiles } from './members.ts'
 
 /** A tenth of this goes through a decompressor at once, so that a bomb is met while it is small. */
 const PIECE = 1 << 14
-/** Most that an archive may be once it is not compressed. */
-const MAX_BYTES = 2 ** 40
+/** How often it is looked how much room a copy leaves. */
+const STEP = 16 << 20
+
+export interface DecompressOptions {
+  /** What the bytes are, for messages. */
+  readonly where: string
+  /** Most bytes of files that may be in it; budget.ts says how many without it. */
+  readonly maxUnpackSize?: number | undefined
+}
 
 /**
  * Bytes without their compression (gzip, zstd or none), in order; each piece is awaited before more is asked for. Throws
- * INVALID_IMAGE for what is damaged, or compressed otherwise.
+ * INVALID_IMAGE for what is damaged, or compressed otherwise, LIMIT_EXCEEDED for what becomes too much by that.
  */
 export async function decompress(
   chunks: AsyncIterable<Uint8Array>,
   take: (chunk: Buffer) => Promise<void> | void,
-  where: string,
+  { where, maxUnpackSize }: DecompressOptions,
 ): Promise<void> {
-  let [start, total] = [Buffer.alloc(0) as Buffer, 0]
+  let [start, total, read] = [Buffer.alloc(0) as Buffer, 0, 0]
   const waiting: Buffer[] = []
   let decompressor: ReturnType<typeof createDecompressor> | undefined
   const onData = (chunk: Buffer): void => {
     total += chunk.length
-    if (total > MAX_BYTES) throw new TscrunError('LIMIT_EXCEEDED', `${where}: more than ${MAX_BYTES} bytes`)
+    const limit = streamLimit(maxUnpackSize, read)
+    if (total > limit) throw tooMuch(`more than ${formatBinary(limit)} once it is not compressed`, where)
     waiting.push(chunk)
   }
   const handOver = async (): Promise<void> => {
@@ -43,6 +53,7 @@ export async function decompress(
     let decided = false
     for await (const chunk of chunks) {
       const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+      read += bytes.length
       if (decided) {
         await feed(bytes)
         continue
@@ -74,9 +85,9 @@ export async function decompress(
 export async function openArchive(
   path: string | AsyncIterable<Uint8Array>,
   work: string,
-  name: string,
+  options: DecompressOptions,
 ): Promise<NamedFiles> {
-  if (typeof path === 'string' && isPlainFile(path)) return openArchiveFiles(path, name)
+  if (typeof path === 'string' && isPlainFile(path)) return openArchiveFiles(path, options.where)
   const chunks = typeof path === 'string' ? fs.createReadStream(path, { highWaterMark: 1 << 20 }) : path
   makePrivateDirectory(work)
   const copy = join(work, `${TEMPORARY_FILE}${uniqueWord()}`)
@@ -84,12 +95,22 @@ export async function openArchive(
   // It has no name from now on: whatever happens, it ends with this process.
   fs.rmSync(copy)
   try {
-    await decompress(chunks, (chunk) => writeWhole(fd, chunk), name)
+    const reserve = options.maxUnpackSize === undefined ? reserveOf(work) : 0
+    let [written, next] = [0, 0]
+    const take = (chunk: Buffer): void => {
+      if (written >= next) {
+        requireRoom(work, 0, reserve, `copy ${options.where}`)
+        next = written + STEP
+      }
+      writeWhole(fd, chunk)
+      written += chunk.length
+    }
+    await decompress(chunks, take, options)
   } catch (error) {
     fs.closeSync(fd)
     throw error
   }
-  return openArchiveFd(fd, name)
+  return openArchiveFd(fd, options.where)
 }
 
 function writeWhole(fd: number, chunk: Buffer): void {

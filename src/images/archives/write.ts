@@ -106,6 +106,9 @@ interface DockerEntry {
  * docker's archive: layers as tars without compression, called by their diff ids, which are checked on the way. A layer
  * is unpacked to a file in `work` first, since a header tells the size of what follows.
  */
+/** Nothing is unpacked: what there is of it, is copied. */
+const MAX_LAYER = 2 ** 39
+
 export function createDockerArchive(take: Take, name: string, work: string): ImageArchive {
   const writer = createArchiveWriter(take)
   const turn = inTurn()
@@ -129,7 +132,7 @@ export function createDockerArchive(take: Take, name: string, work: string): Ima
           size += chunk.length
           await file.writeFile(chunk)
         },
-        `layer ${digest.slice(0, 19)}`,
+        { where: `layer ${digest.slice(0, 19)}`, maxUnpackSize: MAX_LAYER },
       )
       const member = `${hash.digest('hex')}.tar`
       layers.set(digest, member)

@@ -1,8 +1,8 @@
 import * as fs from 'node:fs'
-import { TscrunError } from '../../model/errors.ts'
 import { isHarmless } from '../xattrs.ts'
 import { makeNode, setTimesOfFile, setTimesOfName, setXattr, trySetXattr } from './kernel.ts'
 import { AUFS, isWhiteout, OPAQUE, type OverlayPrefix, WHITEOUT } from './marks.ts'
+import type { Meter } from './meter.ts'
 import { baseOf, cleanName, inDirectory, parentOf, show } from './names.ts'
 import type { TarEntry, TarHandler } from './tar.ts'
 import { badTar } from './tar-numbers.ts'
@@ -10,14 +10,10 @@ import { createTree, lstat } from './tree.ts'
 
 export interface LayerWriterOptions {
   readonly overlay: OverlayPrefix
-  /** Most bytes of file data, and longest single file. */
-  readonly maxBytes: number
-  readonly maxInodes: number
+  readonly meter: Meter
 }
 
 export interface WrittenLayer {
-  /** Bytes of file data; holes are not counted. */
-  readonly bytes: number
   readonly inodes: number
   /** Directories no member described, which take owner and mode from the layers below. */
   readonly implied: readonly Buffer[]
@@ -33,23 +29,26 @@ export interface LayerWriter extends TarHandler {
 
 const MAX_XATTR = 64 << 10
 const MAX_ID = 0x7fffffff
+const MAX_PATH = 4095
+/** Components of a name: far more than anybody nests, few enough for programs that walk trees by recursion. */
+const MAX_DEPTH = 1000
 
 /**
  * Writes the members of a layer below the current directory, whiteouts as overlayfs wants them
  * (image-spec layer.md; kernel: Documentation/filesystems/overlayfs). Uses synchronous calls only.
  */
-export function createLayerWriter(options: LayerWriterOptions): LayerWriter {
-  const tree = createTree(options.overlay, options.maxInodes)
+export function createLayerWriter({ overlay, meter }: LayerWriterOptions): LayerWriter {
+  const tree = createTree(overlay, meter)
   const links: [Buffer, Buffer][] = []
-  let bytes = 0
   let fd = -1
   let current: TarEntry | undefined
   let currentPath = Buffer.alloc(0) as Buffer
 
   function entry(member: TarEntry): void {
+    meter.entry()
     const path = cleanName(member.name)
     current = undefined
-    if (path.length > 4095) throw badTar(`a name of ${path.length} bytes`)
+    checkLength(path)
     for (const id of [member.uid, member.gid]) {
       if (id < 0 || id > MAX_ID) throw badTar(`${show(path)} has the owner ${member.uid}:${member.gid}, out of range`)
     }
@@ -90,7 +89,7 @@ export function createLayerWriter(options: LayerWriterOptions): LayerWriter {
   }
 
   function openFile(path: Buffer, member: TarEntry): void {
-    if (member.size > options.maxBytes) throw tooMuch(options.maxBytes)
+    meter.size(member.size)
     const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants
     tree.create(path, () => {
       fd = fs.openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, member.mode)
@@ -102,8 +101,7 @@ export function createLayerWriter(options: LayerWriterOptions): LayerWriter {
   function data(chunk: Buffer, start: number, end: number, position: number): void {
     // A whiteout is a file to the archive; what it might hold has no meaning.
     if (current === undefined) return
-    bytes += end - start
-    if (bytes > options.maxBytes) throw tooMuch(options.maxBytes)
+    meter.data(end - start)
     while (start < end) {
       const written = fs.writeSync(fd, chunk, start, end - start, position)
       start += written
@@ -142,6 +140,8 @@ export function createLayerWriter(options: LayerWriterOptions): LayerWriter {
     if (path.equals(target)) return
     const there = lstat(target)
     if (there === undefined) {
+      meter.name(path)
+      meter.name(target)
       links.push([Buffer.from(path), Buffer.from(target)])
       return
     }
@@ -182,6 +182,7 @@ export function createLayerWriter(options: LayerWriterOptions): LayerWriter {
   function setXattrs(path: Buffer, member: TarEntry): void {
     for (const [name, value] of member.xattrs) {
       if (value.length > MAX_XATTR) throw badTar(`${show(path)} has an attribute of ${value.length} bytes`)
+      meter.data(name.length + value.length)
       if (name === 'security.capability') setXattr(path, name, value)
       else if (isHarmless(name)) trySetXattr(path, name, value)
     }
@@ -195,14 +196,15 @@ export function createLayerWriter(options: LayerWriterOptions): LayerWriter {
       if (there === undefined || isWhiteout(there)) missing.push([path, target])
       else makeLink(path, target)
     }
-    return { bytes, inodes: tree.inodes(), implied: tree.finish(), missingLinks: missing, marked: tree.marked() }
+    return { inodes: tree.inodes(), implied: tree.finish(), missingLinks: missing, marked: tree.marked() }
   }
 
   return { entry, data, endOfFile, finish }
 }
 
-function tooMuch(maxBytes: number): TscrunError {
-  return new TscrunError('LIMIT_EXCEEDED', `unpack layer: more than ${maxBytes} bytes`, {
-    hint: 'no honest image is that large: whose is it?',
-  })
+function checkLength(path: Buffer): void {
+  if (path.length > MAX_PATH) throw badTar(`a name of ${path.length} bytes`)
+  let depth = 1
+  for (const byte of path)
+    if (byte === 0x2f && ++depth > MAX_DEPTH) throw badTar(`a name of more than ${MAX_DEPTH} parts`)
 }

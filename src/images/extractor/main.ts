@@ -7,12 +7,14 @@ import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { TscrunError, errnoOf } from '../../model/errors.ts'
 import { rawSyscall } from '../../syscall/ffi.ts'
-import { confineTo, confineToCopying, dieWithParent } from './confine.ts'
+import { closeInherited, confineTo, confineToCopying, dieWithParent } from './confine.ts'
 import { compressionOf, createDecompressor } from './decompress.ts'
 import { extractorError, type Work } from './errors.ts'
 import { createLayerWriter } from './layer-writer.ts'
 import { mergeLayers } from './merge.ts'
+import { createMeter } from './meter.ts'
 import type {
+  ExtractorLine,
   ExtractorReply,
   ExtractorRequest,
   MergedTree,
@@ -26,13 +28,14 @@ const CHUNK = 1 << 20
 
 async function work(request: ExtractorRequest): Promise<ExtractorReply> {
   rawSyscall()
-  dieWithParent()
+  dieWithParent(request.parent)
+  closeInherited()
   process.umask(0)
   return { ok: true, result: request.work === 'merge' ? merge(request) : await unpack(request) }
 }
 
-function merge({ directory, layers, maxBytes }: MergeRequest): MergedTree {
-  const view = confineToCopying(directory, layers, maxBytes)
+function merge({ directory, layers, limits }: MergeRequest): MergedTree {
+  const view = confineToCopying(directory, layers, limits)
   return mergeLayers(
     Buffer.from(view.target),
     view.sources.map((source) => Buffer.from(source)),
@@ -41,21 +44,17 @@ function merge({ directory, layers, maxBytes }: MergeRequest): MergedTree {
 
 async function unpack(request: UnpackRequest): Promise<UnpackedLayer> {
   const hash = createHash('sha256')
-  const writer = createLayerWriter(request)
+  const meter = createMeter(request.limits, (use) => writeLine({ use }))
+  const writer = createLayerWriter({ overlay: request.overlay, meter })
   const parser = createTarParser(writer)
-  // Ends also bombs that write nothing: the tar may be larger than its files by their headers only.
-  const maxTar = request.maxBytes + request.maxInodes * 4096
-  let tarBytes = 0
   const onTar = (chunk: Buffer): void => {
-    tarBytes += chunk.length
-    if (tarBytes > maxTar)
-      throw new TscrunError('LIMIT_EXCEEDED', `unpack layer: its archive is longer than ${maxTar} bytes`)
+    meter.tar(chunk.length)
     hash.update(chunk)
     parser.write(chunk)
   }
   const start = readStart()
   const decompressor = createDecompressor(compressionOf(start), onTar)
-  confineTo(request.directory, request.maxBytes)
+  confineTo(request.directory, request.limits)
   // From here on only synchronous fs calls, on paths below the new root.
   if (start.length > 0) await decompressor.write(start)
   const buffer = Buffer.allocUnsafeSlow(CHUNK)
@@ -70,8 +69,7 @@ async function unpack(request: UnpackRequest): Promise<UnpackedLayer> {
   const latin1 = (name: Buffer): string => name.toString('latin1')
   return {
     diffId: `sha256:${hash.digest('hex')}`,
-    tarBytes,
-    bytes: written.bytes,
+    use: meter.used(),
     inodes: written.inodes,
     implied: written.implied.map(latin1),
     missingLinks: written.missingLinks.map(([name, target]) => [latin1(name), latin1(target)] as const),
@@ -104,9 +102,13 @@ function failure(doing: Work, error: unknown): ExtractorReply {
   }
 }
 
-function reply(answer: ExtractorReply): void {
-  const bytes = Buffer.from(JSON.stringify(answer))
+function writeLine(line: ExtractorLine): void {
+  const bytes = Buffer.from(`${JSON.stringify(line)}\n`)
   for (let at = 0; at < bytes.length; ) at += fs.writeSync(1, bytes, at)
+}
+
+function reply(answer: ExtractorReply): void {
+  writeLine(answer)
   // Standard input may still be open at the other end; nothing is left to do.
   process.exit(answer.ok ? 0 : 1)
 }

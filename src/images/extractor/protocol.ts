@@ -1,8 +1,9 @@
 import type { ErrorCode } from '../../model/errors.ts'
+import type { UnpackLimits, UnpackUse } from '../budget.ts'
 import type { OverlayPrefix } from './marks.ts'
 
-/** What the extractor is asked, as JSON in its one argument. */
-export type ExtractorRequest = UnpackRequest | MergeRequest
+/** What the extractor is asked, as JSON in its one argument. `parent` is the process that asks. */
+export type ExtractorRequest = (UnpackRequest | MergeRequest) & { readonly parent: number }
 
 /** Write a layer; its blob comes on standard input. */
 export interface UnpackRequest {
@@ -10,8 +11,8 @@ export interface UnpackRequest {
   /** Empty directory that becomes the layer's tree. */
   readonly directory: string
   readonly overlay: OverlayPrefix
-  readonly maxBytes: number
-  readonly maxInodes: number
+  /** Those of the whole image: the parent adds its layers up. */
+  readonly limits: UnpackLimits
 }
 
 /** Copy a stack of layers into one tree. */
@@ -21,15 +22,14 @@ export interface MergeRequest {
   readonly directory: string
   /** Absolute directories of the layers, bottom to top. */
   readonly layers: readonly string[]
-  readonly maxBytes: number
+  readonly limits: UnpackLimits
 }
 
 /** A layer that has been written. Names are bytes written as latin1. */
 export interface UnpackedLayer {
   /** sha256 of the uncompressed tar. */
   readonly diffId: string
-  readonly tarBytes: number
-  readonly bytes: number
+  readonly use: UnpackUse
   readonly inodes: number
   readonly implied: readonly string[]
   readonly missingLinks: readonly (readonly [name: string, target: string])[]
@@ -41,7 +41,9 @@ export interface MergedTree {
   readonly inodes: number
 }
 
-/** What it answers, as JSON on standard output. */
+/** What it writes on standard output, a line of JSON each: some notes, at the end a reply. */
+export type ExtractorLine = { readonly use: UnpackUse } | ExtractorReply
+
 export type ExtractorReply =
   | { readonly ok: true; readonly result: UnpackedLayer | MergedTree }
   | {

@@ -1,8 +1,9 @@
 import * as fs from 'node:fs'
-import { TscrunError, errnoOf } from '../../model/errors.ts'
+import { errnoOf } from '../../model/errors.ts'
 import { removeTree } from '../remove-tree.ts'
 import { setTimesOfName } from './kernel.ts'
 import { isWhiteout, marksOf, OPAQUE, type OverlayPrefix, WHITEOUT } from './marks.ts'
+import type { Meter } from './meter.ts'
 import { baseOf, inDirectory, parentOf, show } from './names.ts'
 import { badTar, type TarTime } from './tar-numbers.ts'
 
@@ -32,16 +33,12 @@ export interface Tree {
 /** Bytes as a map key. */
 const keyOf = (path: Buffer): string => path.toString('latin1')
 
-export function createTree(overlay: OverlayPrefix, maxInodes: number): Tree {
+export function createTree(overlay: OverlayPrefix, meter: Meter): Tree {
   const implied = new Set<string>([''])
   const times = new Map<string, TarTime>()
   let inodes = 0
   let marked = false
   const marks = marksOf(overlay)
-
-  function count(): void {
-    if (++inodes > maxInodes) throw new TscrunError('LIMIT_EXCEEDED', `unpack layer: more than ${maxInodes} files`)
-  }
 
   function whiteout(path: Buffer): void {
     if (marks.ofOverlay()) create(path, () => marks.whiteout(path))
@@ -64,7 +61,9 @@ export function createTree(overlay: OverlayPrefix, maxInodes: number): Tree {
     const there = lstat(parent)
     if (there === undefined) {
       makeParents(parent)
-      count()
+      inodes++
+      meter.entry()
+      meter.name(parent)
       fs.mkdirSync(parent, { mode: 0o755 })
       implied.add(keyOf(parent))
     } else if (isWhiteout(there)) {
@@ -84,7 +83,7 @@ export function createTree(overlay: OverlayPrefix, maxInodes: number): Tree {
 
   function create(path: Buffer, make: () => void): void {
     if (path.length === 0) throw badTar('the root is not a directory')
-    count()
+    inodes++
     const reason = attempt(make)
     if (reason === undefined) return
     if (reason === 'EEXIST') clear(path)
@@ -99,15 +98,13 @@ export function createTree(overlay: OverlayPrefix, maxInodes: number): Tree {
   function clear(path: Buffer): void {
     const there = lstat(path)
     if (there?.isDirectory()) {
-      removeTree(path, '.')
-      forget(keyOf(path))
+      removeTree(path, '.', forget)
     } else if (there !== undefined) fs.unlinkSync(path)
   }
 
-  function forget(key: string): void {
-    for (const kept of [implied, times]) {
-      for (const name of kept.keys()) if (name === key || name.startsWith(`${key}/`)) kept.delete(name)
-    }
+  function forget(path: Buffer): void {
+    implied.delete(keyOf(path))
+    times.delete(keyOf(path))
   }
 
   function directory(path: Buffer, mode: number): void {
@@ -139,7 +136,10 @@ export function createTree(overlay: OverlayPrefix, maxInodes: number): Tree {
     directory,
     whiteout,
     opaque,
-    setDirectoryTime: (path, time) => void times.set(keyOf(path), time),
+    setDirectoryTime: (path, time) => {
+      meter.name(path)
+      times.set(keyOf(path), time)
+    },
     groupsInherited: false,
     finish,
     inodes: () => inodes,
