@@ -1,4 +1,5 @@
 import type { CniAttachment } from './cni.ts'
+import type { NetworkRate } from './network.ts'
 import type { NamespaceType, OciConfig } from './config.ts'
 import type { HealthCheck } from './health.ts'
 import type { FdSlot } from './step.ts'
@@ -157,6 +158,7 @@ export interface ContainerLink {
   readonly mac: string
   readonly mtu: number
   readonly addresses: readonly { readonly address: string; readonly prefix: number }[]
+  readonly rate?: NetworkRate
   /** Of the default routes, one a family. */
   readonly gateways: readonly string[]
 }

@@ -27,6 +27,14 @@ export interface NetworkSubnet {
   readonly gateway?: string
 }
 
+/** Bits a second, at most; absent: as fast as it goes. */
+export interface NetworkRate {
+  /** To the container. */
+  readonly in?: number
+  /** From it. */
+  readonly out?: number
+}
+
 /** What a container asks of one network. */
 export interface NetworkRequest {
   readonly name: string
@@ -36,6 +44,7 @@ export interface NetworkRequest {
   readonly mac?: string
   /** Names by which other containers of the network find it, beside its own. */
   readonly aliases?: readonly string[]
+  readonly rate?: NetworkRate
 }
 
 /** What a container has of one network, from its making to its removal. */
@@ -49,4 +58,5 @@ export interface NetworkConnection {
   readonly ip?: string
   readonly ip6?: string
   readonly aliases: readonly string[]
+  readonly rate?: NetworkRate
 }

@@ -11,6 +11,7 @@ import {
   plugIn,
   type GuestLink,
 } from '../network/netlink/links.ts'
+import { newTokenBucket } from '../network/netlink/rate.ts'
 import type { Message } from '../network/netlink/message.ts'
 import { socketAddress } from '../network/socket-address.ts'
 import { cniSteps } from './cni.ts'
@@ -72,12 +73,31 @@ function makeLink(link: ContainerLink): Step[] {
       because: 'a host without IPv6 has no such setting, and a privileged container may not change it',
       about: `keep ${hostName} from having an address`,
     },
+    ...(link.rate?.in === undefined
+      ? []
+      : [
+          rateStep(
+            'fd:netlink',
+            newTokenBucket(undefined, link.rate.in),
+            hostName,
+            `${link.rate.in} bit/s to ${link.name}`,
+          ),
+        ]),
     netlinkStep('fd:netlink', plugIn(hostName), '', `bring up ${hostName}`),
   ]
 }
 
-function setUpLink({ name, index, addresses, gateways }: ContainerLink): Step[] {
+const NO_TBF = 'is sch_tbf in the kernel? `modprobe sch_tbf`'
+
+function rateStep(socket: FdSlot, message: Message, link: string, about: string): Step {
+  return netlinkStep(socket, message, link, `hold it to ${about}`, NO_TBF)
+}
+
+function setUpLink({ name, index, addresses, gateways, rate }: ContainerLink): Step[] {
   return [
+    ...(rate?.out === undefined
+      ? []
+      : [rateStep('fd:own-netlink', newTokenBucket(index, rate.out), '', `${rate.out} bit/s from ${name}`)]),
     ...addresses.map(({ address, prefix }) =>
       netlinkStep('fd:own-netlink', newAddress(index, ip(address), prefix), '', `give ${name} ${address}/${prefix}`),
     ),

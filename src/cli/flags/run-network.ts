@@ -27,6 +27,13 @@ export const RUN_NETWORK_FLAGS: readonly Flag[] = [
     split: true,
   },
   { name: 'network-alias', kind: 'list', value: 'name', help: 'Another name of it in its networks', group: NETWORK },
+  {
+    name: 'network-rate',
+    kind: 'string',
+    value: 'in[/out]',
+    help: 'Bits a second in its networks, e.g. 10M/2M',
+    group: NETWORK,
+  },
   { name: 'ip', kind: 'string', value: 'address', help: 'IPv4 address in its network', group: NETWORK },
   { name: 'ip6', kind: 'string', value: 'address', help: 'IPv6 address in its network', group: NETWORK },
   { name: 'mac-address', kind: 'string', value: 'address', help: 'MAC address in its network', group: NETWORK },

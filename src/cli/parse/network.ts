@@ -4,6 +4,7 @@ import type { NetworkRequest } from '../../model/network.ts'
 import type { NetworkOption } from '../../model/run-options.ts'
 import type { FlagValues } from '../command.ts'
 import { badFlag } from '../errors.ts'
+import { parseNetworkRate } from './network-rate.ts'
 import { parseInteger } from './numbers.ts'
 import { joined } from './namespaces.ts'
 
@@ -41,11 +42,13 @@ function cniName(word: string): string {
   throw badFlag('network', word, 'not together with cni:NAME', 'join one kind of network')
 }
 
-const OF_NETWORKS = ['publish', 'ip', 'ip6', 'mac-address', 'network-alias'] as const
+const OF_NETWORKS = ['publish', 'ip', 'ip6', 'mac-address', 'network-alias', 'network-rate'] as const
 
 function requests(flags: FlagValues, names: readonly string[]): NetworkRequest[] {
   const [ip, ip6, mac] = [flags.text('ip'), flags.text('ip6'), flags.text('mac-address')]
   const aliases = flags.list('network-alias')
+  const rateText = flags.text('network-rate')
+  const rate = rateText === undefined ? undefined : parseNetworkRate(rateText)
   const given = [ip, ip6, mac].some((value) => value !== undefined)
   if (given && names.length > 1) throw badFlag('network', names.join(','), 'an address is for one network')
   if (mac !== undefined && !/^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$/.test(mac)) {
@@ -57,6 +60,7 @@ function requests(flags: FlagValues, names: readonly string[]): NetworkRequest[]
     ...(ip6 === undefined ? {} : { ip6 }),
     ...(mac === undefined ? {} : { mac: mac.toLowerCase() }),
     ...(aliases.length === 0 ? {} : { aliases }),
+    ...(rate === undefined ? {} : { rate }),
   }))
 }
 

@@ -1,6 +1,7 @@
 import { createServer } from 'node:net'
 import type { PublishedPort } from '../../model/launch.ts'
-import type { NetworkConnection, NetworkDefinition, NetworkRequest } from '../../model/network.ts'
+import { TscrunError } from '../../model/errors.ts'
+import type { NetworkConnection, NetworkDefinition, NetworkRate, NetworkRequest } from '../../model/network.ts'
 import type { EnginePaths } from '../paths.ts'
 import { createNetwork } from './create.ts'
 import { DEFAULT_NETWORK, findNetwork, readNetwork } from './definitions.ts'
@@ -56,11 +57,21 @@ function takeConnection(
       ...(ip === undefined ? {} : { ip }),
       ...(ip6 === undefined ? {} : { ip6 }),
       aliases: request.aliases ?? [],
+      ...(request.rate === undefined ? {} : { rate: heldRate(request, network) }),
     }
   } catch (error) {
     if (ip !== undefined) releaseAddress(paths, network.id, ip, id)
     throw error
   }
+}
+
+/** What comes in is held at the host's end of a pair, which only bridges have. */
+function heldRate({ rate = {} }: NetworkRequest, { name, driver }: NetworkDefinition): NetworkRate {
+  if (driver === 'bridge' || rate.in === undefined) return rate
+  throw new TscrunError('USAGE', `--network-rate: what comes in from network ${name} (${driver}) cannot be held`, {
+    subject: name,
+    hint: 'hold what goes out alone, e.g. --network-rate /10M',
+  })
 }
 
 /** Brings up the networks a container has, and notes which ports lead to it. Throws NO_SUCH_NETWORK for one removed since. */

@@ -72,7 +72,7 @@ export function networkOf(paths: EnginePaths, { network, networkId }: NetworkCon
 function linkOf(
   id: string,
   index: number,
-  { link, mac, ip, ip6 }: NetworkConnection,
+  { link, mac, ip, ip6, rate }: NetworkConnection,
   network: NetworkDefinition,
   mtu: number,
   all: readonly NetworkDefinition[],
@@ -92,6 +92,7 @@ function linkOf(
     index: 2 + index,
     mac,
     mtu,
+    ...(rate === undefined ? {} : { rate }),
     addresses: subnets.map(({ address, prefix }) => ({ address, prefix })),
     gateways: isWayOut ? subnets.flatMap(({ gateway }) => gateway ?? []) : [],
   }

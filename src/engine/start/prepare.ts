@@ -138,6 +138,7 @@ export async function prepareContainer(
   const mounts = await requestedMounts(paths, options, source.config.volumes)
   const devices = resolveDevices(options)
   const capabilities = capabilitiesOf(options, shifted ? undefined : ownCapabilities())
+  checkRate(options, capabilities)
   const seccomp = await seccompOf(options, capabilities)
   const health = await healthOf(source, options)
   return {
@@ -187,6 +188,16 @@ export async function prepareContainer(
       }
     },
   }
+}
+
+/** What leaves a container is held in its own network namespace. */
+function checkRate({ network }: RunOptions, capabilities: readonly string[]): void {
+  if (typeof network !== 'object' || !('networks' in network) || !capabilities.includes('CAP_NET_ADMIN')) return
+  if (network.networks.every(({ rate }) => rate?.out === undefined)) return
+  throw new TscrunError('USAGE', '--network-rate: a container with NET_ADMIN could lift what holds its output', {
+    subject: '--network-rate',
+    hint: 'leave NET_ADMIN out, or hold what comes in alone, e.g. --network-rate 10M',
+  })
 }
 
 function joinsContainer({ namespaces = {}, network }: RunOptions): boolean {

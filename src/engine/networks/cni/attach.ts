@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { type CniAttachment, cniResultFile, type CniCapabilities } from '../../../model/cni.ts'
 import { TscrunError } from '../../../model/errors.ts'
 import type { PublishedPort } from '../../../model/launch.ts'
-import type { NetworkConnection, NetworkRequest } from '../../../model/network.ts'
+import type { NetworkConnection, NetworkRate, NetworkRequest } from '../../../model/network.ts'
 import { parseCniResult } from '../../../network/cni/call.ts'
 import { readIfThere } from '../../../runtime/host.ts'
 import type { EnginePaths } from '../../paths.ts'
@@ -24,7 +24,7 @@ export function attachmentsOf(
 }
 
 function capabilitiesOf(
-  { ip, ip6, mac, aliases = [] }: NetworkRequest,
+  { ip, ip6, mac, aliases = [], rate }: NetworkRequest,
   ports: readonly PublishedPort[],
 ): CniCapabilities {
   const ips = [ip, ip6].filter((address) => address !== undefined)
@@ -32,7 +32,17 @@ function capabilitiesOf(
     ...(ips.length === 0 ? {} : { ips }),
     ...(mac === undefined ? {} : { mac }),
     ...(aliases.length === 0 ? {} : { aliases }),
+    ...(rate === undefined ? {} : { bandwidth: bandwidthOf(rate) }),
     ...(ports.length === 0 ? {} : { portMappings: ports.map(mappingOf) }),
+  }
+}
+
+/** A burst, in bits, has to be named: what tscrun's own networks have. */
+function bandwidthOf(rate: NetworkRate): NonNullable<CniCapabilities['bandwidth']> {
+  const burst = (bits: number): number => Math.max(8 * (128 << 10), Math.ceil(bits / 100))
+  return {
+    ...(rate.in === undefined ? {} : { ingressRate: rate.in, ingressBurst: burst(rate.in) }),
+    ...(rate.out === undefined ? {} : { egressRate: rate.out, egressBurst: burst(rate.out) }),
   }
 }
 
