@@ -10,6 +10,7 @@ import { ociVerbs, parsedByVerb } from './oci.ts'
 import { logs, memory } from './monitor.ts'
 import { pull } from './pull.ts'
 import { formatGoals, formatGroup, goals } from './report.ts'
+import { throughput } from './throughput.ts'
 import {
   type Contest,
   type Group,
@@ -24,7 +25,7 @@ import {
 
 // npm run bench: compares tscrun with Debian's runtimes in one run, and keeps what was measured in bench/results.
 const USAGE = `npm run bench -- [--quick] [--only GROUP[,GROUP...]] [--no-save] [--realtime]
-groups: one-shot, oci, parsed, in-process, block, parallel, memory, logs, pull`
+groups: one-shot, oci, parsed, in-process, block, parallel, memory, logs, throughput, pull`
 
 const ROUNDS = {
   quick: {
@@ -34,6 +35,8 @@ const ROUNDS = {
     parallel: 1,
     logs: 1,
     megabytes: 50,
+    throughput: 3,
+    gigabytes: 2,
     pull: 1,
     files: 20_000,
     fileBytes: 2048,
@@ -45,6 +48,8 @@ const ROUNDS = {
     parallel: 5,
     logs: 5,
     megabytes: 200,
+    throughput: 10,
+    gigabytes: 4,
     pull: 5,
     files: 24_000,
     fileBytes: 19_000,
@@ -114,6 +119,7 @@ function measurements(stage: Stage, contest: Contest, rounds: (typeof ROUNDS)['q
     ['parallel', () => parallel(contest, rounds.parallel)],
     ['memory', () => memory(stage, contest, 5)],
     ['logs', () => logs(stage, contest, { rounds: rounds.logs, megabytes: rounds.megabytes })],
+    ['throughput', () => throughput(stage, contest, { rounds: rounds.throughput, gigabytes: rounds.gigabytes })],
     ['pull', () => pull(stage, contest, { rounds: rounds.pull, files: rounds.files, fileBytes: rounds.fileBytes })],
   ]
 }

@@ -69,6 +69,11 @@ export function goals(groups: readonly Group[], full: boolean): Goal[] {
       actual: median(group('logs'), 'tscrun') / median(group('logs'), 'conmon (podman)'),
       bound: 1,
     },
+    {
+      text: 'bridge: throughput within 10 % of podman',
+      actual: median(group('throughput'), 'tscrun') / median(group('throughput'), 'podman (bridge)'),
+      bound: 1.1,
+    },
     ...(full ? [{ text: 'pull and unpack: 1600 ms', actual: median(pulled, 'tscrun pull'), bound: 1600 }] : []),
     {
       text: 'pull and unpack: ahead of podman',
