@@ -23,6 +23,7 @@
 
 #include "clients.h"
 #include "idle.h"
+#include "membership.h"
 #include "monitor.h"
 #include "pump.h"
 #include "remove.h"
@@ -125,7 +126,7 @@ static int has_failed(struct run *run)
 	return run->failed;
 }
 
-enum { WATCH_INIT, WATCH_CONTROL, WATCH_SYNC, WATCH_WINDOW, WATCH_CHECK, WATCH_CLIENTS,
+enum { WATCH_INIT, WATCH_CONTROL, WATCH_SYNC, WATCH_WINDOW, WATCH_CHECK, WATCH_NAMES, WATCH_CLIENTS,
        WATCH_PUMPS = WATCH_CLIENTS + CLIENT_WATCHES };
 
 static void begin(struct run *run, struct life *life, uint64_t restarts)
@@ -153,7 +154,7 @@ static int time_left(const struct run *run, const struct life *life)
 {
 	int slow;
 	uint64_t now = now_ns(), due = sooner(limit_of(run, life), run->kill_ns);
-	due = sooner(sooner(due, health_due()), pump_patience_ends(&slow));
+	due = sooner(sooner(sooner(due, health_due()), names_due()), pump_patience_ends(&slow));
 	if (!due)
 		return -1;
 	if (due <= now)
@@ -176,6 +177,7 @@ static void do_what_is_due(struct run *run, struct life *life)
 	if (patience && now >= patience)
 		clients_let_go(slow);
 	health_run_due(run);
+	names_run_due();
 }
 
 /* Without a further life only the end of the plan is still needed. */
@@ -214,6 +216,7 @@ static void watch(struct run *run, struct life *life, uint64_t restarts)
 	};
 	for (;;) {
 		watched[WATCH_CHECK] = (struct pollfd){.fd = health_watch(), .events = POLLIN};
+		watched[WATCH_NAMES] = (struct pollfd){.fd = names_watch(), .events = POLLIN};
 		clients_poll(run, watched + WATCH_CLIENTS);
 		int count = WATCH_PUMPS + pump_poll(watched + WATCH_PUMPS);
 		if (wait_for_work(run, life, watched, count) < 0)
@@ -235,6 +238,8 @@ static void watch(struct run *run, struct life *life, uint64_t restarts)
 			window_changed();
 		if (watched[WATCH_CHECK].revents)
 			clients_take_check(run);
+		if (watched[WATCH_NAMES].revents)
+			names_lost();
 		clients_run(run, watched + WATCH_CLIENTS);
 		pump_run(watched + WATCH_PUMPS);
 		clients_leave();

@@ -108,6 +108,8 @@
 					namespace, milliseconds */ \
 	X(85, keep_result, "fs")   /* of the plugins so far, in this file; none from here on */ \
 	X(86, find_result, "fs")   /* as it was kept, if it was */ \
+	X(101, names, "fffb")       /* directory of its socket, program, cgroup (or NONE), what names.h has */ \
+	X(102, names_end, "")                                                                \
 	X(39, open_self, "os")      /* a file of our own directory in /proc, for writing */  \
 	/* security */                                                                       \
 	X(70, bounding, "u")        /* keep these capabilities */                            \
@@ -212,6 +214,7 @@ enum {
 	MSG_CHANGED = 21, /* a: RESTART_*, b: how many times; the container's name follows, and the plan of further lives
 			     comes as a descriptor; answered by MSG_GO */
 	MSG_CHECK = 22,  /* make a health check now */
+	MSG_NAMES = 24,  /* with it what the name service is told of the container from now on */
 	MSG_FOLLOW = 23, /* hand over the file of the log, now and after each rotation */
 };
 

@@ -3,6 +3,8 @@ import type { OciConfig } from '../model/config.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import type { NetworkConnection } from '../model/network.ts'
 import type { RunOptions } from '../model/run-options.ts'
+import { NAME_SERVER } from '../network/names.ts'
+import { hasNames } from './networks/has-names.ts'
 import { hostsFile, resolvConf } from '../spec/network-files.ts'
 import { readIfThere } from '../runtime/host.ts'
 
@@ -27,8 +29,10 @@ export function networkFiles(
   const hostResolv = readIfThere('/etc/resolv.conf') ?? ''
   const resolv =
     ownNetwork && /^nameserver\s+127\.0\.0\.53$/m.test(hostResolv) ? (readIfThere(RESOLVED) ?? hostResolv) : hostResolv
+  // Those of `--dns` are asked by the service then.
+  const isNamed = connections.some(hasNames)
   const resolver = {
-    ...(options.dns === undefined ? {} : { servers: options.dns }),
+    ...(isNamed ? { servers: [NAME_SERVER] } : options.dns === undefined ? {} : { servers: options.dns }),
     ...(options.dnsSearch === undefined ? {} : { search: options.dnsSearch }),
     ...(options.dnsOption === undefined ? {} : { options: options.dnsOption }),
   }
@@ -46,7 +50,7 @@ export function networkFiles(
       name: 'hostname',
       content: `${ownUts ? hostname : readIfThere('/proc/sys/kernel/hostname')?.trim()}\n`,
     },
-    { target: '/etc/resolv.conf', name: 'resolv.conf', content: resolvConf(resolv, resolver, ownNetwork) },
+    { target: '/etc/resolv.conf', name: 'resolv.conf', content: resolvConf(resolv, resolver, ownNetwork, isNamed) },
   ]
   const taken = new Set(config.mounts?.map((mount) => mount.destination))
   return files.filter((file) => !taken.has(file.target))

@@ -190,6 +190,20 @@ export interface NetworkLaunch {
   readonly forwards?: readonly Forward[]
   /** Networks that plugins make. */
   readonly cni?: readonly CniAttachment[]
+  /** Absent where none of its networks has names. */
+  readonly names?: NamesLaunch
+}
+
+/** The container's place in the name service. */
+export interface NamesLaunch {
+  /** Absolute directory of the service's socket. */
+  readonly directory: string
+  /** Absolute path of the service, which is started where it does not run. */
+  readonly program: string
+  /** Absolute directory of the cgroup it then goes to. */
+  readonly cgroup?: string
+  /** What it is told of the container (native/names/names.h). */
+  readonly text: string
 }
 
 /** Name of the log in a container's directory. */

@@ -75,6 +75,8 @@ export const OPS = {
   plugin: { code: 84, fields: { path: 's', args: 'v', env: 'v', config: 's', netns: 'f', timeoutMs: 'u' } },
   keep_result: { code: 85, fields: { dir: 'f', name: 's' } },
   find_result: { code: 86, fields: { dir: 'f', name: 's' } },
+  names: { code: 101, fields: { dir: 'f', program: 'f', cgroup: 'f', bytes: 'b' } },
+  names_end: { code: 102, fields: {} },
   set_env: { code: 60, fields: { env: 'v' } },
   find_program: { code: 61, fields: { command: 's', path: 's' } },
   open_pidfd: { code: 62, fields: { fd: 'o' } },

@@ -1,5 +1,6 @@
 import type { ContainerLink, LaunchSpec, NetworkLaunch } from '../model/launch.ts'
 import { parseIp, type IpAddress } from '../model/ip.ts'
+import { O } from '../model/linux.ts'
 import type { FdSlot, Step } from '../model/step.ts'
 import {
   linkUp,
@@ -49,8 +50,12 @@ export function networkSteps({ id, network }: LaunchSpec): NetworkSteps {
       ...links.flatMap(setUpLink),
       { op: 'close', fd: 'fd:own-netlink' },
     ],
-    publish: [...listenSteps(network), ...firewall.publish],
-    unpublish: [...(network.forwards === undefined ? [] : [{ op: 'forward_end' } as const]), ...firewall.unpublish],
+    publish: [...nameSteps(network), ...listenSteps(network), ...firewall.publish],
+    unpublish: [
+      ...(network.names === undefined ? [] : [{ op: 'names_end' } as const]),
+      ...(network.forwards === undefined ? [] : [{ op: 'forward_end' } as const]),
+      ...firewall.unpublish,
+    ],
   }
 }
 
@@ -126,6 +131,28 @@ function netlinkStep(socket: FdSlot, { bytes, marks }: Message, link: string, ab
     about,
     ...(hint === undefined ? {} : { hint }),
   }
+}
+
+/** Before the command runs it can find others by their names, and they it. */
+function nameSteps({ names }: NetworkLaunch): Step[] {
+  if (names === undefined) return []
+  const open = (fd: FdSlot, path: string, flags: number): Step => {
+    return { op: 'open', fd, dir: 'cwd', path, flags, mode: 0, resolve: 0, about: `find ${path}` }
+  }
+  const { cgroup } = names
+  return [
+    open('fd:names-directory', names.directory, O.PATH | O.DIRECTORY),
+    open('fd:names-program', names.program, O.PATH),
+    ...(cgroup === undefined ? [] : [open('fd:names-cgroup', cgroup, O.PATH | O.DIRECTORY)]),
+    {
+      op: 'names',
+      dir: 'fd:names-directory',
+      program: 'fd:names-program',
+      cgroup: cgroup === undefined ? 'none' : 'fd:names-cgroup',
+      bytes: names.text,
+      about: 'tell the name service of the container',
+    },
+  ]
 }
 
 const IPPROTO = { tcp: 6, udp: 17 } as const

@@ -57,6 +57,8 @@ const CALLS: Partial<Record<Step['op'], string>> = {
   plugin: 'execve',
   keep_result: 'write',
   find_result: 'openat',
+  names: 'connect',
+  names_end: 'close',
   open_self: 'openat',
   run_hook: 'execve',
   scheduler: 'sched_setattr',

@@ -22,6 +22,7 @@ export const MESSAGE = {
   stop: 20,
   changed: 21,
   check: 22,
+  names: 24,
   follow: 23,
 } as const
 

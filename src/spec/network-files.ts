@@ -15,8 +15,9 @@ const FALLBACK_SERVERS = ['8.8.8.8', '8.8.4.4']
  * namespace of its own: it is replaced.
  *
  * @param host the host's file; with systemd-resolved the one that names the real servers
+ * @param named the server knows names without a dot, which are to be asked for before any domain is put behind them
  */
-export function resolvConf(host: string, options: ResolverOptions, ownNetwork: boolean): string {
+export function resolvConf(host: string, options: ResolverOptions, ownNetwork: boolean, named = false): string {
   const lines = host.split('\n').map((line) => line.trim())
   const valuesOf = (key: string): string[] =>
     lines
@@ -26,9 +27,10 @@ export function resolvConf(host: string, options: ResolverOptions, ownNetwork: b
   const servers = given(options.servers) ?? (hostServers.length > 0 ? hostServers : FALLBACK_SERVERS)
   const search =
     given(options.search) ?? [...valuesOf('search'), ...valuesOf('domain')].flatMap((value) => value.split(/\s+/))
-  const settings = given(options.options) ?? valuesOf('options').flatMap((value) => value.split(/\s+/))
+  const settings = [...(given(options.options) ?? valuesOf('options').flatMap((value) => value.split(/\s+/)))]
   const result = servers.map((server) => `nameserver ${server}`)
   if (search.length > 0 && !search.includes('.')) result.push(`search ${search.join(' ')}`)
+  if (named && !settings.some((setting) => setting.startsWith('ndots:'))) settings.push('ndots:0')
   if (settings.length > 0) result.push(`options ${settings.join(' ')}`)
   return `${result.join('\n')}\n`
 }

@@ -1,6 +1,5 @@
 import { closeSync, fstatSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { prepareCgroupParent } from '../../cgroups/prepare.ts'
 import { removeCgroup } from '../../cgroups/remove.ts'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import type { DetachedLaunch, LaunchSpec, Stdio } from '../../model/launch.ts'
@@ -34,12 +33,14 @@ import { rejoin, storedJoins } from '../ids/joined-container.ts'
 import { ownerTag } from '../state/owner-link.ts'
 import { leaseLinks } from '../networks/lease-links.ts'
 import { type Connected, networkLaunch } from '../networks/launch.ts'
+import type { Called } from '../../network/names.ts'
 import type { EnginePaths } from '../paths.ts'
 import type { PreparedContainer } from '../start/prepare.ts'
 import type { ContainerRecord, StoredLaunch } from '../state/record.ts'
 import { healthSpec } from '../health/health.ts'
 import { monitorSocket } from './monitor-socket.ts'
 import { backgroundStreams, refuseAttach } from './passthrough.ts'
+import { monitorsCgroup } from '../start/monitors-cgroup.ts'
 import { storedLaunch } from '../start/stored-launch.ts'
 import { recordOf, stepPrinter, withLock, writeCidfile } from '../start/start.ts'
 import { keptVolumes, userFile, volumePath } from '../volumes/users.ts'
@@ -65,7 +66,7 @@ export function startDetached(
 ): Promise<string> {
   return make(paths, prepared, { ...options, verb: 'run' }, async (held, record, spec) => {
     writeRecord(paths, record)
-    const network = await connected(paths, record.id, connectedOf(record), options.tell)
+    const network = await connected(paths, calledOf(record), connectedOf(record), options.tell)
     const plan = detachedPlan(paths, record, { ...spec, ...network }, { creates: true })
     await launchDetached(paths, held, { record, plan }, options)
   })
@@ -176,7 +177,7 @@ export async function startAgain(
       again = rejoined(paths, { ...now, launch: now.launch ?? launch })
       writeStartedRecord(paths, again)
     })
-    await connected(paths, record.id, connectedOf(again))
+    await connected(paths, calledOf(again), connectedOf(again))
     const plan = nextPlan(paths, again, stdio)
     return await launchDetached(paths, held, { record: again, plan }, options)
   } catch (error) {
@@ -250,7 +251,7 @@ export function nextPlan(paths: EnginePaths, record: StartableRecord, stdio = st
     stdio,
     ...(joins === undefined ? {} : { joins }),
     ...(cgroup === undefined ? {} : { cgroup }),
-    ...(has === undefined ? {} : { network: networkLaunch(paths, record.id, has) }),
+    ...(has === undefined ? {} : { network: networkLaunch(paths, calledOf(record), has) }),
   }
   return detachedPlan(paths, record, spec, { creates: false })
 }
@@ -320,8 +321,18 @@ function openPidfile(path: string): number {
 }
 
 /** What it has of networks; undefined for none. */
-function connectedOf({ connections, ports = [], cni }: ContainerRecord): Connected | undefined {
-  return connections === undefined ? undefined : { connections, ports, ...(cni === undefined ? {} : { cni }) }
+function connectedOf({ connections, ports = [], cni, resolvers }: ContainerRecord): Connected | undefined {
+  if (connections === undefined) return undefined
+  return {
+    connections,
+    ports,
+    ...(cni === undefined ? {} : { cni }),
+    ...(resolvers === undefined ? {} : { resolvers }),
+  }
+}
+
+function calledOf({ id, name, config }: ContainerRecord): Called {
+  return { id, name, ...(config.hostname === undefined ? {} : { hostname: config.hostname }) }
 }
 
 function detachOf(paths: EnginePaths, record: StartableRecord): DetachedLaunch {
@@ -350,19 +361,6 @@ function detachOf(paths: EnginePaths, record: StartableRecord): DetachedLaunch {
     ...(record.launch.timeLimitMs === undefined ? {} : { timeLimitMs: record.launch.timeLimitMs }),
     ...(record.remove ? { remove: { links, ...range, files: left, volumes: pathsOf(true), user } } : {}),
   }
-}
-
-/** Monitors have a cgroup beside their containers': the end of the caller's service is not theirs. */
-function monitorsCgroup(): string | undefined {
-  const facts = hostFacts().cgroup
-  if (facts.mountpoint === undefined || facts.readonly) return undefined
-  const path = join(prepareCgroupParent(facts, []), 'monitors')
-  try {
-    mkdirSync(path)
-  } catch (error) {
-    if (errnoOf(error) !== 'EEXIST') throw error
-  }
-  return path
 }
 
 function streamsOf({ config, launch }: StartableRecord, verb?: string): Stdio {

@@ -14,6 +14,7 @@ import { notePublications } from './publications.ts'
 export interface ConnectOptions {
   readonly networks: readonly NetworkRequest[]
   readonly ports: readonly PublishedPort[]
+  readonly resolvers?: readonly string[]
 }
 
 /**
@@ -26,7 +27,12 @@ export async function takeConnections(paths: EnginePaths, id: string, options: C
     for (const [index, request] of options.networks.entries()) {
       connections.push(takeConnection(paths, id, index, request, await definitionOf(paths, request.name)))
     }
-    return { connections, ports: await withHostPorts(options.ports) }
+    const { resolvers } = options
+    return {
+      connections,
+      ports: await withHostPorts(options.ports),
+      ...(resolvers === undefined ? {} : { resolvers }),
+    }
   } catch (error) {
     releaseConnections(paths, id, connections)
     throw error

@@ -4,10 +4,12 @@ import { parseSubnet } from '../../model/ip.ts'
 import type { ContainerLink, Forward, NetworkLaunch, PublishedPort } from '../../model/launch.ts'
 import type { NetworkConnection, NetworkDefinition } from '../../model/network.ts'
 import { addPorts, type Publication, removePorts } from '../../network/firewall.ts'
+import type { Called } from '../../network/names.ts'
 import { withRtnetlink } from '../../network/netlink/socket.ts'
 import type { EnginePaths } from '../paths.ts'
 import { readNetwork } from './definitions.ts'
 import { mtuOf } from './host.ts'
+import { namesLaunch } from './names.ts'
 import { findNft } from './nft.ts'
 
 /** What a container has of its networks, to be kept with it. */
@@ -16,23 +18,32 @@ export interface Connected {
   readonly ports: readonly PublishedPort[]
   /** Networks that plugins make, instead of any of tscrun's own. */
   readonly cni?: readonly CniAttachment[]
+  /** Whom its names are asked of, where those of its networks are not meant; the host's without. */
+  readonly resolvers?: readonly string[]
 }
 
 /** What a start of a container needs of its networks, which are up. Throws NO_SUCH_NETWORK, HOST_UNSUPPORTED. */
-export function networkLaunch(paths: EnginePaths, id: string, { connections, ports, cni }: Connected): NetworkLaunch {
+export function networkLaunch(
+  paths: EnginePaths,
+  called: Called,
+  { connections, ports, cni, resolvers }: Connected,
+): NetworkLaunch {
   if (cni !== undefined) return { links: [], cni }
   const networks = connections.map((connection) => networkOf(paths, connection))
   const links = withRtnetlink((rtnetlink) =>
     connections.map((connection, index) => {
       const network = networks[index] as NetworkDefinition
-      return linkOf(id, index, connection, network, mtuOf(rtnetlink, network), networks)
+      return linkOf(called.id, index, connection, network, mtuOf(rtnetlink, network), networks)
     }),
   )
-  if (ports.length === 0) return { links }
+  const pairs = connections.map((connection, index) => ({ connection, network: networks[index] as NetworkDefinition }))
+  const names = namesLaunch(paths, called, pairs, resolvers)
+  const base = { links, ...(names === undefined ? {} : { names }) }
+  if (ports.length === 0) return base
   const published = publicationsOf(connections, ports)
   const forwards = published.flatMap(forwardsOf)
   const firewall = { program: findNft(), add: addPorts(published), remove: removePorts(published) }
-  return { links, forwards, ...(firewall.add === '' ? {} : { firewall }) }
+  return { ...base, forwards, ...(firewall.add === '' ? {} : { firewall }) }
 }
 
 /** Ports lead to the addresses of the first network. */

@@ -3,6 +3,7 @@ import type { RunOptions } from '../../model/run-options.ts'
 import { type IdRange, readPool, releaseRange, takeRange } from '../ids/id-range.ts'
 import { releaseConnections } from '../networks/lease-links.ts'
 import type { Connected } from '../networks/launch.ts'
+import type { Called } from '../../network/names.ts'
 import type { EnginePaths } from '../paths.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord } from '../state/record.ts'
@@ -75,7 +76,7 @@ async function sharedRange(paths: EnginePaths, { targets, id }: PreparedContaine
 async function takeNetworks(
   paths: EnginePaths,
   id: string,
-  { network, ports = [] }: RunOptions,
+  { network, ports = [], dns }: RunOptions,
 ): Promise<Connected | undefined> {
   if (typeof network !== 'object') return undefined
   if ('cni' in network) {
@@ -84,7 +85,7 @@ async function takeNetworks(
   }
   if (!('networks' in network)) return undefined
   const { takeConnections } = await import('../networks/connect.ts')
-  return takeConnections(paths, id, { ...network, ports })
+  return takeConnections(paths, id, { ...network, ports, ...(dns === undefined ? {} : { resolvers: dns }) })
 }
 
 /** Makes and fills the volumes of a container. */
@@ -101,7 +102,7 @@ async function takeVolumes(
 /** Of a LaunchSpec: the networks of the host are there, and the container's way to them. */
 export async function connected(
   paths: EnginePaths,
-  id: string,
+  called: Called,
   has: Connected | undefined,
   tell: (line: string) => void = () => undefined,
 ): Promise<Pick<LaunchSpec, 'network'>> {
@@ -109,6 +110,6 @@ export async function connected(
   if (has.cni !== undefined) return { network: { links: [], cni: has.cni } }
   const { bringUpFor } = await import('../networks/connect.ts')
   const { networkLaunch } = await import('../networks/launch.ts')
-  await bringUpFor(paths, id, has, tell)
-  return { network: networkLaunch(paths, id, has) }
+  await bringUpFor(paths, called.id, has, tell)
+  return { network: networkLaunch(paths, called, has) }
 }

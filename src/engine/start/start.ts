@@ -6,6 +6,7 @@ import { SIGKILL } from '../../model/kernel-names.ts'
 import type { FdSlot, Plan } from '../../model/step.ts'
 import type { LaunchSpec } from '../../model/launch.ts'
 import type { DetachedOptions, NetworkOption, RunOptions, VolumeMount } from '../../model/run-options.ts'
+import type { Called } from '../../network/names.ts'
 import { compile } from '../../plan/compile.ts'
 import { encodePlan } from '../../plan/encode.ts'
 import { describeStep } from '../../plan/words.ts'
@@ -84,7 +85,7 @@ export async function makeStart(
   const placedSpec: LaunchSpec = {
     ...spec,
     ...(cgroup === undefined ? {} : { cgroup }),
-    ...(await connected(paths, prepared.id, claims.connected, options.tell)),
+    ...(await connected(paths, calledOf(prepared, spec), claims.connected, options.tell)),
   }
   const record = {
     ...recordOf(prepared, options.run, placedSpec, claims),
@@ -105,6 +106,10 @@ export async function makeStart(
     ...(program === undefined ? {} : { program }),
     workdir: spec.config.process?.cwd ?? '/',
   }
+}
+
+function calledOf({ id, name }: PreparedContainer, { config }: LaunchSpec): Called {
+  return { id, name, ...(config.hostname === undefined ? {} : { hostname: config.hostname }) }
 }
 
 /** Makes the container on the disk, starts it, and sees to its end. Rejects before anything runs, leaving nothing. */

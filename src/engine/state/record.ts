@@ -24,6 +24,8 @@ export interface ContainerRecord {
   readonly ports?: readonly PublishedPort[]
   /** What plugins are told at each start and end. */
   readonly cni?: readonly CniAttachment[]
+  /** `--dns`: whom the name service asks for it. */
+  readonly resolvers?: readonly string[]
   /** Remove it when it has ended. */
   readonly remove: boolean
   /** Made by `create`; its first start takes this away. */

@@ -1,0 +1,16 @@
+/* A container's place in the name service (names/), which its monitor holds. */
+#ifndef TSCRUN_MEMBERSHIP_H
+#define TSCRUN_MEMBERSHIP_H
+
+#include <stdint.h>
+
+/* What to wait for; -1: nothing. */
+int names_watch(void);
+/* The service has ended: another one is started, now or as soon as names_due() says. */
+void names_lost(void);
+uint64_t names_due(void);
+void names_run_due(void);
+/* Something else is told of the container from now on; takes the file. 0 where it has no such place. */
+int names_change(int *file);
+
+#endif
