@@ -158,8 +158,9 @@ static void obey(struct run *run, int who, const struct request *request, size_t
 			change(run, who, request, text, &fds[0]);
 		break;
 	case MSG_NAMES:
-		if (count > 0 && names_change(&fds[0]))
-			answer(who, MSG_GO, 0, 0);
+		if (count > 0)
+			names_change(&fds[0]);
+		answer(who, MSG_GO, 0, 0);
 		break;
 	case MSG_STOP:
 		run->stopped = 1;

@@ -10,7 +10,7 @@ int names_watch(void);
 void names_lost(void);
 uint64_t names_due(void);
 void names_run_due(void);
-/* Something else is told of the container from now on; takes the file. 0 where it has no such place. */
-int names_change(int *file);
+/* Something else is told of the container from now on; takes the file, unless the container has no such place. */
+void names_change(int *file);
 
 #endif

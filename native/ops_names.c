@@ -345,14 +345,13 @@ void names_run_due(void)
 		names.due_ns = now_ns() + PAUSE_NS;
 }
 
-int names_change(int *file)
+void names_change(int *file)
 {
 	if (names.file < 0)
-		return 0;
+		return;
 	close_fd(&names.file);
 	names.file = take_fd(file);
 	/* Without a connection it is told with the next one. */
 	if (names.connection >= 0 && send_membership(names.connection, 0) < 0)
 		names_lost();
-	return 1;
 }

@@ -25,6 +25,8 @@ export interface MonitorClient {
   check(): Promise<boolean | string>
   /** What has been changed of the container: what is told of it from now on, and the plan of its further lives. */
   change(change: ContainerChange): void
+  /** What the name service is told of the container from now on. */
+  changeNames(text: string): void
   /** What was asked for last, to attach or to change, is done. */
   readonly done: Promise<void>
   /** How it ended, or that the detach keys were typed. Rejects with MONITOR_DIED, and with ABORTED where we read nothing. */
@@ -99,6 +101,11 @@ function talk(fd: number): MonitorClient {
       const planFd = memoryFile('tscrun-plan', encodePlan(plan, { monitor: true, trace: false }), false)
       sendWithFds(fd, Buffer.concat([message, Buffer.from(name, 'latin1')]), [planFd])
       closeFd(planFd)
+    },
+    changeNames: (text) => {
+      const file = memoryFile('tscrun-names', Buffer.from(text), false)
+      sendWithFds(fd, encodeMessage(MESSAGE.names), [file])
+      closeFd(file)
     },
     done: done.promise,
     ended: ended.promise,

@@ -1,5 +1,5 @@
-import { connectMonitor } from '../../runtime/monitor-client.ts'
-import { nextPlan, type StartableRecord } from './detached.ts'
+import { connectMonitor, type MonitorClient } from '../../runtime/monitor-client.ts'
+import { networkOfRecord, nextPlan, type StartableRecord } from './detached.ts'
 import { monitorSocket } from './monitor-socket.ts'
 import { unlessGone } from './live.ts'
 import type { EnginePaths } from '../paths.ts'
@@ -12,11 +12,20 @@ import type { ContainerRecord } from '../state/record.ts'
 export async function tellMonitor(paths: EnginePaths, record: ContainerRecord): Promise<void> {
   if (record.launch === undefined) return
   const startable: StartableRecord = { ...record, launch: record.launch }
-  const client = connectMonitor(monitorSocket(paths, record.id))
+  await withMonitor(paths, record.id, (client) => {
+    client.change({ name: record.name, restart: startable.launch.restart, plan: nextPlan(paths, startable) })
+  })
+  const names = networkOfRecord(paths, record)?.names
+  if (names !== undefined) await withMonitor(paths, record.id, (client) => client.changeNames(names.text))
+}
+
+async function withMonitor(paths: EnginePaths, id: string, ask: (client: MonitorClient) => void): Promise<void> {
+  const client = connectMonitor(monitorSocket(paths, id))
+  if (client === undefined) return
   try {
-    client?.change({ name: record.name, restart: startable.launch.restart, plan: nextPlan(paths, startable) })
-    if (client !== undefined) await unlessGone(client.done)
+    ask(client)
+    await unlessGone(client.done)
   } finally {
-    client?.close()
+    client.close()
   }
 }

@@ -2,7 +2,7 @@ import { closeSync, fstatSync, mkdirSync, openSync, rmSync, writeSync } from 'no
 import { basename, dirname, join } from 'node:path'
 import { removeCgroup } from '../../cgroups/remove.ts'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
-import type { DetachedLaunch, LaunchSpec, Stdio } from '../../model/launch.ts'
+import type { DetachedLaunch, LaunchSpec, NetworkLaunch, Stdio } from '../../model/launch.ts'
 import type { DetachedOptions, RunOptions } from '../../model/run-options.ts'
 import type { FdSlot, Plan } from '../../model/step.ts'
 import { compile } from '../../plan/compile.ts'
@@ -245,13 +245,13 @@ function closingOnError<T>(fd: number, action: () => T): T {
 export function nextPlan(paths: EnginePaths, record: StartableRecord, stdio = streamsOf(record)): Plan {
   const cgroup = placeCgroup(record.id, record.config)
   const joins = storedJoins(paths, record.launch.joins)
-  const has = connectedOf(record)
+  const network = networkOfRecord(paths, record)
   const spec = {
     ...specOf(record, join(paths.containers, record.id)),
     stdio,
     ...(joins === undefined ? {} : { joins }),
     ...(cgroup === undefined ? {} : { cgroup }),
-    ...(has === undefined ? {} : { network: networkLaunch(paths, calledOf(record), has) }),
+    ...(network === undefined ? {} : { network }),
   }
   return detachedPlan(paths, record, spec, { creates: false })
 }
@@ -318,6 +318,12 @@ function openPidfile(path: string): number {
     if (errno === undefined) throw error
     throw new TscrunError('USAGE', `--monitor-pidfile ${path}: ${errno}`, { errno, subject: path, cause: error })
   }
+}
+
+/** What each start of it needs of its networks, which are up; undefined for none. */
+export function networkOfRecord(paths: EnginePaths, record: ContainerRecord): NetworkLaunch | undefined {
+  const has = connectedOf(record)
+  return has === undefined ? undefined : networkLaunch(paths, calledOf(record), has)
 }
 
 /** What it has of networks; undefined for none. */
