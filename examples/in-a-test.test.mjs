@@ -11,7 +11,7 @@ describe('a program in a clean system', () => {
   })
 
   it('sees nothing of the network', async () => {
-    const { stdout } = await run(image, ['cat', '/proc/net/dev'])
+    const { stdout } = await run(image, ['cat', '/proc/net/dev'], { network: 'none' })
     const interfaces = stdout.match(/^ *\w+:/gm)?.map((name) => name.trim())
     expect(interfaces).toEqual(['lo:'])
   })

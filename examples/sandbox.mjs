@@ -6,6 +6,7 @@ const script = 'id -u; touch /file 2>/dev/null || echo "cannot write"; sleep 100
 
 try {
   const result = await run(image, ['sh', '-c', script], {
+    network: 'none',
     user: '65534:65534',
     readOnly: true,
     capDrop: ['ALL'],

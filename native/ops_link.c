@@ -10,6 +10,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -58,24 +59,17 @@ int op_open_netlink(struct run *run, const struct arg *args)
 	return store_fd(run, &args[0], open_rtnetlink());
 }
 
-/* The number of an interface by its name, or -errno. */
+/*
+ * The number of an interface by its name, or -errno. Not by RTM_GETLINK, which waits for the lock that the taking down of
+ * any network namespace holds for milliseconds.
+ */
 static int find_link(int netlink, const struct arg *name)
 {
-	char buffer[BUFFER_BYTES] __attribute__((aligned(8)));
-	struct request request = {.head = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)), .nlmsg_type = RTM_GETLINK}};
-	request.head.nlmsg_flags = NLM_F_REQUEST;
+	struct ifreq request = {0};
 	if (name->len >= IFNAMSIZ)
 		return -ENAMETOOLONG;
-	add(&request, IFLA_IFNAME, name->p, name->len + 1);
-	if (send(netlink, &request, request.head.nlmsg_len, 0) < 0)
-		return -errno;
-	ssize_t got = recv(netlink, buffer, sizeof buffer, 0);
-	if (got < (ssize_t)sizeof(struct nlmsghdr))
-		return got < 0 ? -errno : -EPROTO;
-	const struct nlmsghdr *head = (const void *)buffer;
-	if (head->nlmsg_type == NLMSG_ERROR)
-		return ((const struct nlmsgerr *)NLMSG_DATA(head))->error;
-	return head->nlmsg_type == RTM_NEWLINK ? ((const struct ifinfomsg *)NLMSG_DATA(head))->ifi_index : -EPROTO;
+	memcpy(request.ifr_name, name->p, name->len);
+	return ioctl(netlink, SIOCGIFINDEX, &request) < 0 ? -errno : request.ifr_ifindex;
 }
 
 /* A message that TypeScript has encoded; where an offset is given, the number that only now is known goes there. */

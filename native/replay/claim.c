@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "claim.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,8 @@
 #define RECORD "container.json"
 /* A run directory that has no container is between its two removals, unless that takes too long. */
 #define REMOVAL_SECONDS 2
+/* STRIDE of src/engine/networks/leases.ts. */
+#define STRIDE 2654435761u
 
 static int open_directory(const char *path)
 {
@@ -40,13 +43,15 @@ static int hold_image(const char *path)
 
 int open_places(struct claim *claim, const struct prepared *prepared)
 {
-	*claim = (struct claim){.lock = -1, .run = -1, .use_lock = -1};
+	*claim = (struct claim){.lock = -1, .run = -1, .use_lock = -1, .leases = -1};
 	claim->containers = open_directory(prepared->place[PLACE_CONTAINERS]);
 	claim->names = open_directory(prepared->place[PLACE_NAMES]);
 	claim->ranges = open_directory(prepared->place[PLACE_RANGES]);
 	claim->runs = open(prepared->place[PLACE_RUNS], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (prepared->place[PLACE_USE_LOCK][0])
 		claim->use_lock = hold_image(prepared->place[PLACE_USE_LOCK]);
+	if (prepared->place[PLACE_LEASES][0] && (claim->leases = open_directory(prepared->place[PLACE_LEASES])) < 0)
+		return -1;
 	int held = claim->use_lock >= 0 || !prepared->place[PLACE_USE_LOCK][0];
 	return held && claim->containers >= 0 && claim->names >= 0 && claim->ranges >= 0 && claim->runs >= 0 ? 0 : -1;
 }
@@ -150,6 +155,57 @@ static int take_range(struct claim *claim, const struct prepared *prepared)
 	return -1;
 }
 
+static void format_address(struct address *address, int family, uint64_t high, uint64_t low)
+{
+	uint8_t *at = address->octets;
+	for (int shift = 56; family == AF_INET6 && shift >= 0; shift -= 8)
+		*at++ = (uint8_t)(high >> shift);
+	for (int shift = family == AF_INET6 ? 56 : 24; shift >= 0; shift -= 8)
+		*at++ = (uint8_t)(low >> shift);
+	if (!inet_ntop(family, address->octets, address->text, sizeof address->text))
+		address->text[0] = 0;
+}
+
+/*
+ * As takeAddress of src/engine/networks/leases.ts, of those with as many letters as the template has room for. `numbers`
+ * begins with the low half of the first address.
+ */
+static int take_address(const struct claim *claim, struct address *address, int family, uint64_t high, const uint64_t *numbers)
+{
+	uint64_t low = numbers[0], count = numbers[1], gateway = numbers[2], width = numbers[3];
+	uint64_t begin = value_of(claim->identity.id + ADDRESS_AT, 8);
+	for (uint64_t step = 0; step < count; step++) {
+		uint64_t offset = 1 + (begin + step * STRIDE) % count;
+		if (offset == gateway)
+			continue;
+		format_address(address, family, high, low + offset);
+		if (strlen(address->text) != width)
+			continue;
+		if (make_link(claim->leases, address->text, claim->identity.id) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return -1;
+	}
+	return -1;
+}
+
+static int take_addresses(struct claim *claim, const struct prepared *prepared)
+{
+	const uint64_t *number = prepared->number;
+	struct identity *identity = &claim->identity;
+	if (number[NUMBER_COUNT4]) {
+		if (take_address(claim, &identity->ip4, AF_INET, 0, number + NUMBER_LOW4) < 0)
+			return -1;
+		claim->has_ip4 = 1;
+	}
+	if (number[NUMBER_COUNT6]) {
+		if (take_address(claim, &identity->ip6, AF_INET6, number[NUMBER_HIGH6], number + NUMBER_LOW6) < 0)
+			return -1;
+		claim->has_ip6 = 1;
+	}
+	return 0;
+}
+
 /* A sweep may find the directory between its making and its locking, and take it for a leftover. */
 static int make_and_lock(struct claim *claim)
 {
@@ -178,6 +234,8 @@ int claim_container(struct claim *claim, const struct prepared *prepared)
 	claim->has_run = 1;
 	claim->run = openat(claim->runs, id, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (claim->run < 0 || take_range(claim, prepared) < 0)
+		return -1;
+	if (claim->leases >= 0 && take_addresses(claim, prepared) < 0)
 		return -1;
 	clock_gettime(CLOCK_REALTIME, &now);
 	claim->identity.now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
@@ -268,11 +326,15 @@ void take_back(struct claim *claim)
 		remove_name(claim->names, claim->identity.name, id);
 	if (claim->has_range)
 		remove_range(claim->ranges, claim->range, id);
+	if (claim->has_ip4)
+		(void)remove_link(claim->leases, claim->identity.ip4.text, id);
+	if (claim->has_ip6)
+		(void)remove_link(claim->leases, claim->identity.ip6.text, id);
 	if (claim->lock >= 0)
 		remove_directory(claim->containers, id, in_store);
 	if (claim->has_run)
 		remove_directory(claim->runs, id, in_run);
-	claim->has_name = claim->has_range = claim->has_run = 0;
+	claim->has_name = claim->has_range = claim->has_run = claim->has_ip4 = claim->has_ip6 = 0;
 	if (claim->run >= 0)
 		close(claim->run);
 	if (claim->lock >= 0)
@@ -282,7 +344,7 @@ void take_back(struct claim *claim)
 
 void close_places(struct claim *claim)
 {
-	int *fds[] = {&claim->containers, &claim->names, &claim->ranges, &claim->runs};
+	int *fds[] = {&claim->containers, &claim->names, &claim->ranges, &claim->runs, &claim->leases};
 	release_image(claim);
 	for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
 		if (*fds[i] >= 0)

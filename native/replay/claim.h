@@ -7,18 +7,18 @@
 struct claim {
 	struct identity identity;
 	char range[21];
-	int containers, names, ranges, runs; /* directories */
+	int containers, names, ranges, runs, leases; /* directories; leases is -1 without a network */
 	int lock;     /* the container's directory, with its flock; -1: there is none yet */
 	int run;      /* its run directory */
 	int use_lock; /* nobody may take the image away until the record names it; -1: none is held */
-	int has_name, has_range, has_run;
+	int has_name, has_range, has_run, has_ip4, has_ip6;
 };
 
 /* Opens the places and holds the image; nothing is made. 0 or -1. */
 int open_places(struct claim *claim, const struct prepared *prepared);
 /* Whether a killed command has left something in the run directory that wants putting right. */
 int is_swept(const struct claim *claim);
-/* Makes id, name, directories and range of a container. 0 or -1; what was made until then is in the claim. */
+/* Makes id, name, directories, range and addresses of a container. 0 or -1; what was made until then is in the claim. */
 int claim_container(struct claim *claim, const struct prepared *prepared);
 /* Writes a file into the run directory under another name first. 0 or -1. */
 int write_run_file(const struct claim *claim, const char *name, const void *bytes, size_t size);

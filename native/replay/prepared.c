@@ -87,7 +87,8 @@ static int is_sound(struct prepared *prepared, const uint8_t *bytes, size_t size
 			return 0;
 	return prepared->number[NUMBER_NAME_LENGTH] <= MAX_NAME && prepared->number[NUMBER_RANGES] > 0 &&
 	       prepared->number[NUMBER_RANGES] <= UINT32_MAX && prepared->number[NUMBER_FIRST_ID] <= UINT32_MAX &&
-	       prepared->number[NUMBER_RANGE_SIZE] <= UINT32_MAX;
+	       prepared->number[NUMBER_RANGE_SIZE] <= UINT32_MAX && prepared->number[NUMBER_LOW4] <= UINT32_MAX &&
+	       prepared->number[NUMBER_COUNT4] <= UINT32_MAX && prepared->number[NUMBER_COUNT6] <= UINT32_MAX;
 }
 
 struct key {
@@ -202,8 +203,39 @@ static uint64_t size_of_mark(const struct mark *mark, const struct identity *ide
 		return 4;
 	case MARK_NOW:
 		return 13;
+	case MARK_PAIRS:
+		return MAC_DIGITS / 2 * 3 - 1;
+	case MARK_OCTETS:
+		return MAC_DIGITS / 2;
+	case MARK_IP4:
+		return strlen(identity->ip4.text) == mark->number ? mark->number : 0;
+	case MARK_OCTETS4:
+		return 4;
+	case MARK_IP6:
+		return strlen(identity->ip6.text) == mark->number ? mark->number : 0;
+	case MARK_OCTETS6:
+		return 16;
 	default:
 		return 0;
+	}
+}
+
+static uint8_t digit_of(char digit)
+{
+	return (uint8_t)(digit <= '9' ? digit - '0' : digit - 'a' + 10);
+}
+
+static void put_mac(uint8_t *at, const struct mark *mark, const char *digits)
+{
+	for (size_t i = 0; i < MAC_DIGITS; i += 2) {
+		if (mark->kind == MARK_OCTETS) {
+			*at++ = (uint8_t)(digit_of(digits[i]) << 4 | digit_of(digits[i + 1]));
+			continue;
+		}
+		*at++ = (uint8_t)digits[i];
+		*at++ = (uint8_t)digits[i + 1];
+		if (i + 2 < MAC_DIGITS)
+			*at++ = ':';
 	}
 }
 
@@ -222,6 +254,22 @@ static void put_mark(uint8_t *at, const struct mark *mark, const struct identity
 		break;
 	case MARK_NOW:
 		put_decimal(at, identity->now_ms, size);
+		break;
+	case MARK_PAIRS:
+	case MARK_OCTETS:
+		put_mac(at, mark, identity->id + MAC_AT);
+		break;
+	case MARK_IP4:
+		memcpy(at, identity->ip4.text, size);
+		break;
+	case MARK_OCTETS4:
+		memcpy(at, identity->ip4.octets, size);
+		break;
+	case MARK_IP6:
+		memcpy(at, identity->ip6.text, size);
+		break;
+	case MARK_OCTETS6:
+		memcpy(at, identity->ip6.octets, size);
 		break;
 	default: /* little endian, as both processors are */
 		memcpy(at, &value, size);

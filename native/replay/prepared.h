@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define PREPARED_MAGIC 0x31505354u /* "TSP1" */
-#define PREPARED_VERSION 1u
+#define PREPARED_VERSION 2u
 #define PREPARED_MAX_BYTES (1u << 20)
 
 enum section {
@@ -36,6 +36,7 @@ enum place {
 	PLACE_RUNS,
 	PLACE_USE_LOCK, /* empty without an image */
 	PLACE_CGROUPS,	/* empty without a cgroup */
+	PLACE_LEASES,	/* of its network; empty without one */
 	PLACES
 };
 
@@ -45,6 +46,15 @@ enum number {
 	NUMBER_RANGES,	   /* how many there are in it */
 	NUMBER_RANGE_SIZE,
 	NUMBER_TERMINAL, /* 1: standard input is one that the monitor makes raw */
+	NUMBER_LOW4,	 /* the subnet's first address */
+	NUMBER_COUNT4,	 /* how many behind it may be given out; 0: it has none of this family */
+	NUMBER_GATEWAY4, /* which of them may not */
+	NUMBER_WIDTH4,	 /* letters that the address must have */
+	NUMBER_HIGH6,	 /* the same of IPv6, whose first half comes first */
+	NUMBER_LOW6,
+	NUMBER_COUNT6,
+	NUMBER_GATEWAY6,
+	NUMBER_WIDTH6,
 	NUMBERS
 };
 
@@ -97,6 +107,12 @@ enum {
 	MARK_WORD,    /* the same as a 64-bit number */
 	MARK_HALF,    /* the same as a 32-bit number */
 	MARK_NOW,     /* milliseconds since 1970, in 13 digits */
+	MARK_PAIRS,   /* eight digits of the id, those of MAC addresses, with colons between the pairs */
+	MARK_OCTETS,  /* the same as four bytes */
+	MARK_IP4,     /* the IPv4 address in so many letters */
+	MARK_OCTETS4, /* the same in bytes */
+	MARK_IP6,
+	MARK_OCTETS6,
 };
 
 /* What is told where the replay itself cannot go back: the container has run. */
@@ -130,6 +146,12 @@ static inline size_t size_of(const struct prepared *prepared, enum section secti
 #define ID_DIGITS 64
 #define TAG_DIGITS 32 /* of the id, in the links that say whose a name or a range is */
 #define MAX_NAME 64
+#define MAX_ADDRESS 45
+/* Of the digits that MAC addresses are made of, macOf in src/engine/networks/host.ts. */
+#define MAC_DIGITS 8
+#define MAC_AT 24
+/* Where the search for an address begins, candidates in src/engine/networks/leases.ts. */
+#define ADDRESS_AT 16
 
 /* What makes one container differ from another one of the same request. */
 struct identity {
@@ -137,6 +159,10 @@ struct identity {
 	char name[MAX_NAME + 1];
 	uint64_t first_id;
 	uint64_t now_ms;
+	struct address {
+		char text[MAX_ADDRESS + 1]; /* empty: it has none */
+		uint8_t octets[16];
+	} ip4, ip6;
 };
 
 /* Finds what was prepared for these arguments. 0, or -1: there is nothing that may be used. */

@@ -27,9 +27,9 @@ extern char **environ;
 /* What would make Node itself say or keep something. */
 static const char *const OF_NODE[] = {"NODE_DEBUG", "NODE_DEBUG_NATIVE", "NODE_V8_COVERAGE"};
 
-/* NOT_KEYS of src/engine/config/file.ts; any other TSCRUN_* is a setting, and nothing was prepared with one. */
+/* NOT_KEYS of src/engine/config/file.ts, and a setting that is a witness; nothing was prepared with any other TSCRUN_*. */
 static const char *const NO_SETTINGS[] = {"NODE=", "FACE=", "CONFIG=", "PREPARED=", "NOFILE=", "NODE_OPTIONS=",
-					  "NODE_EXTRA_CA_CERTS=", "TEST_"};
+					  "NODE_EXTRA_CA_CERTS=", "NETWORK=", "TEST_"};
 
 static int is_setting(const char *entry)
 {

@@ -17,6 +17,7 @@ import { outputRefused } from './start/output-refused.ts'
 import { keepStart } from './prepared/prepared.ts'
 import { prepareContainer, type PreparedContainer, rootfsSource, type Source } from './start/prepare.ts'
 import type { StreamEnds } from './start/run.ts'
+import { withLikelyNetwork, withNetwork } from './start/network.ts'
 import { type RunningHandle, startContainer } from './start/start.ts'
 import { createShortNames } from './image-verbs/short-names.ts'
 import type { StoreVerbs } from './verbs.ts'
@@ -80,7 +81,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     image: string | undefined,
     args: readonly string[],
     run: RunOptions & Listener,
-    then: (prepared: PreparedContainer) => T,
+    then: (prepared: PreparedContainer, run: RunOptions & Listener) => T,
     starts = true,
   ): Promise<Awaited<T>> {
     requireRoot()
@@ -88,9 +89,10 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     using _hold = run.rootfs === undefined ? await store.hold(run.signal) : undefined
     const source = await sourceOf(image, run, run)
     run.signal?.throwIfAborted()
-    const prepared = await prepareContainer(paths, source, args, run, starts)
+    const decided = await withNetwork(paths, run)
+    const prepared = await prepareContainer(paths, source, args, decided, starts)
     for (const warning of prepared.warnings) run.onWarning?.(warning)
-    return await then(prepared)
+    return await then(prepared, decided)
   }
 
   async function begin(
@@ -98,16 +100,16 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     args: readonly string[],
     asked: BeginOptions,
   ): Promise<RunningHandle> {
-    const run = await withSettings(asked, resolved)
-    return prepare(image, args, run, (prepared) =>
+    const settled = await withSettings(asked, resolved)
+    return prepare(image, args, settled, (prepared, run) =>
       startContainer(paths, prepared, {
         run,
-        stdio: run.stdio,
-        fds: run.fds,
-        shareLoop: run.shareLoop === true,
-        ...(run.onWarning === undefined ? {} : { tell: run.onWarning }),
-        ...(run.cidfile === undefined ? {} : { cidfile: run.cidfile }),
-        ...(run.signal === undefined ? {} : { signal: run.signal }),
+        stdio: asked.stdio,
+        fds: asked.fds,
+        shareLoop: asked.shareLoop === true,
+        ...(asked.onWarning === undefined ? {} : { tell: asked.onWarning }),
+        ...(asked.cidfile === undefined ? {} : { cidfile: asked.cidfile }),
+        ...(asked.signal === undefined ? {} : { signal: asked.signal }),
         ...debugOf(options),
       }),
     )
@@ -119,18 +121,18 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     args: readonly string[],
     asked: BackgroundOptions,
   ): Promise<string> {
-    const run = await withSettings(asked, resolved)
+    const settled = await withSettings(asked, resolved)
     const detached = await import('./live/detached.ts')
-    const make = (prepared: PreparedContainer): Promise<string> =>
+    const make = (prepared: PreparedContainer, run: RunOptions & DetachedOptions): Promise<string> =>
       detached[how](paths, prepared, {
         run,
-        ...(run.cidfile === undefined ? {} : { cidfile: run.cidfile }),
-        ...(run.signal === undefined ? {} : { signal: run.signal }),
-        ...(run.monitorPidfile === undefined ? {} : { monitorPidfile: run.monitorPidfile }),
+        ...(asked.cidfile === undefined ? {} : { cidfile: asked.cidfile }),
+        ...(asked.signal === undefined ? {} : { signal: asked.signal }),
+        ...(asked.monitorPidfile === undefined ? {} : { monitorPidfile: asked.monitorPidfile }),
         ...debugOf(options),
-        ...(run.onWarning === undefined ? {} : { tell: run.onWarning }),
+        ...(asked.onWarning === undefined ? {} : { tell: asked.onWarning }),
       })
-    return prepare(image, args, run, make, how === 'startDetached')
+    return prepare(image, args, settled, make, how === 'startDetached')
   }
 
   async function runForeground(
@@ -147,7 +149,10 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     const swept = liveIds(paths).some((id) => id !== handle.id) ? verbs().then((loaded) => loaded.sweep()) : undefined
     const source = (): Promise<Source> => sourceOf(image, { ...run, pull: 'never' }, {})
     const start = { args, handle, stdio, source }
-    const kept = resolved === NO_SETTINGS ? keepStart(paths, run, start) : undefined
+    const { network } = handle
+    // Where there is no bridge it is looked each time whether there can be one now.
+    const fellBack = run.network === undefined && settings.network === undefined && network === 'none'
+    const kept = isPlain(resolved) && !fellBack ? keepStart(paths, { ...run, network }, start) : undefined
     try {
       const exit = await handle.ended
       if (exit.refused !== undefined) throw outputRefused(exit.refused)
@@ -179,10 +184,10 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     beginExec: async (idOrName, args, request) =>
       (await import('./live/exec.ts')).execWithStreams(paths, idOrName, args, request),
     dryRun: async (image, args, asked) => {
-      const run = await withSettings(asked, resolved)
+      const run = withLikelyNetwork(await withSettings(asked, resolved))
       const source = await sourceOf(image, { ...run, pull: 'never' }, {})
       const { dryRun } = await import('./start/dry-run.ts')
-      return dryRun(paths, await prepareContainer(paths, source, args, run, true), await streamsOf(asked))
+      return dryRun(paths, await prepareContainer(paths, source, args, run, true), run, await streamsOf(asked))
     },
     pull: async (reference, pull) =>
       (await verbs()).pull(reference, {
@@ -295,6 +300,11 @@ function stopDefaults({ stopTimeoutMs }: Settings): { readonly defaultTimeoutMs?
 /** The host's settings where the options say nothing. */
 async function withSettings<T extends RunOptions & DetachedOptions>(run: T, resolved: ResolvedSettings): Promise<T> {
   return resolved === NO_SETTINGS ? run : (await import('./config/defaults.ts')).withDefaults(run, resolved.settings)
+}
+
+/** What is set decides nothing that a prepared start would have to look at, but the network. */
+function isPlain({ sources }: ResolvedSettings): boolean {
+  return [...sources.keys()].every((key) => key === 'network')
 }
 
 function killBy({ launched }: RunningHandle, signal: string): void {

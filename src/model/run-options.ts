@@ -213,9 +213,11 @@ export interface NamespaceOptions {
   readonly time?: { readonly boottime?: number; readonly monotonic?: number }
 }
 
+/** `bridge` is the default network: as `networks` with it alone. */
 export type NetworkOption =
   | 'none'
   | 'host'
+  | 'bridge'
   | JoinOption
   | { readonly networks: readonly NetworkRequest[] }
   /** Of configurations in /etc/cni/net.d, by their names. */

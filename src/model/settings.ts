@@ -8,6 +8,8 @@ export interface Settings {
   readonly root?: string
   readonly runRoot?: string
   readonly userns?: 'auto' | 'host'
+  /** Of containers that are asked for none: `none`, `host`, or a network's name. */
+  readonly network?: string
   /** Host ids that containers are given from. */
   readonly idPool?: { readonly first: number; readonly size: number }
   readonly pull?: PullPolicy
@@ -39,6 +41,7 @@ export const SETTING_KEYS: Readonly<Record<string, Kind & { readonly what: strin
   root: { kind: 'path', what: '/var/lib/tscrun' },
   runroot: { kind: 'path', what: '/run/tscrun' },
   userns: { kind: 'word', words: ['auto', 'host'], what: 'auto where it is possible' },
+  network: { kind: 'text', what: 'bridge where there can be one' },
   id_pool: { kind: 'text', what: '/etc/subuid, or 1879048192:201195520' },
   pull: { kind: 'word', words: ['missing', 'always', 'never', 'newer'], what: 'missing' },
   max_unpack_size: { kind: 'size', what: '100 times what is fetched, 10g to 1t' },
@@ -156,6 +159,7 @@ export function toSettings(values: ReadonlyMap<string, readonly [Value, SettingS
     root: get('root'),
     runRoot: get('runroot'),
     userns: get('userns'),
+    network: parsed('network', (text) => (/^[\w.-]+$/.test(text) ? text : undefined), 'none, host, or a network'),
     idPool: parsed('id_pool', poolOf, 'FIRST:SIZE, at least 65536 ids, e.g. "1879048192:6553600"'),
     pull: get('pull'),
     maxUnpackSize: get('max_unpack_size'),

@@ -58,8 +58,11 @@ export function firewallRules(networks: readonly NetworkDefinition[], ports: rea
     ]),
     '}',
   ]
-  return `table inet tscrun\ndelete table inet tscrun\n${table.join('\n')}\n${addPorts(ports)}`
+  return `${NO_RULES}${table.join('\n')}\n${addPorts(ports)}`
 }
+
+/** Takes the table away; one that is not there is no error. */
+export const NO_RULES = 'table inet tscrun\ndelete table inet tscrun\n'
 
 const MAPS = [
   { name: 'any4', type: 'inet_proto . inet_service : ipv4_addr . inet_service' },

@@ -76,7 +76,7 @@ export function compile(spec: LaunchSpec): Plan {
   const clones = mounts.parent.some((step) => step.op === 'open_tree')
 
   const detach = detachSteps(spec)
-  const network = networkSteps(spec)
+  const network = networkSteps(spec, procMount(config))
   const hooks = hookSteps(spec, selection)
   const outside = spec.oci === undefined ? { first: [], born: [] } : outsideSteps(spec.id, config, selection)
   const listener = listenerText(spec)

@@ -28,8 +28,12 @@ export interface NetworkSteps {
   readonly unpublish: readonly Step[]
 }
 
-/** Connects a container: links by rtnetlink(7), ports by nft(8). */
-export function networkSteps({ id, network }: LaunchSpec): NetworkSteps {
+/**
+ * Connects a container: links by rtnetlink(7), ports by nft(8).
+ *
+ * @param proc the container's own procfs; absent where it has none
+ */
+export function networkSteps({ id, network }: LaunchSpec, proc: FdSlot | undefined): NetworkSteps {
   if (network === undefined) return { make: [], setUp: [], publish: [], unpublish: [] }
   if (network.cni !== undefined) {
     const cni = cniSteps(id, network.cni)
@@ -47,7 +51,7 @@ export function networkSteps({ id, network }: LaunchSpec): NetworkSteps {
     ],
     setUp: [
       { op: 'open_netlink', fd: 'fd:own-netlink' },
-      ...links.flatMap(setUpLink),
+      ...links.flatMap((link) => setUpLink(link, proc)),
       { op: 'close', fd: 'fd:own-netlink' },
     ],
     publish: [...nameSteps(network), ...listenSteps(network), ...firewall.publish],
@@ -98,8 +102,9 @@ function rateStep(socket: FdSlot, message: Message, link: string, about: string)
   return netlinkStep(socket, message, link, `hold it to ${about}`, NO_TBF)
 }
 
-function setUpLink({ name, index, addresses, gateways, rate }: ContainerLink): Step[] {
+function setUpLink({ name, index, addresses, gateways, rate }: ContainerLink, proc: FdSlot | undefined): Step[] {
   return [
+    deafToRouters(name, proc),
     ...(rate?.out === undefined
       ? []
       : [rateStep('fd:own-netlink', newTokenBucket(index, rate.out), '', `${rate.out} bit/s from ${name}`)]),
@@ -111,6 +116,19 @@ function setUpLink({ name, index, addresses, gateways, rate }: ContainerLink): S
       netlinkStep('fd:own-netlink', newDefaultRoute(index, ip(gateway)), '', `make ${gateway} the default route`),
     ),
   ]
+}
+
+/** Another container must not tell this one where its packets go (CVE-2020-13401). */
+function deafToRouters(name: string, proc: FdSlot | undefined): Step {
+  const path = `sys/net/ipv6/conf/${name}/accept_ra`
+  const words = {
+    tolerate: ['ENOENT'],
+    because: 'a host without IPv6 has no such setting',
+    about: `keep ${name} from listening to routers`,
+  } as const
+  // Any procfs shows the settings of who looks.
+  if (proc === undefined) return { op: 'write_file', dir: 'cwd', path: `/proc/${path}`, bytes: '0', ...words }
+  return { op: 'sysctl', proc, path, value: '0', ...words }
 }
 
 function ip(text: string): IpAddress {

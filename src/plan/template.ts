@@ -1,3 +1,5 @@
+import { ipBytes, parseIp } from '../model/ip.ts'
+
 /** What makes one container differ from another one of the same request. */
 export interface Identity {
   /** 64 hex digits. */
@@ -7,10 +9,26 @@ export interface Identity {
   readonly firstId: number
   /** Milliseconds since 1970. */
   readonly nowMs: number
+  /** Its addresses in its network; others of the same templates must have as many letters. */
+  readonly ip?: string
+  readonly ip6?: string
 }
 
 /** Numbers of native/replay/prepared.h. */
-export const MARK = { id: 1, name: 2, decimal: 3, word: 4, half: 5, now: 6 } as const
+export const MARK = {
+  id: 1,
+  name: 2,
+  decimal: 3,
+  word: 4,
+  half: 5,
+  now: 6,
+  pairs: 7,
+  octets: 8,
+  ip4: 9,
+  octets4: 10,
+  ip6: 11,
+  octets6: 12,
+} as const
 
 /** A place that holds something of an identity: so many digits of the id, or the first host id plus a number. */
 export interface Mark {
@@ -31,12 +49,35 @@ export interface Sample {
   readonly identity: Identity
 }
 
-/** Texts that an identity stands in the bytes as; what contains another one comes first. */
+/** The digits of an id that MAC addresses are made of (engine/networks/host.ts), in pairs. */
+const macPairs = ({ id }: Identity): readonly string[] => id.slice(24, 32).match(/../g) ?? []
+
+/** Those digits as MAC addresses have them. */
+export const macDigits = (identity: Identity): string => macPairs(identity).join(':')
+
+const latin1 = (bytes: Iterable<number>): string => String.fromCharCode(...bytes)
+
+const octetsOf = (address: string | undefined): string => {
+  const parsed = parseIp(address ?? '')
+  return parsed === undefined ? '' : latin1(ipBytes(parsed))
+}
+
+/** Marks whose number says how many letters they stand for. */
+const HAS_LENGTH: ReadonlySet<Mark['kind']> = new Set([MARK.ip4, MARK.ip6])
+
+/** How an identity stands in the bytes, a byte a letter; what contains another one comes first. */
 const TEXTS: readonly (readonly [kind: Mark['kind'], number: number, of: (identity: Identity) => string])[] = [
   [MARK.id, 64, ({ id }) => id],
-  // What links tell (engine/state/owner-link.ts), a host name.
+  // What links tell (engine/state/owner-link.ts), a host name, a link of the host.
   [MARK.id, 32, ({ id }) => id.slice(0, 32)],
   [MARK.id, 12, ({ id }) => id.slice(0, 12)],
+  [MARK.id, 11, ({ id }) => id.slice(0, 11)],
+  [MARK.pairs, 0, macDigits],
+  [MARK.octets, 0, (identity) => latin1(macPairs(identity).map((pair) => Number.parseInt(pair, 16)))],
+  [MARK.ip6, 0, ({ ip6 = '' }) => ip6],
+  [MARK.octets6, 0, ({ ip6 }) => octetsOf(ip6)],
+  [MARK.ip4, 0, ({ ip = '' }) => ip],
+  [MARK.octets4, 0, ({ ip }) => octetsOf(ip)],
   [MARK.name, 0, ({ name }) => name],
   [MARK.now, 0, ({ nowMs }) => String(nowMs)],
   [MARK.decimal, 0, ({ firstId }) => String(firstId)],
@@ -69,11 +110,11 @@ function textMarks(
   [ours, others]: readonly [Identity, Identity],
 ): Mark[] {
   const [text, otherText] = [of(ours), of(others)]
-  if (text === otherText) return []
+  if (text === otherText || text.length !== otherText.length) return []
   const marks: Mark[] = []
   for (let at = filled.indexOf(text, 0, 'latin1'); at >= 0; at = filled.indexOf(text, at + 1, 'latin1')) {
     if (theirs.toString('latin1', at, at + otherText.length) !== otherText) continue
-    marks.push({ offset: at, kind, number })
+    marks.push({ offset: at, kind, number: HAS_LENGTH.has(kind) ? text.length : number })
     filled.write(otherText, at, 'latin1')
   }
   return marks
@@ -150,11 +191,23 @@ export function fillIn({ bytes, marks }: Template, identity: Identity, onto = Bu
       case MARK.now:
         onto.write(String(identity.nowMs), offset, 'latin1')
         break
+      case MARK.pairs:
+      case MARK.octets:
+      case MARK.ip4:
+      case MARK.octets4:
+      case MARK.ip6:
+      case MARK.octets6:
+        onto.write(textOf(kind, identity), offset, 'latin1')
+        break
       default:
         kind satisfies never
     }
   }
   return onto
+}
+
+function textOf(kind: Mark['kind'], identity: Identity): string {
+  return TEXTS.find(([known]) => known === kind)?.[2](identity) ?? ''
 }
 
 /** As long an id as another one, of a container whose name has as many letters; it differs from its first digit on. */

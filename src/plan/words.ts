@@ -1,4 +1,6 @@
 import { OPS, type Step } from '../model/step.ts'
+import { describeMessage } from '../network/netlink/describe.ts'
+import { describeSocketAddress } from '../network/socket-address.ts'
 import { nameNumber } from './flags.ts'
 
 /** The kernel call behind an op, where its name differs. */
@@ -96,7 +98,7 @@ export function describeStep(step: Step): string {
   for (const [field, kind] of Object.entries(OPS[step.op].fields)) {
     const value = values[field]
     if (kind === 'u' && (value === 0 || value === 0n) && !TOLD_ZEROS.has(field)) continue
-    if (value === '' || value === 'none') continue
+    if (value === '' || value === 'none' || (step.op === 'netlink' && field.endsWith('At'))) continue
     words.push(`${field}=${describeValue(step.op, field, value)}`)
   }
   if (step.tolerate !== undefined) words.push(`# ${step.tolerate.join(', ')} is fine: ${step.because ?? ''}`)
@@ -105,10 +107,15 @@ export function describeStep(step: Step): string {
 
 function describeValue(op: string, field: string, value: unknown): string {
   if (typeof value === 'number' || typeof value === 'bigint') return nameNumber(op, field, value)
-  if (value instanceof Uint8Array) return `<${value.length} bytes>`
+  if (value instanceof Uint8Array) return describeBytes(op, value)
   if (Array.isArray(value)) return `[${value.map((item) => quote(String(item))).join(' ')}]`
   const text = String(value)
   return text.startsWith('fd:') || text === 'cwd' ? text : quote(text)
+}
+
+function describeBytes(op: string, bytes: Uint8Array): string {
+  if (op === 'netlink') return `(${describeMessage(bytes)})`
+  return op === 'listen_port' ? describeSocketAddress(bytes) : `<${bytes.length} bytes>`
 }
 
 function quote(text: string): string {

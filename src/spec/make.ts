@@ -106,8 +106,8 @@ function namespacesOf(options: RunOptions, ownUser: boolean, joinsUser: boolean)
 }
 
 function networkNamespace(network: RunOptions['network'] = 'none'): NamespaceOption {
-  if (network === 'host') return 'host'
-  return network === 'none' || 'networks' in network || 'cni' in network ? 'new' : network
+  if (typeof network === 'string') return network === 'host' ? 'host' : 'new'
+  return 'networks' in network || 'cni' in network ? 'new' : network
 }
 
 function mappingsOf(inputs: ConfigInputs): ConfigInputs['joined'] {

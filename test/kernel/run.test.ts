@@ -291,6 +291,8 @@ describe('the command line in the checkout', () => {
         machine.runRoot,
         'run',
         '--rm',
+        '--network',
+        'none',
         '--rootfs',
         `${machine.rootfs}:O`,
         'echo',

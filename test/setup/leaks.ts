@@ -38,8 +38,18 @@ function traces(): Traces {
     // podman keeps its locks there for good.
     ['shared memory', new Set([...entries('/dev/shm')].filter((path) => !path.startsWith('/dev/shm/libpod')))],
     ['network namespace', entries('/run/netns')],
+    ['network', network()],
     ['runtime state', new Set([...entries('/run/tscrun'), ...entries('/run/tscrun-runtime')])],
   ])
+}
+
+/** Links of ours, and what a first container with a network switches on: nothing of it may be this machine's. */
+function network(): Set<string> {
+  const links = readFileSync('/proc/net/dev', 'utf8').match(/^ *(?:tscrun0|ts-|tv)[^:]*/gm) ?? []
+  const forwarding = ['ipv4/ip_forward', 'ipv6/conf/all/forwarding'].map(
+    (name) => `${name} ${contentOf(`/proc/sys/net/${name}`)?.trim()}`,
+  )
+  return new Set([...links.map((link) => link.trim()), ...forwarding])
 }
 
 /** Type, source and place; the ids at the start of a line say nothing (proc_pid_mountinfo(5)). */

@@ -19,7 +19,7 @@ const define = (name: string): number => Number(new RegExp(`#define ${name} (0x[
 function members(first: string): string[] {
   const begin = HEADER.indexOf(first)
   const body = HEADER.slice(begin, HEADER.indexOf('};', begin)).replaceAll(/\/\*.*?\*\//gs, '')
-  return body.split(',').flatMap((part) => /[A-Z][A-Z_]+/.exec(part)?.[0] ?? [])
+  return body.split(',').flatMap((part) => /[A-Z][A-Z_]+[0-9]?/.exec(part)?.[0] ?? [])
 }
 
 const START: PreparedStart = {
@@ -32,6 +32,11 @@ const START: PreparedStart = {
   pool: { first: 0x70000000, ranges: 4, rangeSize: 65536 },
   terminal: true,
   useLock: '/store/use.lock',
+  network: {
+    leases: '/store/leases/abc',
+    ip4: { first: { family: 4, value: 0x0a6e0000n }, prefix: 16, count: 65534, gateway: 1, width: 14 },
+    ip6: { first: { family: 6, value: (0xfdn << 120n) + 0x10n }, prefix: 64, count: 1048576, gateway: 2, width: 20 },
+  },
   sayings: [{ what: { errno: 28, stderr: true }, text: 'full\n', exitCode: 125 }],
 }
 
@@ -74,6 +79,7 @@ describe('the file of a prepared start and native/replay/prepared.h', () => {
       PLACE_RUNS: '/runs',
       PLACE_USE_LOCK: '/store/use.lock',
       PLACE_CGROUPS: '',
+      PLACE_LEASES: '/store/leases/abc',
       PLACES: undefined,
     })
     const numbers = members('NUMBER_NAME_LENGTH').slice(0, -1)
@@ -84,6 +90,15 @@ describe('the file of a prepared start and native/replay/prepared.h', () => {
       NUMBER_RANGES: 4,
       NUMBER_RANGE_SIZE: 65536,
       NUMBER_TERMINAL: 1,
+      NUMBER_LOW4: 0x0a6e0000,
+      NUMBER_COUNT4: 65534,
+      NUMBER_GATEWAY4: 1,
+      NUMBER_WIDTH4: 14,
+      NUMBER_HIGH6: 0xfd * 2 ** 56,
+      NUMBER_LOW6: 0x10,
+      NUMBER_COUNT6: 1048576,
+      NUMBER_GATEWAY6: 2,
+      NUMBER_WIDTH6: 20,
     })
     expect(section('SECTION_SAYINGS').readUInt32LE(0)).toBe(28 | define('SAYING_ERROR_STREAM'))
   })

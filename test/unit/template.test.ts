@@ -6,8 +6,17 @@ import { fillIn, type Identity, makeTemplate, otherId } from '../../src/plan/tem
 const digits = fc.array(fc.integer({ min: 0, max: 15 }), { minLength: 64, maxLength: 64 })
 const ids = digits.map((list) => list.map((digit) => digit.toString(16)).join(''))
 const identities = fc
-  .record({ id: ids, range: fc.nat(3000), nowMs: fc.integer({ min: 1e12, max: 9e12 }) })
-  .map(({ id, range, nowMs }): Identity => ({ id, name: defaultName(id), firstId: 0x70000000 + 65536 * range, nowMs }))
+  .record({ id: ids, range: fc.nat(3000), nowMs: fc.integer({ min: 1e12, max: 9e12 }), host: fc.nat(99) })
+  .map(
+    ({ id, range, nowMs, host }): Identity => ({
+      id,
+      name: defaultName(id),
+      firstId: 0x70000000 + 65536 * range,
+      nowMs,
+      ip: `10.110.200.${100 + host}`,
+      ip6: `fd00:1:2:3::a:${(0x1000 + host).toString(16)}`,
+    }),
+  )
 
 type Part = (identity: Identity) => Buffer
 const number = (value: number, size: 4 | 8): Buffer => {
@@ -25,6 +34,19 @@ const parts: fc.Arbitrary<Part> = fc.oneof(
   fc.constant<Part>(({ id }) => pad(Buffer.from(`cgroup/${id}.`))),
   fc.constant<Part>(({ id }) => pad(Buffer.from(`host ${id.slice(0, 12)}`))),
   fc.constant<Part>(({ id }) => pad(Buffer.from(id.slice(0, 32)))),
+  fc.constant<Part>(({ id }) => pad(Buffer.from(`link tv0${id.slice(0, 11)}`))),
+  fc.constant<Part>(({ id }) => pad(Buffer.from(`0a:${id.slice(24, 32).match(/../g)?.join(':')}:00`))),
+  fc.constant<Part>(({ id }) => pad(Buffer.concat([Buffer.of(10), Buffer.from(id.slice(24, 32), 'hex')]))),
+  fc.constant<Part>(({ ip, ip6 }) => pad(Buffer.from(`{"ip":"${ip}","ip6":"${ip6}"}`))),
+  fc.constant<Part>(({ ip = '' }) => pad(Buffer.from(ip.split('.').map(Number)))),
+  fc.constant<Part>(({ ip6 = '' }) =>
+    pad(
+      Buffer.concat([
+        Buffer.from('fd00000100020003', 'hex'),
+        Buffer.from(`0000000000 0${ip6.slice(-6)}`.replaceAll(/[ :]/g, ''), 'hex'),
+      ]),
+    ),
+  ),
   fc.constant<Part>(({ name }) => pad(Buffer.from(`127.0.1.1 ${name}\n`))),
   fc.constant<Part>(({ nowMs }) => pad(Buffer.from(`{"createdMs":${nowMs}}`))),
   fc.nat(65535).map(
@@ -48,7 +70,8 @@ const pad = (bytes: Buffer): Buffer => Buffer.concat([bytes], (bytes.length + 7)
 const otherOf = (identity: Identity): Identity => {
   const id = otherId(identity.id, defaultName)
   const firstId = identity.firstId === 0x70000000 ? 0x70010000 : 0x70000000
-  return { id, name: defaultName(id), firstId, nowMs: 9_999_999_999_999 - identity.nowMs }
+  const [ip, ip6] = ['10.110.210.255', 'fd00:1:2:3::b:ffff']
+  return { id, name: defaultName(id), firstId, nowMs: 9_999_999_999_999 - identity.nowMs, ip, ip6 }
 }
 
 describe('a template', () => {

@@ -21,7 +21,7 @@ export const RUN_NETWORK_FLAGS: readonly Flag[] = [
     name: 'network',
     kind: 'list',
     value: 'mode',
-    help: 'Networks to connect to, or none, host, container:NAME, ns:PATH, cni:NAME (default none; with -p bridge)',
+    help: 'Networks to connect to, or none, host, container:NAME, ns:PATH, cni:NAME (default bridge)',
     group: NETWORK,
     aliases: ['net'],
     split: true,

@@ -9,6 +9,7 @@ export function withDefaults<T extends RunOptions & DetachedOptions>(run: T, set
   return {
     ...run,
     ...own,
+    ...(run.network === undefined && settings.network !== undefined ? { network: networkOf(settings.network) } : {}),
     ...(run.pull === undefined && settings.pull !== undefined ? { pull: settings.pull } : {}),
     ...(run.maxUnpackSize === undefined && settings.maxUnpackSize !== undefined
       ? { maxUnpackSize: settings.maxUnpackSize }
@@ -29,6 +30,10 @@ function networkDefaults(run: RunOptions, { dns, dnsSearch, dnsOptions, hosts }:
     // Lines of both.
     ...(hosts === undefined ? {} : { addHost: [...hosts, ...(run.addHost ?? [])] }),
   }
+}
+
+function networkOf(name: string): NonNullable<RunOptions['network']> {
+  return name === 'none' || name === 'host' ? name : { networks: [{ name }] }
 }
 
 /** One that is asked for stands for the setting of its name. */

@@ -32,6 +32,7 @@ import { removeExitFile } from '../state/exit-file.ts'
 import { rejoin, storedJoins } from '../ids/joined-container.ts'
 import { ownerTag } from '../state/owner-link.ts'
 import { leaseLinks } from '../networks/lease-links.ts'
+import { readUp } from '../networks/host.ts'
 import { type Connected, networkLaunch } from '../networks/launch.ts'
 import type { Called } from '../../network/names.ts'
 import type { EnginePaths } from '../paths.ts'
@@ -323,7 +324,7 @@ function openPidfile(path: string): number {
 /** What each start of it needs of its networks, which are up; undefined for none. */
 export function networkOfRecord(paths: EnginePaths, record: ContainerRecord): NetworkLaunch | undefined {
   const has = connectedOf(record)
-  return has === undefined ? undefined : networkLaunch(paths, calledOf(record), has)
+  return has === undefined ? undefined : networkLaunch(paths, calledOf(record), has, readUp(paths))
 }
 
 /** What it has of networks; undefined for none. */

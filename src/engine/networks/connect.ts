@@ -3,9 +3,9 @@ import type { PublishedPort } from '../../model/launch.ts'
 import { TscrunError } from '../../model/errors.ts'
 import type { NetworkConnection, NetworkDefinition, NetworkRate, NetworkRequest } from '../../model/network.ts'
 import type { EnginePaths } from '../paths.ts'
-import { createNetwork } from './create.ts'
-import { DEFAULT_NETWORK, findNetwork, readNetwork } from './definitions.ts'
-import { bringUp, lockNetworks, macOf } from './host.ts'
+import { defaultNetwork } from './default.ts'
+import { DEFAULT_NETWORK, findNetwork } from './definitions.ts'
+import { bringUp, lockNetworks, macOf, type Up } from './host.ts'
 import { type Connected, networkOf, publicationsOf } from './launch.ts'
 import { releaseConnections } from './lease-links.ts'
 import { releaseAddress, takeAddress } from './leases.ts'
@@ -39,10 +39,8 @@ export async function takeConnections(paths: EnginePaths, id: string, options: C
   }
 }
 
-/** The default network is made when it is first asked for. */
 async function definitionOf(paths: EnginePaths, name: string): Promise<NetworkDefinition> {
-  if (name !== DEFAULT_NETWORK || readNetwork(paths, name) !== undefined) return findNetwork(paths, name)
-  return createNetwork(paths, { name, ipv6: true })
+  return name === DEFAULT_NETWORK ? defaultNetwork(paths) : findNetwork(paths, name)
 }
 
 function takeConnection(
@@ -86,15 +84,14 @@ export async function bringUpFor(
   id: string,
   { connections, ports }: Connected,
   tell: (line: string) => void,
-): Promise<void> {
-  await bringUp(
-    paths,
-    connections.map((connection) => networkOf(paths, connection)),
-    tell,
-  )
-  if (ports.length === 0) return
-  using _lock = await lockNetworks(paths, 'shared')
-  notePublications(paths, id, publicationsOf(connections, ports))
+): Promise<Up> {
+  const networks = connections.map((connection) => networkOf(paths, connection))
+  const up = await bringUp(paths, networks, tell)
+  if (ports.length > 0) {
+    using _lock = await lockNetworks(paths, 'shared')
+    notePublications(paths, id, publicationsOf(connections, ports))
+  }
+  return up
 }
 
 /** Ports of the host for those that shall have any: free ones of the kernel's choice. */

@@ -49,7 +49,8 @@ export async function createNetwork(paths: EnginePaths, options: CreateNetworkOp
   })
 }
 
-function define(paths: EnginePaths, name: string, options: CreateNetworkOptions): NetworkDefinition {
+/** What would be made; nothing is. Throws USAGE, NETWORK_IN_USE. */
+export function define(paths: EnginePaths, name: string, options: CreateNetworkOptions): NetworkDefinition {
   const id = randomId()
   const driver = options.driver ?? 'bridge'
   if (driver !== 'bridge' && options.parent === undefined) {

@@ -30,7 +30,7 @@ export function definitionsDirectory(paths: EnginePaths): string {
   return join(paths.root, 'networks')
 }
 
-function fileOf(paths: EnginePaths, name: string): string {
+export function definitionFile(paths: EnginePaths, name: string): string {
   return join(definitionsDirectory(paths), `${name}.json`)
 }
 
@@ -48,7 +48,7 @@ export function listNetworks(paths: EnginePaths): NetworkDefinition[] {
 }
 
 export function readNetwork(paths: EnginePaths, name: string): NetworkDefinition | undefined {
-  const path = fileOf(paths, name)
+  const path = definitionFile(paths, name)
   try {
     return JSON.parse(readFileSync(path, 'utf8')) as NetworkDefinition
   } catch (error) {
@@ -77,7 +77,7 @@ export function findNetwork(paths: EnginePaths, nameOrId: string): NetworkDefini
 
 /** Puts a definition into the store; false where there is one of this name. */
 export function writeNetwork(paths: EnginePaths, definition: NetworkDefinition): boolean {
-  const path = fileOf(paths, definition.name)
+  const path = definitionFile(paths, definition.name)
   const made = `${path}.${randomId().slice(0, 12)}`
   try {
     mkdirSync(definitionsDirectory(paths), { recursive: true, mode: 0o700 })
@@ -93,5 +93,5 @@ export function writeNetwork(paths: EnginePaths, definition: NetworkDefinition):
 }
 
 export function removeDefinition(paths: EnginePaths, name: string): void {
-  rmSync(fileOf(paths, name), { force: true })
+  rmSync(definitionFile(paths, name), { force: true })
 }

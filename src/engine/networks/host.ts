@@ -1,16 +1,25 @@
-import { mkdirSync, readFileSync, readlinkSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  readdirSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { parseIp, parseSubnet } from '../../model/ip.ts'
 import type { NetworkDefinition } from '../../model/network.ts'
-import { firewallRules } from '../../network/firewall.ts'
-import { deleteLink, linkUp, newAddress, newBridge, parseMac } from '../../network/netlink/links.ts'
-import { type Rtnetlink, withRtnetlink } from '../../network/netlink/socket.ts'
+import { firewallRules, NO_RULES } from '../../network/firewall.ts'
+import { deleteLink, linkMtu, linkUp, newAddress, newBridge, parseMac } from '../../network/netlink/links.ts'
+import { linkIndexes, type Rtnetlink, withRtnetlink } from '../../network/netlink/socket.ts'
 import { SyscallError } from '../../syscall/errno.ts'
 import type { EnginePaths } from '../paths.ts'
 import { type Lock, waitForLock } from '../../images/lock.ts'
 import { definitionsDirectory, listNetworks } from './definitions.ts'
-import { applyRules } from './nft.ts'
+import { applyRules, findNft } from './nft.ts'
 import { publications } from './publications.ts'
 import { defaultRouteDevice } from './subnets.ts'
 
@@ -20,17 +29,17 @@ import { defaultRouteDevice } from './subnets.ts'
  */
 
 const EEXIST = 17
-const DEFAULT_MTU = 1500
+export const DEFAULT_MTU = 1500
 
 /** `networks.json` of the run directory: what has been brought up, and where. */
-interface Up {
+export interface Up {
   /** The network namespace, as `/proc/self/ns/net` names it. */
   readonly namespace: string
-  /** Network id -> number of its bridge. */
-  readonly bridges: Readonly<Record<string, number>>
+  /** By the network's id. */
+  readonly bridges: Readonly<Record<string, { readonly index: number; readonly mtu: number }>>
 }
 
-function upFile(paths: EnginePaths): string {
+export function upFile(paths: EnginePaths): string {
   return join(paths.runRoot, 'networks.json')
 }
 
@@ -39,21 +48,20 @@ export async function bringUp(
   paths: EnginePaths,
   networks: readonly NetworkDefinition[],
   tell: (line: string) => void,
-): Promise<void> {
-  if (isUp(paths, networks)) return
-  await reload(paths, tell)
-}
-
-function isUp(paths: EnginePaths, networks: readonly NetworkDefinition[]): boolean {
+): Promise<Up> {
   const up = readUp(paths)
-  if (up?.namespace !== readlinkSync('/proc/self/ns/net')) return false
-  const bridges = networks.filter(({ driver }) => driver === 'bridge')
-  return withRtnetlink((rtnetlink) =>
-    bridges.every(({ id, link }) => up.bridges[id] !== undefined && rtnetlink.link(link)?.index === up.bridges[id]),
-  )
+  return up !== undefined && isUp(up, networks) ? up : reload(paths, tell)
 }
 
-function readUp(paths: EnginePaths): Up | undefined {
+function isUp(up: Up, networks: readonly NetworkDefinition[]): boolean {
+  if (up.namespace !== readlinkSync('/proc/self/ns/net')) return false
+  const bridges = networks.filter(({ driver }) => driver === 'bridge')
+  const indexes = linkIndexes(bridges.map(({ link }) => link))
+  return bridges.every(({ id }, at) => indexes[at] !== undefined && up.bridges[id]?.index === indexes[at])
+}
+
+/** Undefined where nothing has been brought up. */
+export function readUp(paths: EnginePaths): Up | undefined {
   try {
     return JSON.parse(readFileSync(upFile(paths), 'utf8')) as Up
   } catch (error) {
@@ -64,18 +72,31 @@ function readUp(paths: EnginePaths): Up | undefined {
 }
 
 /** Makes bridges, forwarding and rules of all networks, and the published ports of all containers, as they must be. */
-export async function reload(paths: EnginePaths, tell: (line: string) => void): Promise<void> {
+export async function reload(paths: EnginePaths, tell: (line: string) => void): Promise<Up> {
   using _lock = await lockNetworks(paths, 'exclusive')
   const networks = listNetworks(paths).filter(({ driver }) => driver === 'bridge')
-  const bridges = withRtnetlink((rtnetlink) =>
-    Object.fromEntries(networks.map((network) => [network.id, makeBridge(rtnetlink, network)])),
-  )
-  if (networks.some(({ internal }) => !internal)) forward(networks, tell)
+  const forwards = networks.some(({ internal }) => !internal)
+  // What would fail behind a change to the host fails before it.
+  findNft()
+  if (forwards) checkForwarding()
+  const before = readUp(paths)
   await applyRules(firewallRules(networks, publications(paths)))
-  const up: Up = { namespace: readlinkSync('/proc/self/ns/net'), bridges }
-  mkdirSync(paths.runRoot, { recursive: true, mode: 0o700 })
-  writeFileSync(`${upFile(paths)}.new`, JSON.stringify(up), { mode: 0o600 })
-  renameSync(`${upFile(paths)}.new`, upFile(paths))
+  const made: string[] = []
+  try {
+    const bridges = withRtnetlink((rtnetlink) =>
+      Object.fromEntries(networks.map((network) => [network.id, makeBridge(rtnetlink, network, made)])),
+    )
+    if (forwards) forward(networks, tell)
+    const up: Up = { namespace: readlinkSync('/proc/self/ns/net'), bridges }
+    mkdirSync(paths.runRoot, { recursive: true, mode: 0o700 })
+    writeFileSync(`${upFile(paths)}.new`, JSON.stringify(up), { mode: 0o600 })
+    renameSync(`${upFile(paths)}.new`, upFile(paths))
+    return up
+  } catch (error) {
+    for (const link of made) deleteBridge(link)
+    if (before === undefined) await applyRules(NO_RULES)
+    throw error
+  }
 }
 
 /** Held by who replaces the rules, and shared by who says what must be in them. */
@@ -84,12 +105,14 @@ export function lockNetworks(paths: EnginePaths, mode: 'shared' | 'exclusive'): 
   return waitForLock(join(definitionsDirectory(paths), 'lock'), mode)
 }
 
-/** The bridge's number. Whatever of it is there already stays. */
-function makeBridge(rtnetlink: Rtnetlink, network: NetworkDefinition): number {
+/** Whatever of it is there already stays; what is new is noted in `made`. */
+function makeBridge(rtnetlink: Rtnetlink, network: NetworkDefinition, made: string[]): Up['bridges'][string] {
   const { link, id, subnets } = network
+  const mtu = mtuOf(rtnetlink, network)
   try {
-    rtnetlink.ask(newBridge(link, parseMac(macOf(id, 0)), mtuOf(rtnetlink, network)), `make bridge ${link}`, EEXIST)
-    const index = rtnetlink.link(link)?.index ?? 0
+    if (rtnetlink.ask(newBridge(link, parseMac(macOf(id, 0)), mtu), `make bridge ${link}`, EEXIST)) made.push(link)
+    const { index = 0, mtu: itsMtu = mtu } = rtnetlink.link(link) ?? {}
+    if (itsMtu !== mtu) rtnetlink.ask(linkMtu(index, mtu), `give ${link} an MTU of ${mtu}`)
     // Containers must not tell the host where its packets go (CVE-2020-13401).
     setSetting(`ipv6/conf/${link}/accept_ra`, '0')
     if (!subnets.some(({ subnet }) => subnet.includes(':'))) setSetting(`ipv6/conf/${link}/disable_ipv6`, '1')
@@ -100,7 +123,7 @@ function makeBridge(rtnetlink: Rtnetlink, network: NetworkDefinition): number {
       rtnetlink.ask(newAddress(index, address, prefix), `give ${link} ${gateway}`, EEXIST)
     }
     rtnetlink.ask(linkUp(index), `bring up ${link}`)
-    return index
+    return { index, mtu }
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error
     throw new TscrunError('KERNEL_REFUSED', `network ${network.name}: ${error.message}`, {
@@ -121,7 +144,7 @@ export function deleteBridge(link: string): void {
 }
 
 /** That of the way out, so that nothing has to be cut up there. */
-export function mtuOf(rtnetlink: Rtnetlink, { mtu }: Pick<NetworkDefinition, 'mtu'>): number {
+function mtuOf(rtnetlink: Rtnetlink, { mtu }: Pick<NetworkDefinition, 'mtu'>): number {
   if (mtu !== undefined) return mtu
   const device = defaultRouteDevice()
   return (device === undefined ? undefined : rtnetlink.link(device)?.mtu) ?? DEFAULT_MTU
@@ -151,17 +174,33 @@ function setSetting(name: string, value: string): boolean {
     writeFileSync(`${SETTINGS}/${name}`, value)
     return true
   } catch (error) {
-    throw new TscrunError('KERNEL_REFUSED', `write ${SETTINGS}/${name}: ${errnoOf(error) ?? String(error)}`, {
-      subject: name,
-      hint: `set net.${name.replaceAll('/', '.')} to ${value} yourself (sysctl(8)), or use --network none or host`,
-      cause: error,
-    })
+    throw refused(name, value, error)
+  }
+}
+
+function refused(name: string, value: string, cause: unknown): TscrunError {
+  return new TscrunError('KERNEL_REFUSED', `write ${SETTINGS}/${name}: ${errnoOf(cause) ?? String(cause)}`, {
+    subject: name,
+    hint: `set net.${name.replaceAll('/', '.')} to ${value} yourself (sysctl(8)), or use --network none or host`,
+    cause,
+  })
+}
+
+const FORWARDING = 'ipv4/ip_forward'
+
+/** A container engine around us may have made the settings read-only. */
+function checkForwarding(): void {
+  if (setting(FORWARDING) !== '0') return
+  try {
+    accessSync(`${SETTINGS}/${FORWARDING}`, constants.W_OK)
+  } catch (error) {
+    throw refused(FORWARDING, '1', error)
   }
 }
 
 /** Packets of containers have to be passed on. Told, since it concerns the whole host. */
 function forward(networks: readonly NetworkDefinition[], tell: (line: string) => void): void {
-  if (setSetting('ipv4/ip_forward', '1')) tell('net.ipv4.ip_forward is on now: containers have a way out')
+  if (setSetting(FORWARDING, '1')) tell('net.ipv4.ip_forward is on now: containers have a way out')
   if (!networks.some(({ internal, subnets }) => !internal && subnets.some(({ subnet }) => subnet.includes(':')))) return
   if (setting('ipv6/conf/all/forwarding') !== '0') return
   // A host that forwards no longer listens to routers, unless it is told to: it would lose its own way out.

@@ -5,10 +5,9 @@ import type { ContainerLink, Forward, NetworkLaunch, PublishedPort } from '../..
 import type { NetworkConnection, NetworkDefinition } from '../../model/network.ts'
 import { addPorts, type Publication, removePorts } from '../../network/firewall.ts'
 import type { Called } from '../../network/names.ts'
-import { withRtnetlink } from '../../network/netlink/socket.ts'
 import type { EnginePaths } from '../paths.ts'
 import { readNetwork } from './definitions.ts'
-import { mtuOf } from './host.ts'
+import { DEFAULT_MTU, type Up } from './host.ts'
 import { namesLaunch } from './names.ts'
 import { findNft } from './nft.ts'
 
@@ -26,18 +25,30 @@ export interface Connected {
 export function networkLaunch(
   paths: EnginePaths,
   called: Called,
+  has: Connected,
+  up: Pick<Up, 'bridges'> | undefined,
+): NetworkLaunch {
+  const networks = has.connections.map((connection) => networkOf(paths, connection))
+  return launchIn(paths, networks, called, has, up)
+}
+
+/** The same in networks that are known, in the order of the connections. */
+export function launchIn(
+  paths: EnginePaths,
+  networks: readonly NetworkDefinition[],
+  called: Called,
   { connections, ports, cni, resolvers }: Connected,
+  up: Pick<Up, 'bridges'> | undefined,
+  dryRun = false,
 ): NetworkLaunch {
   if (cni !== undefined) return { links: [], cni }
-  const networks = connections.map((connection) => networkOf(paths, connection))
-  const links = withRtnetlink((rtnetlink) =>
-    connections.map((connection, index) => {
-      const network = networks[index] as NetworkDefinition
-      return linkOf(called.id, index, connection, network, mtuOf(rtnetlink, network), networks)
-    }),
-  )
+  const links = connections.map((connection, index) => {
+    const network = networks[index] as NetworkDefinition
+    const mtu = up?.bridges[network.id]?.mtu ?? network.mtu ?? DEFAULT_MTU
+    return linkOf(called.id, index, connection, network, mtu, networks)
+  })
   const pairs = connections.map((connection, index) => ({ connection, network: networks[index] as NetworkDefinition }))
-  const names = namesLaunch(paths, called, pairs, resolvers)
+  const names = namesLaunch(paths, called, pairs, { resolvers, dryRun })
   const base = { links, ...(names === undefined ? {} : { names }) }
   if (ports.length === 0) return base
   const published = publicationsOf(connections, ports)
@@ -98,7 +109,7 @@ function linkOf(
   return {
     driver: network.driver,
     on: network.link,
-    ...(network.driver === 'bridge' ? { hostName: `tv${id.slice(0, 11)}${index}` } : {}),
+    ...(network.driver === 'bridge' ? { hostName: `tv${index}${id.slice(0, 11)}` } : {}),
     name: link,
     index: 2 + index,
     mac,

@@ -1,16 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
-import {
-  addressAt,
-  contains,
-  formatIp,
-  hosts,
-  parseIp,
-  parseSubnet,
-  type IpAddress,
-  type Subnet,
-} from '../../model/ip.ts'
+import { addressAt, contains, formatIp, hosts, parseIp, parseSubnet, type Subnet } from '../../model/ip.ts'
 import type { NetworkDefinition } from '../../model/network.ts'
 import { claimLink, releaseLink } from '../state/owner-link.ts'
 import type { EnginePaths } from '../paths.ts'
@@ -32,9 +23,12 @@ export function takeAddress(
   const subnet = parseSubnet(found?.subnet ?? '')
   if (asked !== undefined) return takeAsked(paths, network, subnet, family, id, asked, found?.gateway)
   if (subnet === undefined) return undefined
-  for (const address of candidates(subnet, id)) {
-    const text = formatIp(address)
-    if (text !== found?.gateway && claim(paths, network, text, id)) return text
+  const width = fullWidth(subnet)
+  // Those of full width first: in what a prepared start has kept there is room for as many letters as its own had.
+  for (const full of [true, false]) {
+    for (const text of candidates(subnet, id)) {
+      if ((text.length === width) === full && text !== found?.gateway && claim(paths, network, text, id)) return text
+    }
   }
   throw new TscrunError('ADDRESS_IN_USE', `network ${network.name}: all addresses of ${found?.subnet} are in use`, {
     subject: network.name,
@@ -80,21 +74,45 @@ function takeAsked(
 
 const EXAMPLES = { 4: '10.111.0.10', 6: 'fd00::10' } as const
 
-/**
- * Begins where the container's id says, so that an address is not given out again while others still remember who had
- * it; then all in turn. Of an IPv6 subnet, that is as large as anybody could want, a part.
- */
-function* candidates(subnet: Subnet, id: string): Generator<IpAddress> {
+/** How many addresses behind the first one of a subnet are given out; of IPv6, that has more than anybody could want, a part. */
+export function usableAddresses(subnet: Subnet): number {
   const size = hosts(subnet)
   // The first is the subnet itself, the last of IPv4 is the broadcast address.
   const usable = subnet.first.family === 4 ? size - 2n : size - 1n
-  const count = usable > MOST ? MOST : usable
-  if (count <= 0n) return
-  const start = BigInt(`0x${id.slice(16, 24)}`) % count
-  for (let step = 0n; step < count; step++) yield addressAt(subnet, 1n + ((start + step) % count))
+  return Number(usable > MOST ? MOST : usable)
+}
+
+/** Letters of the longest of them. */
+function fullWidth(subnet: Subnet): number {
+  return formatIp(addressAt(subnet, BigInt(Math.max(1, usableAddresses(subnet) - 1)))).length
+}
+
+/**
+ * Begins where the container's id says, so that an address is not given out again while others still remember who had
+ * it; then all, far from one another: where one is not taken the next is as good as drawn anew. The launcher does the
+ * same (native/replay/claim.c).
+ */
+function* candidates(subnet: Subnet, id: string): Generator<string> {
+  const count = usableAddresses(subnet)
+  const start = Number.parseInt(id.slice(16, 24), 16)
+  for (let step = 0; step < count; step++)
+    yield formatIp(addressAt(subnet, BigInt(1 + ((start + step * STRIDE) % count))))
+}
+
+/** One that such a container might get, other than those in `not`; none is taken. */
+export function imagineAddress(
+  subnet: Subnet,
+  id: string,
+  not: readonly string[],
+  width = fullWidth(subnet),
+): string | undefined {
+  for (const text of candidates(subnet, id)) if (text.length === width && !not.includes(text)) return text
+  return undefined
 }
 
 const MOST = 1n << 20n
+/** A prime that is larger than any count, so that all are met. */
+const STRIDE = 2_654_435_761
 
 function claim(paths: EnginePaths, network: NetworkDefinition, address: string, id: string): boolean {
   const directory = leasesDirectory(paths, network)

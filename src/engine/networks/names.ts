@@ -12,13 +12,13 @@ export function namesLaunch(
   paths: EnginePaths,
   called: Called,
   networks: readonly { readonly connection: NetworkConnection; readonly network: NetworkDefinition }[],
-  resolvers: readonly string[] | undefined,
+  { resolvers, dryRun }: { readonly resolvers: readonly string[] | undefined; readonly dryRun: boolean },
 ): NamesLaunch | undefined {
   const named = networks.filter(({ connection }) => hasNames(connection))
   if (named.length === 0) return undefined
   // From where there is no way out, names of elsewhere would be one.
   const isInside = networks.every(({ network }) => network.internal)
-  const cgroup = monitorsCgroup()
+  const cgroup = dryRun ? undefined : monitorsCgroup()
   return {
     directory: paths.runRoot,
     program: nativeFile('names'),

@@ -6,8 +6,21 @@ import { errnoOf, TscrunError } from '../../model/errors.ts'
 const USUAL = ['/usr/sbin', '/sbin', '/usr/local/sbin', '/usr/bin']
 const TIMEOUT_MS = 30_000
 
+export function hasNft(): boolean {
+  return lookForNft() !== undefined
+}
+
 /** Absolute path of nft(8). Throws HOST_UNSUPPORTED where it is not installed. */
 export function findNft(): string {
+  const path = lookForNft()
+  if (path !== undefined) return path
+  throw new TscrunError('HOST_UNSUPPORTED', 'network: the program nft is not installed', {
+    subject: 'nft',
+    hint: 'install the package nftables, or use --network none or host',
+  })
+}
+
+function lookForNft(): string | undefined {
   const directories = [...(process.env['PATH'] ?? '').split(':').filter((path) => path.startsWith('/')), ...USUAL]
   for (const directory of directories) {
     const path = join(directory, 'nft')
@@ -18,10 +31,7 @@ export function findNft(): string {
       if (!['ENOENT', 'EACCES', 'ENOTDIR'].includes(errnoOf(error) ?? '')) throw error
     }
   }
-  throw new TscrunError('HOST_UNSUPPORTED', 'network: the program nft is not installed', {
-    subject: 'nft',
-    hint: 'install the package nftables, or use --network none or host',
-  })
+  return undefined
 }
 
 /** Has nft(8) carry out a transaction: all of it, or nothing. Throws KERNEL_REFUSED with what it says. */

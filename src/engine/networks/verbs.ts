@@ -48,7 +48,7 @@ export function networkVerbs(paths: EnginePaths): NetworkVerbs {
     get: async (nameOrId) => Promise.resolve(viewOf(paths, findNetwork(paths, nameOrId))),
     remove: (nameOrId) => removeNetwork(paths, nameOrId),
     prune: () => pruneNetworks(paths),
-    reload: (tell = () => undefined) => reload(paths, tell),
+    reload: async (tell = () => undefined) => void (await reload(paths, tell)),
     ports: async (idOrName) => Promise.resolve(findContainer(paths, idOrName).record.ports ?? []),
   }
 }

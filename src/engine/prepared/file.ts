@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Subnet } from '../../model/ip.ts'
 import type { Template } from '../../plan/template.ts'
 import { DEFAULT_ROOT, type EnginePaths } from '../paths.ts'
 import { WITNESS, type Witness } from './witnesses.ts'
@@ -21,7 +22,25 @@ export interface PreparedStart {
   readonly useLock?: string
   /** Absolute directory in which its cgroup lies. */
   readonly cgroups?: string
+  readonly network?: PreparedNetwork
   readonly sayings: readonly Saying[]
+}
+
+/** Where addresses are taken from. */
+export interface PreparedNetwork {
+  /** Absolute directory of the links that hold them. */
+  readonly leases: string
+  readonly ip4?: PreparedSubnet
+  readonly ip6?: PreparedSubnet
+}
+
+export interface PreparedSubnet extends Subnet {
+  /** How many behind the first may be given out. */
+  readonly count: number
+  /** How far behind it the one is that may not. */
+  readonly gateway: number
+  /** Letters that an address must have. */
+  readonly width: number
 }
 
 /** What a start is found by. */
@@ -41,7 +60,7 @@ export interface Saying {
   readonly exitCode: number
 }
 
-export const PREPARED_FILE = { magic: 0x31505354, version: 1, maxBytes: 2 ** 20, header: 16 } as const
+export const PREPARED_FILE = { magic: 0x31505354, version: 2, maxBytes: 2 ** 20, header: 16 } as const
 const SAYING = { died: 0xffffffff, stderr: 0x10000 } as const
 
 /** So many are kept. */
@@ -59,8 +78,25 @@ function sections(start: PreparedStart, paths: EnginePaths): Buffer[] {
     marks(start.record),
     texts(words[0]),
     texts(words[1]),
-    texts([paths.containers, paths.names, paths.ranges, paths.runRoot, start.useLock ?? '', start.cgroups ?? '']),
-    numbers([start.nameLength, pool.first, pool.ranges, pool.rangeSize, start.terminal ? 1 : 0]),
+    texts([
+      paths.containers,
+      paths.names,
+      paths.ranges,
+      paths.runRoot,
+      start.useLock ?? '',
+      start.cgroups ?? '',
+      start.network?.leases ?? '',
+    ]),
+    numbers([
+      start.nameLength,
+      pool.first,
+      pool.ranges,
+      pool.rangeSize,
+      start.terminal ? 1 : 0,
+      ...subnetNumbers(start.network?.ip4),
+      (start.network?.ip6?.first.value ?? 0n) >> 64n,
+      ...subnetNumbers(start.network?.ip6),
+    ]),
     Buffer.concat(start.sayings.map(sayingBytes)),
   ]
 }
@@ -92,7 +128,13 @@ function texts(list: readonly string[]): Buffer {
   return Buffer.from(list.map((text) => `${text}\0`).join(''))
 }
 
-function numbers(list: readonly number[]): Buffer {
+/** Of the first address the low half. */
+function subnetNumbers(subnet: PreparedSubnet | undefined): (number | bigint)[] {
+  if (subnet === undefined) return [0, 0, 0, 0]
+  return [subnet.first.value & (2n ** 64n - 1n), subnet.count, subnet.gateway, subnet.width]
+}
+
+function numbers(list: readonly (number | bigint)[]): Buffer {
   const bytes = Buffer.alloc(8 * list.length)
   list.forEach((value, index) => bytes.writeBigUInt64LE(BigInt(value), 8 * index))
   return bytes

@@ -1,7 +1,7 @@
 import type { LaunchSpec } from '../../model/launch.ts'
 import type { Plan } from '../../model/step.ts'
 import { encodePlan } from '../../plan/encode.ts'
-import { fillIn, type Identity, makeTemplate, type Sample, type Template } from '../../plan/template.ts'
+import { fillIn, type Identity, macDigits, makeTemplate, type Sample, type Template } from '../../plan/template.ts'
 
 /** A plan, and as the stage reads it. */
 export interface EncodedPlan {
@@ -84,7 +84,8 @@ function numberOf(program: Uint8Array): number {
 }
 
 /** All that the plan is compiled from, with a mark where the identity stands; no text of a spec has a NUL byte. */
-function keyOf(spec: LaunchSpec, { id, name, firstId }: Identity): string {
+function keyOf(spec: LaunchSpec, identity: Identity): string {
+  const { id, name, firstId, ip = '', ip6 = '' } = identity
   const { seccomp, cgroup, ...rest } = spec
   const filter = cgroup?.deviceFilter
   const text = JSON.stringify({
@@ -97,7 +98,10 @@ function keyOf(spec: LaunchSpec, { id, name, firstId }: Identity): string {
   const same = text
     .replaceAll(id, '\0id')
     .replaceAll(id.slice(0, 12), '\0short')
+    .replaceAll(id.slice(0, 11), '\0link')
+    .replaceAll(macDigits(identity), '\0mac')
     .replaceAll(name, '\0name')
     .replaceAll(String(firstId), '\0first')
-  return `${name.length} ${String(firstId).length} ${same}`
+  const addressed = [ip6, ip].filter(Boolean).reduce((rest, address) => rest.replaceAll(address, '\0ip'), same)
+  return `${name.length} ${String(firstId).length} ${ip.length} ${ip6.length} ${addressed}`
 }

@@ -4,6 +4,7 @@ import { recordPath, storePaths } from '../../images/layout.ts'
 import type { Digest } from '../../model/digest.ts'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { errnoName } from '../../model/kernel-names.ts'
+import type { NetworkConnection } from '../../model/network.ts'
 import type { BindMount, RunOptions, VolumeMount } from '../../model/run-options.ts'
 import { encodePlan } from '../../plan/encode.ts'
 import { type Identity, makeTemplate, otherId, type Sample, type Template } from '../../plan/template.ts'
@@ -17,9 +18,13 @@ import { poolOf, rangesIn, RANGE_SIZE, readIdFacts, readPool } from '../ids/id-r
 import { defaultName, NAME_WORDS } from '../start/name.ts'
 import { outputRefused } from '../start/output-refused.ts'
 import type { EnginePaths } from '../paths.ts'
-import { type PreparedStart, keepPreparedFile, type Saying, storeOfWords } from './file.ts'
+import { DEFAULT_NETWORK } from '../networks/definitions.ts'
+import { macOf } from '../networks/host.ts'
+import type { ContainerRecord } from '../state/record.ts'
+import { type PreparedNetwork, type PreparedStart, keepPreparedFile, type Saying, storeOfWords } from './file.ts'
 import { type PreparedContainer, prepareContainer, type Source } from '../start/prepare.ts'
-import { type MadeStart, makeStart, type RunningHandle, type StartOptions } from '../start/start.ts'
+import { addressesOf, type MadeStart, makeStart, type RunningHandle, type StartOptions } from '../start/start.ts'
+import { networkSubjects, otherAddresses, preparedNetwork } from './network.ts'
 import { type Subject, type Witness, witness } from './witnesses.ts'
 
 /** How a command line asked for a start that may be done again without Node. */
@@ -98,10 +103,17 @@ const BESIDE: ReadonlySet<string> = new Set(['repeat', 'madeBy', 'signal', 'onSt
 /** Whether a start asked for in this way is one that may be kept. */
 function isRepeatable(run: RunOptions): boolean {
   const unknown = Object.entries(run).some(([key, value]) => value !== undefined && !KNOWN.has(key) && !BESIDE.has(key))
-  const network = run.network ?? 'none'
   const pull = run.pull ?? 'missing'
-  const asked = network === 'none' && (pull === 'missing' || pull === 'never')
+  const asked = isPlainNetwork(run.network) && (pull === 'missing' || pull === 'never')
   return !unknown && asked && run.remove === true && (run.volumes ?? []).every(isHostVolume)
+}
+
+/** None, or the default one with an address of its choice. */
+function isPlainNetwork(network: RunOptions['network']): boolean {
+  if (network === undefined || network === 'none') return true
+  if (typeof network === 'string' || !('networks' in network)) return false
+  const [only, other] = network.networks
+  return other === undefined && only?.name === DEFAULT_NETWORK && Object.keys(only).length === 1
 }
 
 const VOLUME: ReadonlySet<string> = new Set([
@@ -158,27 +170,49 @@ async function preparedStart(
   if (idRange === undefined || storeOfWords(repeat.argv) !== paths.root || !hasOneWidth(pool)) return undefined
   if (handle.made.plan.inherited.join(' ') !== 'fd:in fd:out fd:err fd:lock') return undefined
   const source = await start.source()
-  const witnesses = seeAll([...subjects(paths, repeat, source), ...askedSubjects(run)])
+  const network = record.connections?.length === 1 ? preparedNetwork(paths, record.connections) : undefined
+  const own = ownIdentity(record, idRange.hostId)
+  const other = otherIdentity(own, pool, network)
+  if (other === undefined) return undefined
+  const witnesses = seeAll([
+    ...subjects(paths, repeat, source),
+    ...askedSubjects(run),
+    ...(network === undefined ? [] : networkSubjects(paths)),
+  ])
   // What was asked once a process, before the witnesses were seen, must be the same behind them.
   const samePool = JSON.stringify(poolOf(readIdFacts(paths.idPool))) === JSON.stringify(pool)
   if (witnesses === undefined || !factsAreCurrent() || !samePool) return undefined
 
-  const own: Identity = {
-    id: record.id,
-    name: record.name,
-    firstId: idRange.hostId,
-    nowMs: record.createdMs,
-  }
-  const id = otherId(own.id, defaultName)
-  const firstId = own.firstId === pool.first ? own.firstId + RANGE_SIZE : pool.first
-  const other: Identity = { id, name: defaultName(id), firstId, nowMs: 9_999_999_999_999 - own.nowMs }
   // Made anew from what the witnesses are of: it equals the start that has been made but for the identity, or is not kept.
-  const again = await prepareContainer(paths, source, start.args, run, true, id)
+  const again = await prepareContainer(paths, source, start.args, run, true, other.id)
   // Of an image's own volumes each start makes new ones.
   const ofHost = again.mounts.every(({ source: path }) => path !== undefined)
   if (again.warnings.length > 0 || !ofHost || again.health !== undefined) return undefined
   const templates = await templatesOf(paths, { ...start, run }, again, [own, other])
-  return templates === undefined ? undefined : { ...templates, ...rest(paths, repeat, start, source), witnesses }
+  if (templates === undefined) return undefined
+  return {
+    ...templates,
+    ...rest(paths, repeat, start, source),
+    ...(network === undefined ? {} : { network }),
+    witnesses,
+  }
+}
+
+function ownIdentity({ id, name, createdMs, connections = [] }: ContainerRecord, firstId: number): Identity {
+  return { id, name, firstId, nowMs: createdMs, ...addressesOf(connections[0]) }
+}
+
+/** Another one of the same request; undefined where its network has no other address. */
+function otherIdentity(
+  own: Identity,
+  pool: ReturnType<typeof readPool>,
+  network: PreparedNetwork | undefined,
+): Identity | undefined {
+  const id = otherId(own.id, defaultName)
+  const firstId = own.firstId === pool.first ? own.firstId + RANGE_SIZE : pool.first
+  const nowMs = 9_999_999_999_999 - own.nowMs
+  const addresses = network === undefined ? {} : otherAddresses(network, id, own)
+  return addresses === undefined ? undefined : { id, name: defaultName(id), firstId, nowMs, ...addresses }
 }
 
 /** All ranges of a pool have first ids of as many digits: there is room for no others. */
@@ -193,7 +227,18 @@ async function templatesOf(
   [own, other]: readonly [Identity, Identity],
 ): Promise<{ readonly plan: Template; readonly record: Template } | undefined> {
   const idRange = { hostId: other.firstId, size: RANGE_SIZE }
-  const made = await makeStart(paths, again, { run, stdio }, { idRange })
+  const { connections, ports = [], resolvers } = handle.made.record
+  const connected =
+    connections === undefined
+      ? {}
+      : {
+          connected: {
+            connections: connections.map((one) => ofOther(one, other)),
+            ports,
+            ...(resolvers === undefined ? {} : { resolvers }),
+          },
+        }
+  const made = await makeStart(paths, again, { run, stdio }, { idRange, ...connected })
   const plan = makeTemplate(
     { bytes: handle.bytes, identity: own },
     { bytes: encodePlan(made.plan, { monitor: true, trace: false }), identity: other },
@@ -203,6 +248,10 @@ async function templatesOf(
   }
   const records = makeTemplate(record(handle.made, own), record(made, other))
   return plan === undefined || records === undefined ? undefined : { plan, record: records }
+}
+
+function ofOther(connection: NetworkConnection, other: Identity): NetworkConnection {
+  return { ...connection, mac: macOf(other.id, 0), ...addressesOf(other) }
 }
 
 function rest(
@@ -303,11 +352,11 @@ function imageSubjects(paths: EnginePaths, id: Digest): Subject[] {
   ]
 }
 
-/** A start is kept only where nothing is configured. */
+/** A start is kept only where nothing is configured but the network. */
 function configSubjects(): Subject[] {
   return [
     ...configPaths().map((path): Subject => ({ kind: 'file', path })),
-    ...['TSCRUN_CONFIG', 'XDG_CONFIG_HOME'].map((path): Subject => ({ kind: 'variable', path })),
+    ...['TSCRUN_CONFIG', 'XDG_CONFIG_HOME', 'TSCRUN_NETWORK'].map((path): Subject => ({ kind: 'variable', path })),
   ]
 }
 

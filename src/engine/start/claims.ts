@@ -2,7 +2,8 @@ import type { LaunchSpec } from '../../model/launch.ts'
 import type { RunOptions } from '../../model/run-options.ts'
 import { type IdRange, readPool, releaseRange, takeRange } from '../ids/id-range.ts'
 import { releaseConnections } from '../networks/lease-links.ts'
-import type { Connected } from '../networks/launch.ts'
+import { bringUpFor, takeConnections } from '../networks/connect.ts'
+import { type Connected, networkLaunch } from '../networks/launch.ts'
 import type { Called } from '../../network/names.ts'
 import type { EnginePaths } from '../paths.ts'
 import type { PreparedContainer } from './prepare.ts'
@@ -84,7 +85,6 @@ async function takeNetworks(
     return { connections: [], ports, cni: attachmentsOf(network.cni, ports) }
   }
   if (!('networks' in network)) return undefined
-  const { takeConnections } = await import('../networks/connect.ts')
   return takeConnections(paths, id, { ...network, ports, ...(dns === undefined ? {} : { resolvers: dns }) })
 }
 
@@ -108,8 +108,6 @@ export async function connected(
 ): Promise<Pick<LaunchSpec, 'network'>> {
   if (has === undefined) return {}
   if (has.cni !== undefined) return { network: { links: [], cni: has.cni } }
-  const { bringUpFor } = await import('../networks/connect.ts')
-  const { networkLaunch } = await import('../networks/launch.ts')
-  await bringUpFor(paths, called.id, has, tell)
-  return { network: networkLaunch(paths, called, has) }
+  const up = await bringUpFor(paths, called.id, has, tell)
+  return { network: networkLaunch(paths, called, has, up) }
 }

@@ -1,14 +1,34 @@
 import type { Stdio } from '../../model/launch.ts'
+import type { RunOptions } from '../../model/run-options.ts'
 import { compile } from '../../plan/compile.ts'
 import { formatPlan } from '../../plan/format.ts'
 import { placeCgroup } from './cgroup.ts'
 import type { EnginePaths } from '../paths.ts'
 import type { PreparedContainer } from './prepare.ts'
+import { imagineNetworks } from '../networks/imagine.ts'
 import { imagineMounts } from '../volumes/take.ts'
 
 /** The plan of a container as text; nothing is made, not even a directory for a volume. */
-export function dryRun(paths: EnginePaths, prepared: PreparedContainer, stdio: Stdio): string {
-  const spec = prepared.spec({ stdio, taken: imagineMounts(paths, prepared.mounts), dryRun: true })
+export function dryRun(
+  paths: EnginePaths,
+  prepared: PreparedContainer,
+  { network: asked, ports = [] }: RunOptions,
+  stdio: Stdio,
+): string {
+  const networks = typeof asked === 'object' && 'networks' in asked ? asked.networks : undefined
+  const connected = networks === undefined ? undefined : imagineNetworks(paths, prepared, networks, ports)
+  const spec = prepared.spec({
+    stdio,
+    taken: imagineMounts(paths, prepared.mounts),
+    dryRun: true,
+    ...(connected === undefined ? {} : { connected }),
+  })
   const cgroup = placeCgroup(spec.id, spec.config, { dryRun: true })
-  return formatPlan(compile(cgroup === undefined ? spec : { ...spec, cgroup }))
+  return formatPlan(
+    compile({
+      ...spec,
+      ...(cgroup === undefined ? {} : { cgroup }),
+      ...(connected === undefined ? {} : { network: connected.network }),
+    }),
+  )
 }

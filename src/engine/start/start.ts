@@ -5,6 +5,7 @@ import type { HealthCheck } from '../../model/health.ts'
 import { SIGKILL } from '../../model/kernel-names.ts'
 import type { FdSlot, Plan } from '../../model/step.ts'
 import type { LaunchSpec } from '../../model/launch.ts'
+import type { NetworkConnection } from '../../model/network.ts'
 import type { DetachedOptions, NetworkOption, RunOptions, VolumeMount } from '../../model/run-options.ts'
 import type { Called } from '../../network/names.ts'
 import { compile } from '../../plan/compile.ts'
@@ -51,6 +52,8 @@ export interface StartOptions {
 export interface RunningHandle {
   readonly id: string
   readonly made: MadeStart
+  /** As it was asked for, or decided. */
+  readonly network: NetworkOption
   /** The plan as the stage has read it. */
   readonly bytes: Buffer
   readonly launched: Launched
@@ -95,12 +98,12 @@ export async function makeStart(
   const whole = { ...complete, events: eventLaunch(paths, record, true) }
   const plan = (): Plan => inheriting(compile(whole), program === undefined ? ['fd:lock'] : ['fd:lock', 'fd:devices'])
   const { id, name } = record
-  const { idRange, connected: network } = claims
-  // A name that was given is no part of what differs; addresses are another container's the next time.
-  const repeats = options.run.name === undefined && prepared.health === undefined && network === undefined
+  const { idRange, connected: { connections: [first, second] = [], ports = [] } = {} } = claims
+  // A name that was given is no part of what differs, nor are ports or several networks.
+  const repeats = options.run.name === undefined && prepared.health === undefined && second === undefined
   return {
-    ...(options.shareLoop === true && repeats && idRange !== undefined
-      ? planFor(whole, { id, name, firstId: idRange.hostId, nowMs: 0 }, plan)
+    ...(options.shareLoop === true && repeats && ports.length === 0 && idRange !== undefined
+      ? planFor(whole, { id, name, firstId: idRange.hostId, nowMs: 0, ...addressesOf(first) }, plan)
       : { plan: plan() }),
     record,
     ...(program === undefined ? {} : { program }),
@@ -110,6 +113,14 @@ export async function makeStart(
 
 function calledOf({ id, name }: PreparedContainer, { config }: LaunchSpec): Called {
   return { id, name, ...(config.hostname === undefined ? {} : { hostname: config.hostname }) }
+}
+
+/** Of an identity. */
+export function addressesOf({ ip, ip6 }: Partial<NetworkConnection> = {}): {
+  readonly ip?: string
+  readonly ip6?: string
+} {
+  return { ...(ip === undefined ? {} : { ip }), ...(ip6 === undefined ? {} : { ip6 }) }
 }
 
 /** Makes the container on the disk, starts it, and sees to its end. Rejects before anything runs, leaving nothing. */
@@ -138,7 +149,8 @@ export async function startContainer(
       workdir: made.workdir,
       ...(options.onDebug === undefined ? {} : { onStep: stepPrinter(plan, options.onDebug) }),
     })
-    return { id: held.id, made, bytes, launched, ended: seeToTheEnd(paths, held, record, launched) }
+    const { network = 'none' } = options.run
+    return { id: held.id, made, network, bytes, launched, ended: seeToTheEnd(paths, held, record, launched) }
   } catch (error) {
     deleteContainer(paths, held, record ?? { name: prepared.name, ...keptClaims(claims) })
     throw error

@@ -1,30 +1,21 @@
 import { ipBytes, type IpAddress } from '../../model/ip.ts'
+import {
+  AF,
+  IFA,
+  IFA_F_NODAD,
+  IFA_F_PERMANENT,
+  IFF_UP,
+  IFLA,
+  IFLA_BRPORT_MODE,
+  INFO,
+  IPVLAN_MODE,
+  MACVLAN_MODE,
+  RT,
+  RTA,
+  RTM,
+  VETH_INFO_PEER,
+} from './constants.ts'
 import { encodeMessage, NLM_F, text, u32, type Attribute, type Message } from './message.ts'
-
-/** rtnetlink(7), linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h. */
-const RTM = { NEWLINK: 16, DELLINK: 17, GETLINK: 18, NEWADDR: 20, NEWROUTE: 24 } as const
-const IFLA = {
-  ADDRESS: 1,
-  IFNAME: 3,
-  MTU: 4,
-  LINK: 5,
-  MASTER: 10,
-  LINKINFO: 18,
-  NET_NS_FD: 28,
-} as const
-const INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const
-const IFLA_BRPORT_MODE = 4
-const VETH_INFO_PEER = 1
-const MACVLAN_MODE = 1
-const IPVLAN_MODE = 1
-const IFA = { ADDRESS: 1, LOCAL: 2, FLAGS: 8 } as const
-const RTA = { DST: 1, OIF: 4, GATEWAY: 5 } as const
-const AF = { 4: 2, 6: 10 } as const
-const IFF_UP = 1
-/** No search for a duplicate: nobody else gives out addresses of this subnet, and it would take a second. */
-const IFA_F_NODAD = 2
-const IFA_F_PERMANENT = 0x80
-const RT = { TABLE_MAIN: 254, PROT_STATIC: 4, SCOPE_UNIVERSE: 0, UNICAST: 1 } as const
 
 const NEW = NLM_F.CREATE | NLM_F.EXCL
 
@@ -102,6 +93,10 @@ export function newVlan(driver: 'macvlan' | 'ipvlan', guest: GuestLink): Message
 
 export function linkUp(index: number): Message {
   return encodeMessage(RTM.NEWLINK, 0, { header: linkHeader(index, true), attributes: [] })
+}
+
+export function linkMtu(index: number, mtu: number): Message {
+  return encodeMessage(RTM.NEWLINK, 0, { header: linkHeader(index), attributes: [[IFLA.MTU, u32(mtu)]] })
 }
 
 /** Brings up our end of a veth on its bridge, which may send back there what came from there: a container to itself. */

@@ -13,8 +13,8 @@ const ENODEV = 19
 
 /** A conversation with rtnetlink(7) in the network namespace that this process is in. */
 export interface Rtnetlink {
-  /** Asks for something to be done. Throws SyscallError naming the subject, except for a failure of `tolerate` (errno). */
-  ask(message: Message, subject: string, tolerate?: number): void
+  /** Asks for something to be done; false for a failure of `tolerate` (errno). Throws SyscallError naming the subject. */
+  ask(message: Message, subject: string, tolerate?: number): boolean
   /** Undefined where there is no link of this name. */
   link(name: string): { readonly index: number; readonly mtu: number } | undefined
 }
@@ -31,6 +31,7 @@ export function withRtnetlink<T>(action: (rtnetlink: Rtnetlink) => T): T {
       ask(message, subject, tolerate) {
         const errno = errorOf(answer(message, subject))
         if (errno !== 0 && errno !== tolerate) throw new SyscallError('rtnetlink', errno ?? 0, subject)
+        return errno === 0
       },
       link(name) {
         const got = answer(getLink(name), name)
@@ -41,6 +42,30 @@ export function withRtnetlink<T>(action: (rtnetlink: Rtnetlink) => T): T {
         trySyscall('read', [fd, Buffer.alloc(4096), 4096])
         return { index: got.readInt32LE(20), mtu: attributeOf(got, IFLA_MTU)?.readUInt32LE() ?? 1500 }
       },
+    })
+  } finally {
+    closeFd(fd)
+  }
+}
+
+const SIOCGIFINDEX = 0x8933
+/** struct ifreq (netdevice(7)): the name, then a union. */
+const IFREQ = { bytes: 40, name: 16 } as const
+
+/**
+ * The numbers of links of this network namespace, in the order of the names; undefined for one that is not there. Without
+ * rtnetlink, which waits while the kernel takes down anybody's network namespace.
+ */
+export function linkIndexes(names: readonly string[]): (number | undefined)[] {
+  const fd = syscall('socket', [AF_NETLINK, SOCK_RAW_CLOEXEC, 0], 'AF_NETLINK')
+  try {
+    return names.map((name) => {
+      const request = Buffer.alloc(IFREQ.bytes)
+      request.write(name.slice(0, IFREQ.name - 1), 'latin1')
+      const result = trySyscall('ioctl', [fd, SIOCGIFINDEX, request])
+      if (result === -ENODEV) return undefined
+      if (result < 0) throw new SyscallError('ioctl SIOCGIFINDEX', -result, name)
+      return request.readInt32LE(IFREQ.name)
     })
   } finally {
     closeFd(fd)

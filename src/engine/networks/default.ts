@@ -1,0 +1,48 @@
+import { mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type ErrorCode, errnoOf, TscrunError } from '../../model/errors.ts'
+import type { NetworkDefinition } from '../../model/network.ts'
+import type { EnginePaths } from '../paths.ts'
+import { createNetwork } from './create.ts'
+import { DEFAULT_NETWORK, readNetwork } from './definitions.ts'
+import { bringUp } from './host.ts'
+import { findNft } from './nft.ts'
+
+/** Failures that are the host's, not the request's. */
+const OF_THE_HOST: readonly ErrorCode[] = ['HOST_UNSUPPORTED', 'KERNEL_REFUSED', 'NETWORK_IN_USE']
+
+/** The default network is made when it is first asked for. */
+export async function defaultNetwork(paths: EnginePaths): Promise<NetworkDefinition> {
+  return readNetwork(paths, DEFAULT_NETWORK) ?? (await createNetwork(paths, { name: DEFAULT_NETWORK, ipv6: true }))
+}
+
+/**
+ * Brings up the default network for a container that nobody has asked a network for. False where this host can have none:
+ * why is told, but not again before that changes or the machine has started anew.
+ */
+export async function bringUpDefault(paths: EnginePaths, tell: (line: string) => void): Promise<boolean> {
+  try {
+    if (readNetwork(paths, DEFAULT_NETWORK) === undefined) findNft()
+    await bringUp(paths, [await defaultNetwork(paths)], tell)
+    return true
+  } catch (error) {
+    if (!(error instanceof TscrunError) || !OF_THE_HOST.includes(error.code)) throw error
+    const hint = error.hint === undefined ? '' : ` (${error.hint})`
+    tellOnce(paths, `the container has no network: ${error.message.replace(/^network: /, '')}${hint}`, tell)
+    return false
+  }
+}
+
+/** In a file that goes with the machine's end, for this network namespace. */
+function tellOnce(paths: EnginePaths, line: string, tell: (line: string) => void): void {
+  const path = join(paths.runRoot, 'no-network')
+  const text = `${readlinkSync('/proc/self/ns/net')} ${line}\n`
+  try {
+    if (readFileSync(path, 'utf8') === text) return
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error
+  }
+  mkdirSync(paths.runRoot, { recursive: true, mode: 0o700 })
+  writeFileSync(path, text, { mode: 0o600 })
+  tell(line)
+}
