@@ -88,7 +88,7 @@ static int is_sound(struct prepared *prepared, const uint8_t *bytes, size_t size
 	return prepared->number[NUMBER_NAME_LENGTH] <= MAX_NAME && prepared->number[NUMBER_RANGES] > 0 &&
 	       prepared->number[NUMBER_RANGES] <= UINT32_MAX && prepared->number[NUMBER_FIRST_ID] <= UINT32_MAX &&
 	       prepared->number[NUMBER_RANGE_SIZE] <= UINT32_MAX && prepared->number[NUMBER_LOW4] <= UINT32_MAX &&
-	       prepared->number[NUMBER_COUNT4] <= UINT32_MAX && prepared->number[NUMBER_COUNT6] <= UINT32_MAX;
+	       prepared->number[NUMBER_COUNT4] <= MAX_ADDRESSES && prepared->number[NUMBER_COUNT6] <= MAX_ADDRESSES;
 }
 
 struct key {

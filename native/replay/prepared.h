@@ -152,6 +152,7 @@ static inline size_t size_of(const struct prepared *prepared, enum section secti
 #define MAC_AT 24
 /* Where the search for an address begins, candidates in src/engine/networks/leases.ts. */
 #define ADDRESS_AT 16
+#define MAX_ADDRESSES (1u << 20)
 
 /* What makes one container differ from another one of the same request. */
 struct identity {
