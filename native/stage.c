@@ -16,12 +16,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ahead.h"
+
 struct op {
 	const char *signature;
 	op_fn run;
 };
 
 #define HIGHEST_OP 128
+#define OP_HOLD 107
 static const struct op OPS[HIGHEST_OP] = {
 #define ENTRY(code, name, signature) [code] = {signature, op_##name},
 	TSCRUN_OPS(ENTRY)
@@ -210,6 +213,7 @@ int run_column(struct run *run, enum column column)
 static int index_plan(struct run *run, const uint8_t *plan, size_t size)
 {
 	const uint8_t *columns[COLUMNS];
+	unsigned holds = 0;
 	const struct plan_header *header = (const void *)plan;
 	if (size < sizeof *header || header->magic != PLAN_MAGIC || header->slots > MAX_SLOTS || header->inherited > header->slots)
 		return -EBADMSG;
@@ -221,6 +225,7 @@ static int index_plan(struct run *run, const uint8_t *plan, size_t size)
 			if ((size_t)(end - at) < sizeof step)
 				return -EBADMSG;
 			memcpy(&step, at, sizeof step);
+			holds += step.op == OP_HOLD;
 			at += sizeof step;
 			if (step.size % 8 || (size_t)(end - at) < step.size)
 				return -EBADMSG;
@@ -228,6 +233,8 @@ static int index_plan(struct run *run, const uint8_t *plan, size_t size)
 		}
 	}
 	if ((size_t)(end - at) / sizeof(struct plan_pump) < header->pumps)
+		return -EBADMSG;
+	if (holds != (header->flags & PLAN_HELD ? 1 : 0))
 		return -EBADMSG;
 	/* Slots that the plan before had not. */
 	for (uint32_t i = run->plan ? run->plan->slots : 0; i < header->slots; i++)
@@ -273,7 +280,17 @@ int map_plan(struct run *run, int fd)
 	if (!failed && plan == MAP_FAILED)
 		failed = -EIO;
 	close(fd);
-	return failed ? failed : index_plan(run, plan, (size_t)info.st_size);
+	return failed ? failed : stage_plan(run, plan, (size_t)info.st_size, 0);
+}
+
+int stage_plan(struct run *run, void *memory, size_t size, size_t offset)
+{
+	int failed = index_plan(run, (const uint8_t *)memory + offset, size - offset);
+	if (failed)
+		return failed;
+	run->memory = memory;
+	run->memory_size = size;
+	return 0;
 }
 
 static int read_plan(struct run *run)
@@ -281,7 +298,8 @@ static int read_plan(struct run *run)
 	static int slots[MAX_SLOTS];
 	run->fd = slots;
 	int failed = map_plan(run, PLAN_FD);
-	for (uint32_t i = 0; !failed && i < run->plan->inherited; i++)
+	/* Those of a plan that is held come there. */
+	for (uint32_t i = 0; !failed && !(run->plan->flags & PLAN_HELD) && i < run->plan->inherited; i++)
 		run->fd[i] = FIRST_INHERITED_FD + (int)i;
 	return failed;
 }
@@ -309,16 +327,37 @@ static int leave(struct run *run, int failed)
 	return failed ? 1 : 0;
 }
 
-int main(void)
+void stage_fresh(struct run *run)
 {
-	static struct run run = {.control = CONTROL_FD, .sync = -1, .init = -1, .init_pidfd = -1, .listener = -1,
-				  .own_end = -1, .run_dir = -1, .directory = -1, .next_plan = -1, .plugin_result = -1, .log = {.directory = -1, .fd = -1}, .health = {.directory = -1}};
+	*run = (struct run){.control = CONTROL_FD, .sync = -1, .init = -1, .init_pidfd = -1, .listener = -1, .own_end = -1, .run_dir = -1,
+			    .directory = -1, .next_plan = -1, .plugin_result = -1, .log = {.directory = -1, .fd = -1}, .health = {.directory = -1}};
+}
+
+/* One container after the other, as long as the caller sends plans and nothing is left of the one before. */
+static int serve(struct run *run)
+{
+	int failed;
+	do {
+		run->failed = run_column(run, COLUMN_PARENT) < 0;
+		failed = supervise(run) || run->failed;
+	} while (!failed && run->control >= 0 && ahead_next(run));
+	return failed;
+}
+
+int main(int argc, char **argv)
+{
+	static struct run run;
+	stage_fresh(&run);
 	settle_signals();
 	prctl(PR_SET_NAME, "tscrun-monitor");
 	int failed = read_plan(&run);
 	if (failed) {
 		tell(&run, MSG_FAILED, (uint32_t)-failed, 0, 0);
 		return 1;
+	}
+	if (run.plan->flags & PLAN_HELD) {
+		ahead_begin(argc > 0 ? argv[0] : NULL);
+		return serve(&run);
 	}
 	failed = run_column(&run, COLUMN_PARENT);
 	if (!(run.plan->flags & PLAN_MONITOR))

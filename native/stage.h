@@ -25,6 +25,8 @@ struct run {
 	const uint8_t *column[COLUMNS]; /* where each column's steps begin */
 	const struct plan_pump *pumps;
 	const uint8_t *end;
+	void *memory; /* of the plan, to be unmapped */
+	size_t memory_size;
 	enum column current;
 	uint32_t step;
 	int *fd; /* of each slot, -1 where there is none */
@@ -72,6 +74,10 @@ TSCRUN_OPS(DECLARE_OP)
 #undef DECLARE_OP
 
 int run_column(struct run *run, enum column column);
+/* As it is before any plan. */
+void stage_fresh(struct run *run);
+/* Takes the plan that lies in this memory from `offset` on, and keeps the memory; -EBADMSG, and nothing is taken. */
+int stage_plan(struct run *run, void *memory, size_t size, size_t offset);
 /* Takes the plan that a file holds, and closes it. What pointed into an earlier plan stays valid. */
 int map_plan(struct run *run, int fd);
 /* Makes `run` one of this plan, whose inherited slots hold these descriptors. `fd` has room for MAX_SLOTS. */

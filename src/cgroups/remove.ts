@@ -29,6 +29,15 @@ export async function removeCgroup(directory: string, patienceMs = PATIENCE_MS):
   }
 }
 
+/** Removes a cgroup that nobody is in; one that somebody is in stays, and one that has gone is no error. */
+export function removeEmptyCgroup(directory: string): void {
+  try {
+    rmdirSync(directory)
+  } catch (error) {
+    if (!['ENOENT', 'ENODEV', 'EBUSY', 'ENOTEMPTY'].includes(errnoOf(error) ?? '')) throw error
+  }
+}
+
 function isPopulated(directory: string): boolean {
   return readFileSync(join(directory, 'cgroup.events'), 'latin1').includes('populated 1')
 }

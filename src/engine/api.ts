@@ -122,6 +122,11 @@ export interface EngineOptions {
   readonly runRoot?: string
   /** The steps as they run, with their times: one line each, without a newline. */
   readonly onDebug?: (line: string) => void
+  /**
+   * From the third `run()` of the same on, the next one is begun when one has ended: as far as nothing of it is on the
+   * disk. What nobody wants within a second goes. Default true.
+   */
+  readonly ahead?: boolean
 }
 
 export interface Listener {

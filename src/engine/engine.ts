@@ -14,11 +14,12 @@ import { isInFirst } from './ids/nesting.ts'
 import { terminalSize } from '../syscall/terminal.ts'
 import { enginePaths, type EnginePaths } from './paths.ts'
 import { outputRefused } from './start/output-refused.ts'
+import type { AheadOfCall } from './prepared/ahead.ts'
 import { keepStart } from './prepared/prepared.ts'
 import { prepareContainer, type PreparedContainer, rootfsSource, type Source } from './start/prepare.ts'
 import type { StreamEnds } from './start/run.ts'
 import { withLikelyNetwork, withNetwork } from './start/network.ts'
-import { type RunningHandle, startContainer } from './start/start.ts'
+import { type AheadStarts, type RunningHandle, startContainer, type StartOptions } from './start/start.ts'
 import { createShortNames } from './image-verbs/short-names.ts'
 import type { StoreVerbs } from './verbs.ts'
 
@@ -83,6 +84,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     run: RunOptions & Listener,
     then: (prepared: PreparedContainer, run: RunOptions & Listener) => T,
     starts = true,
+    id?: string,
   ): Promise<Awaited<T>> {
     requireRoot()
     // Nobody may remove the image's layers until the container's record names them.
@@ -90,7 +92,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     const source = await sourceOf(image, run, run)
     run.signal?.throwIfAborted()
     const decided = await withNetwork(paths, run)
-    const prepared = await prepareContainer(paths, source, args, decided, starts)
+    const prepared = await prepareContainer(paths, source, args, decided, starts, id)
     for (const warning of prepared.warnings) run.onWarning?.(warning)
     return await then(prepared, decided)
   }
@@ -101,18 +103,18 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     asked: BeginOptions,
   ): Promise<RunningHandle> {
     const settled = await withSettings(asked, resolved)
-    return prepare(image, args, settled, (prepared, run) =>
-      startContainer(paths, prepared, {
-        run,
-        stdio: asked.stdio,
-        fds: asked.fds,
-        shareLoop: asked.shareLoop === true,
-        ...(asked.onWarning === undefined ? {} : { tell: asked.onWarning }),
-        ...(asked.cidfile === undefined ? {} : { cidfile: asked.cidfile }),
-        ...(asked.signal === undefined ? {} : { signal: asked.signal }),
-        ...debugOf(options),
-      }),
-    )
+    const start = (ahead?: AheadOfCall): Promise<RunningHandle> =>
+      prepare(
+        image,
+        args,
+        settled,
+        (prepared, run) => startContainer(paths, prepared, startOptions({ ...settled, ...run }, options, ahead)),
+        true,
+        ahead?.id,
+      )
+    // What has a line for each step is not begun in silence.
+    if (settled.shareLoop !== true || options.ahead === false || options.onDebug !== undefined) return start()
+    return (await import('./prepared/ahead.ts')).withAhead({ paths, image, args, run: settled }, start)
   }
 
   async function inBackground(
@@ -208,6 +210,20 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
       return (await import('./networks/verbs.ts')).networkVerbs(paths)
     },
     doctor: async () => (await import('./doctor.ts')).runDoctor(hostFacts(), paths),
+  }
+}
+
+function startOptions(run: BeginOptions, options: EngineOptions, ahead: AheadStarts | undefined): StartOptions {
+  return {
+    run,
+    stdio: run.stdio,
+    fds: run.fds,
+    shareLoop: run.shareLoop === true,
+    ...(ahead === undefined ? {} : { ahead }),
+    ...(run.onWarning === undefined ? {} : { tell: run.onWarning }),
+    ...(run.cidfile === undefined ? {} : { cidfile: run.cidfile }),
+    ...(run.signal === undefined ? {} : { signal: run.signal }),
+    ...debugOf(options),
   }
 }
 

@@ -234,6 +234,8 @@ export interface LaunchSpec {
   readonly events?: EventLaunch
   readonly health?: HealthLaunch
   readonly stopBy?: StopBy
+  /** The plan is begun before it is needed (see `Plan.held`). */
+  readonly held?: true
 }
 
 /** Health checks as the monitor makes them. */

@@ -105,6 +105,7 @@ export const OPS = {
   send_fd: { code: 92, fields: { fd: 'f' } },
   recv_fd: { code: 93, fields: { fd: 'o' } },
   meet_caller: { code: 94, fields: { point: 'u' } },
+  hold: { code: 107, fields: { title: 's' } },
   gate: { code: 95, fields: { listener: 'f' } },
   join: { code: 104, fields: { process: 'f', flags: 'u' } },
   set_home: { code: 105, fields: { uid: 'u' } },
@@ -217,6 +218,11 @@ export interface Plan {
   readonly cgroup?: FdSlot
   /** The slot of the container's mount namespace, held until its exit has been told. */
   readonly mountNamespace?: FdSlot
+  /**
+   * The parent's column has a `hold`: what stands before it can be done before the caller has use for the container, and
+   * the inherited slots are filled there. The stage takes another plan afterwards.
+   */
+  readonly held?: boolean
 }
 
 /**

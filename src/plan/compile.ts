@@ -15,6 +15,7 @@ import { sharedMemorySteps } from '../rootfs/shared-memory.ts'
 import { checkSysctls } from '../security/sysctl.ts'
 import { detachSteps, eventSteps } from './detach.ts'
 import { labelSteps } from './attributes.ts'
+import { handedStreams, holdStep, leaveHostsMounts } from './held.ts'
 import { hookSteps, keepOwnNamespaces, listenerText, runsBeforeRoot, startHooks } from './hooks.ts'
 import { networkSteps } from './network.ts'
 import { outsideSteps } from './outside.ts'
@@ -69,7 +70,12 @@ export function compile(spec: LaunchSpec): Plan {
       ? overlaySteps(spec.rootfs, { directory: spec.directory, kernel: spec.kernel, ...root })
       : { make: directorySteps(spec.rootfs, literal?.propagation), leave: [] }
   // Hooks look for the root filesystem where the bundle has it.
-  const rootAt = runsBeforeRoot(config.hooks ?? {}) && spec.rootfs.kind === 'directory' ? spec.rootfs.path : attachAt
+  const rootAt =
+    spec.held === true
+      ? '/'
+      : runsBeforeRoot(config.hooks ?? {}) && spec.rootfs.kind === 'directory'
+        ? spec.rootfs.path
+        : attachAt
   const files = fileSteps(spec.files, { ...root, attachAt })
   // A volume is a clone of the host's own mount, not of the private copy: that one is no peer of it (shared volumes), and
   // has the layers below the store.
@@ -80,29 +86,32 @@ export function compile(spec: LaunchSpec): Plan {
   const hooks = hookSteps(spec, selection)
   const outside = spec.oci === undefined ? { first: [], born: [] } : outsideSteps(spec.id, config, selection)
   const listener = listenerText(spec)
+  const held = spec.held === true
+  const handed = held ? handedStreams(stdio) : { parent: [], child: [] }
+  const directory: Step = {
+    op: 'open',
+    fd: 'fd:directory',
+    dir: 'cwd',
+    path: spec.directory,
+    flags: O.PATH | O.DIRECTORY,
+    mode: 0,
+    resolve: 0,
+  }
   const preserved = preservedSlots(spec.oci?.preserveFds ?? 0)
 
   const parent: Step[] = [
     { op: 'umask', mask: 0 },
-    {
-      op: 'open',
-      fd: 'fd:directory',
-      dir: 'cwd',
-      path: spec.directory,
-      flags: O.PATH | O.DIRECTORY,
-      mode: 0,
-      resolve: 0,
-    },
+    ...(held ? [] : [directory]),
     ...detach.begin,
     ...eventSteps(spec),
-    ...stdio.make,
+    ...(held ? [] : stdio.make),
     ...cgroup.make,
     ...outside.first,
     ...keepOwnNamespaces(spec, selection),
     ...joinSteps(selection, spec.joins),
     // From here on there are two of us.
     cloneStep(selection, cgroup.make.length === 0 ? 'none' : 'fd:cgroup', spec.oci?.gate === true),
-    ...stdio.release,
+    ...(held ? [] : stdio.release),
     ...cgroup.adopt,
     ...mappingSteps(config, selection),
     ...outside.born,
@@ -110,10 +119,21 @@ export function compile(spec: LaunchSpec): Plan {
     ...files.parent,
     ...shm.parent,
     ...dev.first,
+    // All of it so far can be there before anybody wants it, and leaves nothing on the disk.
+    ...(held
+      ? [
+          ...dev.make,
+          holdStep(`tscrun: ${spec.events?.name ?? spec.id.slice(0, 12)}`),
+          directory,
+          ...stdio.make,
+          ...handed.parent,
+          ...stdio.release,
+        ]
+      : []),
     // The id-mapped view of the layers needs the child's user namespace, so the tree is made after the clone.
     ...rootfs.make,
     { op: 'send_fd', fd: 'fd:rootfs' },
-    ...dev.make,
+    ...(held ? [] : dev.make),
     ...(clones ? rootfs.leave : []),
     ...mounts.parent,
     ...stdio.receive,
@@ -136,10 +156,12 @@ export function compile(spec: LaunchSpec): Plan {
     ...files.receive,
     ...shm.receive,
     ...dev.receiveFirst,
+    // The host's mounts are let go of: nobody shall wait for a filesystem that a waiting process keeps.
+    ...(held ? [...dev.receive, leaveHostsMounts(), ...handed.child] : []),
     { op: 'recv_fd', fd: 'fd:rootfs' },
     ...network.setUp,
     { op: 'move_mount', mount: 'fd:rootfs', dir: 'cwd', path: rootAt, about: 'place the root filesystem' },
-    ...dev.receive,
+    ...(held ? [] : dev.receive),
     ...mounts.child,
     ...dev.place,
     ...files.place,
@@ -181,6 +203,7 @@ export function compile(spec: LaunchSpec): Plan {
     ],
     ...(spec.cgroup === undefined ? {} : { cgroup: 'fd:cgroup' }),
     ...(selection.joinsUser ? {} : { mountNamespace: 'fd:mntns' }),
+    ...(held ? { held } : {}),
   }
 }
 

@@ -13,7 +13,7 @@ import {
 
 /** PLAN_MAGIC, flags and sizes of native/plan.h. */
 const MAGIC = 0x31525354
-export const PLAN_FLAGS = { trace: 1, monitor: 2 } as const
+export const PLAN_FLAGS = { trace: 1, monitor: 2, held: 4 } as const
 const SLOT_NONE = 0xffffffff
 const SLOT_CWD = 0xfffffffe
 const HEADER_BYTES = 40
@@ -35,7 +35,10 @@ export function encodePlan(plan: Plan, options: EncodeOptions): Buffer {
   writer.reserve(HEADER_BYTES)
   for (const column of COLUMN_NAMES) for (const step of plan[column]) writer.step(step)
   for (const pump of plan.pumps) writer.pump(pump)
-  const flags = (options.monitor ? PLAN_FLAGS.monitor : 0) | (options.trace ? PLAN_FLAGS.trace : 0)
+  const flags =
+    (options.monitor ? PLAN_FLAGS.monitor : 0) |
+    (options.trace ? PLAN_FLAGS.trace : 0) |
+    (plan.held === true ? PLAN_FLAGS.held : 0)
   const header = [
     MAGIC,
     flags,

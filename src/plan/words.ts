@@ -76,6 +76,7 @@ const CALLS: Partial<Record<Step['op'], string>> = {
   find_program: 'execve',
   open_pidfd: 'pidfd_open',
   meet_caller: 'recv',
+  hold: 'recvmsg',
   gate: 'accept4',
   join: 'setns',
   set_home: 'open',

@@ -1,22 +1,23 @@
-import { closeSync } from 'node:fs'
 import { TscrunError } from '../model/errors.ts'
 import { signalName } from '../model/kernel-names.ts'
 import type { ColumnName, Plan } from '../model/step.ts'
 import { encodePlan } from '../plan/encode.ts'
 import { explainFailure } from '../plan/explain.ts'
 import { errnoName, SyscallError } from '../syscall/errno.ts'
-import {
-  closeFd,
-  memoryFile,
-  reapChild,
-  receiveMessage,
-  sendMessage,
-  socketPair,
-  spawnStage,
-} from '../syscall/process.ts'
-import { watchReadable } from '../syscall/watch.ts'
+import { reapChild, receiveMessage, sendMessage, UNREAD } from '../syscall/process.ts'
+import { type Watch, watchReadable } from '../syscall/watch.ts'
 import { keepTerminalMode } from '../syscall/terminal.ts'
 import { decodeMessage, encodeMessage, failureOf, MESSAGE, MESSAGE_BYTES, MESSAGE_TEXT_BYTES } from './messages.ts'
+import {
+  beginStage,
+  collectStages,
+  endHold,
+  endStage,
+  forgetStage,
+  HELD_TITLE,
+  leaveStage,
+  type Stage,
+} from './stage.ts'
 
 export interface LaunchOptions {
   /** The plan encoded for a monitor, where the caller has it already. */
@@ -27,6 +28,12 @@ export interface LaunchOptions {
   readonly fds: readonly number[]
   /** The monitor may live on for long, with many others. */
   readonly lifetime?: 'long'
+  /** One that runs these very `bytes` up to the plan's hold, or has done so. */
+  readonly ahead?: Stage
+  /** Called where `ahead` was lost before it had done anything: removes what one that was killed has left. */
+  readonly onLost?: () => Promise<void>
+  /** Is given the stage of a plan that is held, when all of its container has gone; without this the stage ends. */
+  readonly onReleased?: (stage: Stage) => void
   /** For the words of a failed exec. */
   readonly workdir?: string
   /** Each step as it is done; times in nanoseconds of CLOCK_MONOTONIC. */
@@ -62,13 +69,13 @@ export interface StartedProcess {
 
 /** A container under its monitor. */
 export interface Launched {
-  /** The monitor's pid. */
+  /** The monitor's pid, at first. */
   readonly monitor: number
   /** The user's command runs. Rejects with TscrunError where a step failed; then nothing is left of it. */
   readonly started: Promise<StartedProcess>
   /** Resolves as soon as the first process has ended; rejects as `started` does, or MONITOR_DIED. */
   readonly exited: Promise<ContainerExit>
-  /** Resolves when the monitor has removed cgroup and mounts and has ended itself. Never rejects. */
+  /** Resolves when the monitor has removed cgroup and mounts, and holds nothing of it any more. Never rejects. */
   readonly released: Promise<void>
   /** Whether `exited` has its answer. */
   hasExited(): boolean
@@ -84,51 +91,94 @@ export interface Launched {
  * ends, however it ends, the monitor kills the container.
  */
 export function launch(plan: Plan, options: LaunchOptions): Launched {
-  collectMonitors()
+  collectStages()
   const started = deferred<StartedProcess>()
   const exited = deferred<ContainerExit>()
   const released = deferred<void>()
+  const held = plan.held === true
   const bytes = options.bytes ?? encodePlan(plan, { monitor: true, trace: options.onStep !== undefined })
-  const planFd = memoryFile('tscrun-plan', bytes, false)
-  const [control, theirs] = socketPair()
   const restoreTerminal = keepTerminal()
-  const monitor = spawn()
+  let isAhead = options.ahead !== undefined
+  let stage = options.ahead ?? begin()
   const buffer = Buffer.alloc(MESSAGE_BYTES + MESSAGE_TEXT_BYTES)
   let failure: TscrunError | undefined
   let exit: ContainerExit | undefined
   let left = false
-
-  const onControl = (): void => {
-    for (;;) {
-      const message = receiveMessage(control, buffer)
-      if (message === undefined) return
-      if (message.length < MESSAGE_BYTES) return controlWatch.stop()
-      handle(message)
-    }
-  }
-  const controlWatch = watchReadable(control, onControl)
-  const pidWatch = watchReadable(monitor.pidfd, onMonitorEnd)
+  let watches: Watch[] = []
+  // Signals before the command ran: told once more where its start is begun anew.
+  const early: number[] = []
+  let between = false
+  if (options.ahead === undefined || endHold(stage, options.fds, true)) watches = watch()
+  else void again()
   return {
-    monitor: monitor.pid,
+    monitor: stage.pid,
     started: started.promise,
     exited: exited.promise,
     released: released.promise,
     hasExited: () => exit !== undefined,
-    signal: (signal) => exit === undefined && send(MESSAGE.signal, signal, 0),
+    signal,
     resize: (rows, columns) => void send(MESSAGE.resize, rows, columns),
     leave,
   }
 
-  function spawn(): ReturnType<typeof spawnStage> {
+  function begin(): Stage {
     try {
-      return spawnStage([theirs, planFd, ...options.fds], options.title, options.lifetime)
+      const { title, fds, lifetime } = options
+      const how = held ? { title: HELD_TITLE, fds: [] } : { title, fds }
+      const fresh = beginStage(bytes, lifetime === undefined ? how : { ...how, lifetime })
+      // One that has ended by now tells so itself.
+      if (held) endHold(fresh, fds, false)
+      return fresh
     } catch (error) {
-      closeSync(control)
       throw stageRefused(error)
-    } finally {
-      closeFd(theirs)
-      closeFd(planFd)
     }
+  }
+
+  /** One that is held for the next tells when it is done; of any other the end is waited for. */
+  function watch(): Watch[] {
+    const control = watchReadable(stage.control, () => onControl(stage))
+    return held ? [control] : [control, watchReadable(stage.pidfd, onMonitorEnd)]
+  }
+
+  function onControl(from: Stage): void {
+    for (;;) {
+      const message = receiveMessage(from.control, buffer)
+      if (message === undefined) return
+      // Killed before it has read that its hold ends.
+      if (message === UNREAD && isAhead && early.length === 0) return void again()
+      if (message.length < MESSAGE_BYTES) {
+        watches[0]?.stop()
+        if (watches.length === 1) watches.push(watchReadable(from.pidfd, onMonitorEnd))
+        return
+      }
+      handle(message)
+      if (left || between || stage !== from) return
+    }
+  }
+
+  /** Nothing has happened yet but what a hold stands for: it is begun anew, by a stage as this process is now. */
+  async function again(): Promise<void> {
+    for (const each of watches) each.close()
+    isAhead = false
+    between = true
+    await endStage(stage)
+    try {
+      await options.onLost?.()
+      stage = begin()
+      watches = watch()
+      between = false
+      for (const signal of early) send(MESSAGE.signal, signal, 0)
+    } catch (error) {
+      left = true
+      started.reject(error as Error)
+      exited.reject(error as Error)
+      released.resolve()
+    }
+  }
+
+  function signal(number: number): boolean {
+    if (isAhead || between) early.push(number)
+    return between || (exit === undefined && send(MESSAGE.signal, number, 0))
   }
 
   /** The monitor puts the terminal that it makes raw back, unless it is killed. */
@@ -146,28 +196,36 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
         options.onStep?.({ column, index, atNs: a })
         return
       case MESSAGE.failed:
+        if (isAhead && isBeforeHold(plan, column, index)) return void again()
         // The first one counts: the other side then only reports that its partner has gone.
         failure ??= explainFailure(plan, failureOf(message), options.workdir)
         return
       case MESSAGE.started:
+        isAhead = false
         if (failure === undefined) started.resolve({ pid: Number(a), startTime: Number(b) })
         return
       case MESSAGE.meeting:
         void meet(error, { pid: Number(a), startTime: Number(b) })
         return
+      case MESSAGE.released:
+        return hasGone()
       case MESSAGE.exited:
         exit = { ...decodeExit(Number(a), (b & 1n) !== 0n), ...timedOutOf(b), ...refusalOf(error, (b & 2n) !== 0n) }
         if (failure === undefined) exited.resolve(exit)
     }
   }
 
-  /** The pidfd is readable: the monitor has ended, and all it had to say lies in the socket. */
-  function onMonitorEnd(): void {
-    if (!reapChild(monitor.pid)) return
-    onControl()
-    leave()
-    leftMonitors.delete(monitor.pid)
-    if (exit === undefined && failure === undefined) restoreTerminal()
+  /** The stage has nothing of the container any more, and waits for another plan. */
+  function hasGone(): void {
+    left = true
+    for (const each of watches) each.close()
+    if (options.onReleased === undefined) leaveStage(stage)
+    else options.onReleased(stage)
+    settle()
+  }
+
+  /** Nothing more is told. */
+  function settle(): void {
     if (exit === undefined || failure !== undefined) {
       const error = failure === undefined || exit === undefined ? monitorDied() : describeWithOom(failure, exit)
       started.reject(error)
@@ -176,14 +234,22 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
     released.resolve()
   }
 
+  /** The pidfd is readable: the monitor has ended, and all it had to say lies in the socket. */
+  function onMonitorEnd(): void {
+    if (!reapChild(stage.pid)) return
+    onControl(stage)
+    leave()
+    forgetStage(stage)
+    if (exit === undefined && failure === undefined) restoreTerminal()
+    settle()
+  }
+
   /** The monitor stays a child of this process, which does not wait for it. */
   function leave(): void {
     if (left) return
     left = true
-    for (const watch of [controlWatch, pidWatch]) watch.close()
-    closeSync(control)
-    closeFd(monitor.pidfd)
-    leftMonitors.add(monitor.pid)
+    for (const each of watches) each.close()
+    leaveStage(stage)
   }
 
   /** Whatever else than `go` is answered ends the start. */
@@ -199,19 +265,16 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
 
   function send(type: number, a: number, b: number): boolean {
     if (left || exit !== undefined) return false
-    return sendMessage(control, encodeMessage(type, a, b))
+    return sendMessage(stage.control, encodeMessage(type, a, b))
   }
 }
 
-/** Monitors that go on without us, and are our children all the same. */
-const leftMonitors = new Set<number>()
-
-/**
- * Collects those that have ended. Not told by an event: a watch that nobody waits for may be called while Node ends, which
- * koffi does not survive.
- */
-export function collectMonitors(): void {
-  for (const pid of leftMonitors) if (reapChild(pid)) leftMonitors.delete(pid)
+/** Whether a failed step belongs to what is done before anybody wants the container. */
+function isBeforeHold(plan: Plan, column: ColumnName, index: number): boolean {
+  if (column === 'parent') return index <= plan.parent.findIndex(({ op }) => op === 'hold')
+  // The child waits for the first of what comes behind the hold.
+  const root = plan.child.findIndex(({ op }) => op === 'pivot_root')
+  return column === 'child' && index <= root + 1
 }
 
 /** A first process that the OOM killer took before it ran the command says nothing itself. */

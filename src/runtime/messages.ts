@@ -15,6 +15,7 @@ export const MESSAGE = {
   detached: 6,
   checked: 7,
   log: 8,
+  released: 9,
   signal: 16,
   resize: 17,
   go: 18,
@@ -24,6 +25,7 @@ export const MESSAGE = {
   check: 22,
   names: 24,
   follow: 23,
+  plan: 25,
 } as const
 
 export interface Message {

@@ -117,11 +117,14 @@ export function socketPair(): [ours: number, theirs: number] {
   return [ours, pair.readInt32LE(4)]
 }
 
-/** One message, `undefined` if none is there, an empty one at the end of the connection. */
+/** The end of a connection whose other side has not read all that it was told (ECONNRESET, unix_release_sock in the kernel). */
+export const UNREAD = Buffer.alloc(0)
+
+/** One message, `undefined` if none is there, an empty one (perhaps `UNREAD`) at the end of the connection. */
 export function receiveMessage(fd: number, into: Buffer): Buffer | undefined {
   const got = trySyscall('read', [fd, into, into.length])
   if (got === -EAGAIN || got === -EINTR) return undefined
-  if (got === -ECONNRESET) return into.subarray(0, 0)
+  if (got === -ECONNRESET) return UNREAD
   if (got < 0) throw new SyscallError('read', -got, 'the control socket')
   return into.subarray(0, got)
 }

@@ -116,6 +116,7 @@ const CASES: Readonly<Record<string, Case>> = {
     options: { network: { path: '/run/netns/web' }, namespaces: { ipc: { path: '/proc/7/ns/ipc' }, uts: { path: '/proc/7/ns/uts' }, pid: { path: '/proc/7/ns/pid' }, time: { boottime: 3600 } } },
   },
   'init-and-terminal': { options: { init: true, tty: true, interactive: true }, spec: { stdio: { kind: 'terminal', interactive: true } } },
+  'library-held': { spec: { stdio: { kind: 'direct', interactive: false }, kernel: KERNEL_6_18, held: true } },
   'library-direct-streams': { spec: { stdio: { kind: 'direct', interactive: true } } },
   user: {
     options: { security: { noNewPrivileges: true }, capDrop: ['ALL'], capAdd: ['NET_BIND_SERVICE'], umask: 0o27, oomScoreAdj: 300 },

@@ -70,8 +70,8 @@ describe('native/plan.h and src/runtime/messages.ts', () => {
   })
 
   it('hand descriptors over at the same numbers', () => {
-    const source = readFileSync(new URL('../../src/runtime/launch.ts', import.meta.url), 'utf8')
-    // launch gives spawnStage [control, plan, ...inherited], which become 3, 4, 5, ...
+    const source = readFileSync(new URL('../../src/runtime/stage.ts', import.meta.url), 'utf8')
+    // beginStage gives spawnStage [control, plan, ...inherited], which become 3, 4, 5, ...
     expect([number('CONTROL_FD'), number('PLAN_FD'), number('FIRST_INHERITED_FD')]).toEqual([3, 4, 5])
     expect(source).toContain('spawnStage([theirs, planFd, ...options.fds]')
   })
@@ -95,12 +95,17 @@ describe('an encoded plan', () => {
       cgroup_slot: number('SLOT_NONE'),
       mntns_slot: number('SLOT_NONE'),
     })
-    expect(PLAN_FLAGS).toEqual({ trace: number('PLAN_TRACE'), monitor: number('PLAN_MONITOR') })
+    expect(PLAN_FLAGS).toEqual({
+      trace: number('PLAN_TRACE'),
+      monitor: number('PLAN_MONITOR'),
+      held: number('PLAN_HELD'),
+    })
     const flagsOf = (monitor: boolean, trace: boolean): number | undefined =>
       decodePlan(encodePlan(EMPTY, { monitor, trace }), contract).header['flags']
     expect([flagsOf(false, false), flagsOf(false, true), flagsOf(true, false), flagsOf(true, true)]).toEqual([
       0, 1, 2, 3,
     ])
+    expect(decodePlan(encode({ held: true }), contract).header['flags']).toBe(6)
   })
 
   it('is read back as it was, whatever its steps', () => {

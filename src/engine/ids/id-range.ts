@@ -1,4 +1,4 @@
-import { readFileSync, readlinkSync, rmdirSync, unlinkSync } from 'node:fs'
+import { existsSync, readFileSync, readlinkSync, rmdirSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { isInFirst } from './nesting.ts'
@@ -132,7 +132,7 @@ export interface IdRange {
  */
 export function takeRange(directory: string, containerId: string, pool: Ids): IdRange {
   const count = rangesIn(pool)
-  const begin = count === 0 ? 0 : Number.parseInt(containerId.slice(0, 8), 16) % count
+  const begin = count === 0 ? 0 : beginOf(containerId, count)
   for (let offset = 0; offset < count; offset++) {
     const hostId = pool.first + ((begin + offset) % count) * RANGE_SIZE
     if (claimLink(join(directory, String(hostId)), containerId)) return { hostId, size: RANGE_SIZE }
@@ -140,6 +140,17 @@ export function takeRange(directory: string, containerId: string, pool: Ids): Id
   throw new TscrunError('USERNS_UNAVAILABLE', `user namespace: all ${count} ranges of ids are in use`, {
     hint: 'remove containers (`tscrun rm`), or give `containers` a larger range in /etc/subuid',
   })
+}
+
+function beginOf(containerId: string, count: number): number {
+  return Number.parseInt(containerId.slice(0, 8), 16) % count
+}
+
+/** First host id of the range that is tried first for a container, as far as it is free now. */
+export function likelyRange(directory: string, containerId: string, pool: Ids): number | undefined {
+  const count = rangesIn(pool)
+  const hostId = count === 0 ? undefined : pool.first + beginOf(containerId, count) * RANGE_SIZE
+  return hostId === undefined || existsSync(join(directory, String(hostId))) ? undefined : hostId
 }
 
 /** Gives a range back, if it is this container's; others that share it keep it (shared-range.ts). */

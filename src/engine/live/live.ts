@@ -2,7 +2,8 @@ import { writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
-import { collectMonitors, type ContainerExit, deferred } from '../../runtime/launch.ts'
+import { type ContainerExit, deferred } from '../../runtime/launch.ts'
+import { collectStages } from '../../runtime/stage.ts'
 import { connectMonitor, type MonitorClient } from '../../runtime/monitor-client.ts'
 import { pause } from '../../syscall/pause.ts'
 import { signalProcess } from '../../syscall/process.ts'
@@ -243,7 +244,7 @@ export async function released(
   for (let wait = 1; ; wait = Math.min(wait * 2, 20)) {
     if (isFree(join(paths.containers, id))) {
       // Its last act: it is gone a moment after its lock.
-      setTimeout(collectMonitors, 20).unref()
+      setTimeout(collectStages, 20).unref()
       return true
     }
     if (performance.now() >= until || signal?.aborted === true) return false

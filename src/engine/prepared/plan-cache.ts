@@ -8,12 +8,20 @@ export interface EncodedPlan {
   /** Its columns are compiled when somebody asks for them: when a step has failed. */
   readonly plan: Plan
   readonly bytes: Buffer
+  /** The same for a container of another identity; absent where nobody knows yet that it depends on that alone. */
+  readonly template?: ProvenTemplate
+}
+
+export interface ProvenTemplate {
+  /** The bytes for an identity whose name and numbers have as many characters as `like`'s. */
+  bytesFor(identity: Identity): Buffer
+  readonly like: Identity
 }
 
 /** What is known of starts that differ in nothing but the identity. */
 interface Known {
   readonly sample: Sample
-  readonly ends: Pick<Plan, 'pumps' | 'inherited'>
+  readonly ends: Pick<Plan, 'pumps' | 'inherited' | 'held'>
   template?: Template
   /** A third start has shown that it holds. */
   proven: boolean
@@ -30,13 +38,19 @@ export function planFor(spec: LaunchSpec, identity: Identity, compile: () => Pla
   const key = keyOf(spec, identity)
   const before = known.get(key)
   if (before?.template !== undefined && before.proven) {
-    return { plan: lazily(compile, before.ends), bytes: fillIn(before.template, identity) }
+    const { template, sample } = before
+    return {
+      plan: lazily(compile, before.ends),
+      bytes: fillIn(template, identity),
+      template: { bytesFor: (other) => fillIn(template, other), like: sample.identity },
+    }
   }
   const plan = compile()
   const bytes = encodePlan(plan, { monitor: true, trace: false })
   if (before === undefined) {
     if (known.size >= MOST) known.delete(known.keys().next().value ?? '')
-    const ends = { pumps: plan.pumps, inherited: plan.inherited }
+    const { pumps, inherited, held } = plan
+    const ends = { pumps, inherited, ...(held === undefined ? {} : { held }) }
     known.set(key, { sample: { bytes, identity }, ends, proven: false })
   } else {
     learn(before, { bytes, identity })

@@ -124,15 +124,20 @@ export function runWithStreams(
   const promise = go()
   return Object.assign(promise, { ...streams, kill }) as RunHandle
 
+  function letGo(): void {
+    for (const fd of theirs) closeFd(fd)
+  }
+
   async function go(): Promise<RunResult> {
     try {
       running = await begin({ interactive: wantsInput, fds: theirs })
     } catch (error) {
       for (const stream of [streams.stdin, streams.stdout, streams.stderr]) stream?.destroy()
+      letGo()
       throw error
-    } finally {
-      for (const fd of theirs) closeFd(fd)
     }
+    // Until the command runs, its start may be begun once more.
+    running.launched.started.then(letGo, letGo)
     if (killed !== undefined) running.launched.signal(constants.signals[killed])
     return supervise(running)
   }

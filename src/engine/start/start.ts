@@ -10,8 +10,9 @@ import type { DetachedOptions, NetworkOption, RunOptions, VolumeMount } from '..
 import type { Called } from '../../network/names.ts'
 import { compile } from '../../plan/compile.ts'
 import { encodePlan } from '../../plan/encode.ts'
+import { canBeHeld } from '../../plan/held.ts'
 import { describeStep } from '../../plan/words.ts'
-import { type ContainerExit, launch, type Launched } from '../../runtime/launch.ts'
+import { type ContainerExit, launch, type Launched, type LaunchOptions } from '../../runtime/launch.ts'
 import type { MadeBy } from '../api.ts'
 import { placeCgroup, withLoadedFilter } from './cgroup.ts'
 import { type Claims, connected, keptClaims, takeClaims } from './claims.ts'
@@ -26,7 +27,7 @@ import {
 import { eventLaunch } from '../events/launch.ts'
 import type { EnginePaths } from '../paths.ts'
 import { nextTurn } from '../../syscall/pause.ts'
-import { planFor } from '../prepared/plan-cache.ts'
+import { planFor, type ProvenTemplate } from '../prepared/plan-cache.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord, ExitRecord } from '../state/record.ts'
 import { storedLaunch } from './stored-launch.ts'
@@ -46,6 +47,14 @@ export interface StartOptions {
   readonly shareLoop?: boolean
   /** Ends the filling of a volume. */
   readonly signal?: AbortSignal
+  /** The next one like this may be begun before it is wanted. */
+  readonly ahead?: AheadStarts
+}
+
+/** Starts that are begun before anybody wants them (prepared/ahead.ts). */
+export interface AheadStarts {
+  /** For the launch of a container: what has been begun for it, and what becomes of its stage. */
+  launch(made: MadeStart): Promise<Pick<LaunchOptions, 'ahead' | 'onLost' | 'onReleased'>>
 }
 
 /** A container that is being started or runs. */
@@ -66,6 +75,7 @@ export interface MadeStart {
   readonly plan: Plan
   /** As the stage reads it, where it is known already. */
   readonly bytes?: Buffer
+  readonly template?: ProvenTemplate
   readonly record: ContainerRecord
   /** Of the plan's slot `fd:devices`, where it has one. */
   readonly program?: number
@@ -77,7 +87,7 @@ export interface MadeStart {
 export async function makeStart(
   paths: EnginePaths,
   prepared: PreparedContainer,
-  options: Pick<StartOptions, 'run' | 'stdio' | 'shareLoop' | 'tell'>,
+  options: Pick<StartOptions, 'run' | 'stdio' | 'shareLoop' | 'tell' | 'ahead'>,
   claims: Claims,
 ): Promise<MadeStart> {
   const spec = prepared.spec({ stdio: options.stdio, ...claims })
@@ -95,7 +105,8 @@ export async function makeStart(
     launch: storedLaunch(spec, options.run, prepared),
   }
   const complete = await withHealth(paths, record, placedSpec, prepared.health)
-  const whole = { ...complete, events: eventLaunch(paths, record, true) }
+  const told = { ...complete, events: eventLaunch(paths, record, true) }
+  const whole: LaunchSpec = options.ahead !== undefined && canBeHeld(told) ? { ...told, held: true } : told
   const plan = (): Plan => inheriting(compile(whole), program === undefined ? ['fd:lock'] : ['fd:lock', 'fd:devices'])
   const { id, name } = record
   const { idRange, connected: { connections: [first, second] = [], ports = [] } = {} } = claims
@@ -141,12 +152,14 @@ export async function startContainer(
     // What comes next waits for an exec: together with the planning it would be the longest block of the event loop.
     if (options.shareLoop === true) await nextTurn()
     const trace = options.onDebug !== undefined
+    const ahead = await options.ahead?.launch(made)
     const bytes = trace || made.bytes === undefined ? encodePlan(plan, { monitor: true, trace }) : made.bytes
     const launched = launch(plan, {
       bytes,
       title: `tscrun: ${prepared.name}`,
       fds: [...options.fds, held.lockFd, ...(program === undefined ? [] : [program])],
       workdir: made.workdir,
+      ...ahead,
       ...(options.onDebug === undefined ? {} : { onStep: stepPrinter(plan, options.onDebug) }),
     })
     const { network = 'none' } = options.run

@@ -1,6 +1,6 @@
-import { closeSync, existsSync, readdirSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { removeCgroup } from '../../cgroups/remove.ts'
+import { removeCgroup, removeEmptyCgroup } from '../../cgroups/remove.ts'
 import { errnoOf } from '../../model/errors.ts'
 import { noteBoot, wasBooted } from './boot.ts'
 import { cgroupOf } from '../start/cgroup.ts'
@@ -40,6 +40,7 @@ export async function sweep(paths: EnginePaths, asked: 'live' | 'all'): Promise<
   for (const id of ids) await sweepOne(paths, id, { wasLive: live.has(id), booted })
   if (scope === 'live') return
   releaseOrphans(paths)
+  removeOrphanedCgroups(paths)
   sweepVolumes(paths)
   noteBoot(paths)
 }
@@ -133,6 +134,21 @@ async function endProcesses(
   } catch (error) {
     if (errnoOf(error) === 'EBUSY') return false
     throw error
+  }
+}
+
+/** A container that is begun before it is wanted has nothing but this; it removes it itself, unless it is killed. */
+const BEGUN_MS = 10_000
+
+/** Cgroups that nobody is in, and that no container here has: of what was begun by somebody who was killed. */
+function removeOrphanedCgroups(paths: EnginePaths): void {
+  const parent = cgroupOf('')
+  const known = new Set([...containerIds(paths), ...liveIds(paths)])
+  for (const id of parent === undefined ? [] : list(parent)) {
+    if (!/^[0-9a-f]{64}$/.test(id) || known.has(id)) continue
+    // A container of another store may just be made.
+    const made = statSync(join(parent ?? '', id), { throwIfNoEntry: false })?.ctimeMs ?? Number.POSITIVE_INFINITY
+    if (Date.now() - made > BEGUN_MS) removeEmptyCgroup(join(parent ?? '', id))
   }
 }
 

@@ -1,0 +1,154 @@
+import { dirname, join } from 'node:path'
+import { removeCgroup, removeEmptyCgroup } from '../../cgroups/remove.ts'
+import { dismissStage, endStage, givePlan, type Stage } from '../../runtime/stage.ts'
+import { randomId } from '../../syscall/random.ts'
+import { likelyRange, readPool } from '../ids/id-range.ts'
+import type { EnginePaths } from '../paths.ts'
+import { defaultName } from '../start/name.ts'
+import type { AheadStarts, MadeStart } from '../start/start.ts'
+import type { ProvenTemplate } from './plan-cache.ts'
+
+/** A container that may be wanted next: its id, and its plan as the stage reads it. */
+interface NextContainer {
+  readonly id: string
+  /** Absolute directory; absent where it has none. */
+  readonly cgroup?: string
+  readonly bytes: Buffer
+}
+
+/** A stage that runs the plan of one up to the hold, or waits there. */
+interface Ahead extends NextContainer {
+  readonly stage: Stage
+}
+
+interface Waiting {
+  readonly request: string
+  readonly ahead: Ahead
+  readonly timer: NodeJS.Timeout
+}
+
+/** So many wait at once: as many as end at about the same time. */
+const MOST = 8
+/** After so long nobody waits for one any more: a process that starts containers one after the other wants it sooner. */
+const PATIENCE_MS = 1000
+
+const waiting: Waiting[] = []
+
+/** What decides which container a call of `run()` starts. */
+interface Call {
+  readonly paths: EnginePaths
+  readonly image: string | undefined
+  readonly args: readonly string[]
+  readonly run: object
+}
+
+/** What such a call has of it. */
+export interface AheadOfCall extends AheadStarts {
+  /** Of the container that has been begun, which the call is to start; absent where there is none. */
+  readonly id?: string
+}
+
+/** Makes a call with what has been begun for it; ends that where it does not come to a launch. */
+export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Promise<T>): Promise<T> {
+  const request = requestOf(call)
+  let begun = take(request)
+  const taken = (): Ahead | undefined => {
+    const had = begun
+    begun = undefined
+    return had
+  }
+  try {
+    return await start({
+      ...(begun === undefined ? {} : { id: begun.id }),
+      launch: async (made) => {
+        const stage = await sameOf(taken(), made)
+        const { template, record } = made
+        const next = template === undefined ? undefined : nextContainer(call.paths, template, record.cgroup)
+        return {
+          ...(stage === undefined ? {} : { ahead: stage }),
+          onLost: async () => (record.cgroup === undefined ? undefined : removeCgroup(record.cgroup)),
+          onReleased: (free) => keep(request, free, next),
+        }
+      },
+    })
+  } finally {
+    const rest = taken()
+    if (rest !== undefined) await endStage(rest.stage)
+  }
+}
+
+/** A stage that has begun this very container; one that has begun another one under its id is gone before it begins. */
+async function sameOf(begun: Ahead | undefined, { bytes, plan }: MadeStart): Promise<Stage | undefined> {
+  if (begun === undefined) return undefined
+  if (plan.held === true && bytes?.equals(begun.bytes) === true) return begun.stage
+  await endStage(begun.stage)
+  return undefined
+}
+
+/** Streams and signals of one call, and what is done with its result. */
+const NO_PART = new Set(['fds', 'input', 'signal', 'stdin', 'buffer', 'maxBuffer', 'reject', 'timeoutMs'])
+
+/** Two calls that say the same here may differ: their plans tell. */
+function requestOf({ paths, image, args, run }: Call): string {
+  return JSON.stringify([paths.root, paths.runRoot, image, args, run], (key, value: unknown) =>
+    NO_PART.has(key) ? undefined : value,
+  )
+}
+
+/** The youngest that waits for such a request. */
+function take(request: string): Ahead | undefined {
+  const at = waiting.findLastIndex((each) => each.request === request)
+  const [found] = at < 0 ? [] : waiting.splice(at, 1)
+  clearTimeout(found?.timer)
+  return found?.ahead
+}
+
+/** Has a stage whose container has gone begin the next one. */
+function keep(request: string, stage: Stage, next: NextContainer | undefined): void {
+  if (next === undefined || !givePlan(stage, next.bytes)) return dismiss(stage, next)
+  const ahead = { ...next, stage }
+  const timer = setTimeout(() => dismissWaiting(ahead), PATIENCE_MS).unref()
+  waiting.push({ request, ahead, timer })
+  if (waiting.length > MOST) dismissWaiting(waiting[0]?.ahead)
+}
+
+function dismissWaiting(ahead: Ahead | undefined): void {
+  const at = waiting.findIndex((each) => each.ahead === ahead)
+  const [found] = at < 0 ? [] : waiting.splice(at, 1)
+  if (found === undefined) return
+  clearTimeout(found.timer)
+  dismiss(found.ahead.stage, found.ahead)
+}
+
+/** It removes its cgroup itself, unless it was killed. */
+function dismiss(stage: Stage, begun: NextContainer | undefined): void {
+  dismissStage(stage, () => {
+    if (begun?.cgroup !== undefined) removeEmptyCgroup(begun.cgroup)
+  })
+}
+
+const MOST_TRIES = 40
+
+/**
+ * Another container of the same template: nothing of it is taken yet, neither its name nor its range of ids. Undefined
+ * where none is found soon whose name has as many letters, and whose range is free.
+ *
+ * @param beside the cgroup of a container of the template
+ */
+function nextContainer(
+  paths: EnginePaths,
+  template: ProvenTemplate,
+  beside: string | undefined,
+): NextContainer | undefined {
+  const { like } = template
+  for (let tries = 0; tries < MOST_TRIES; tries++) {
+    const id = randomId()
+    const name = defaultName(id)
+    if (name.length !== like.name.length) continue
+    const firstId = likelyRange(paths.ranges, id, readPool(paths.idPool))
+    if (firstId === undefined || String(firstId).length !== String(like.firstId).length) continue
+    const cgroup = beside === undefined ? {} : { cgroup: join(dirname(beside), id) }
+    return { id, ...cgroup, bytes: template.bytesFor({ id, name, firstId, nowMs: 0 }) }
+  }
+  return undefined
+}

@@ -1,0 +1,120 @@
+import { closeSync } from 'node:fs'
+import { SyscallError } from '../syscall/errno.ts'
+import { closeFd, memoryFile, reapChild, reapStrays, sendMessage, socketPair, spawnStage } from '../syscall/process.ts'
+import { sendWithFds } from '../syscall/socket.ts'
+import { watchReadable } from '../syscall/watch.ts'
+import { encodeMessage, MESSAGE } from './messages.ts'
+
+/** A stage process: a child of ours, which ends when `control` is closed. */
+export interface Stage {
+  readonly pid: number
+  readonly pidfd: number
+  /** Where it is talked to; never waits. */
+  readonly control: number
+}
+
+export interface StageOptions {
+  /** Shown by ps(1). */
+  readonly title: string
+  /** Become the plan's inherited slots; the caller keeps its own copies. */
+  readonly fds: readonly number[]
+  /** It may live on for long, with many others. */
+  readonly lifetime?: 'long'
+}
+
+/** Starts a stage with its first plan. Throws SyscallError. */
+export function beginStage(plan: Uint8Array, options: StageOptions): Stage {
+  const planFd = memoryFile('tscrun-plan', plan, false)
+  const [control, theirs] = socketPair()
+  try {
+    return { ...spawnStage([theirs, planFd, ...options.fds], options.title, options.lifetime), control }
+  } catch (error) {
+    closeSync(control)
+    throw error
+  } finally {
+    closeFd(theirs)
+    closeFd(planFd)
+  }
+}
+
+/** No more is said to it; collected when it has ended. */
+export function leaveStage(stage: Stage): void {
+  closeSync(stage.control)
+  closeFd(stage.pidfd)
+  left.set(stage.pid, undefined)
+}
+
+/** It has been collected. */
+export function forgetStage(stage: Stage): void {
+  left.delete(stage.pid)
+}
+
+/** Ends one that waits, which takes it a few milliseconds; then calls `after`, unless this process has ended before. */
+export function dismissStage(stage: Stage, after: () => void): void {
+  leaveStage(stage)
+  left.set(stage.pid, after)
+  collectSoon(20)
+}
+
+/** Ends one that waits, and resolves when nothing is left of what it has made. */
+export function endStage(stage: Stage): Promise<void> {
+  closeSync(stage.control)
+  return new Promise((resolve) => {
+    const watch = watchReadable(stage.pidfd, () => {
+      if (!reapChild(stage.pid)) return
+      watch.close()
+      closeFd(stage.pidfd)
+      resolve()
+    })
+  })
+}
+
+function collectSoon(ms: number): void {
+  setTimeout(() => {
+    collectStages()
+    if (left.size > 0 && ms < 1000) collectSoon(2 * ms)
+  }, ms).unref()
+}
+
+/** Stages that go on without us, and are our children all the same. */
+const left = new Map<number, (() => void) | undefined>()
+
+/**
+ * Collects those that have ended, also those of Workers that are no more. Not told by an event: a watch that nobody waits
+ * for may be called while Node ends, which koffi does not survive.
+ */
+export function collectStages(): void {
+  for (const [pid, after] of left) {
+    if (!reapChild(pid)) continue
+    left.delete(pid)
+    after?.()
+  }
+  reapStrays()
+}
+
+/** Room for a name, written by the stage itself: it has several, one after the other. */
+export const HELD_TITLE = 'tscrun: ahead'.padEnd(48)
+
+/** A larger one might not fit into the socket. */
+const MAX_PLAN = 64 * 1024
+
+/** Gives a stage whose container has gone the next plan, to be run up to its hold. False where it cannot be had. */
+export function givePlan(stage: Stage, plan: Uint8Array): boolean {
+  if (plan.length > MAX_PLAN) return false
+  return sendMessage(stage.control, Buffer.concat([encodeMessage(MESSAGE.plan), plan]))
+}
+
+/**
+ * The hold of its plan ends: it gets the descriptors of the inherited slots. False where it has ended before.
+ *
+ * @param ahead it has been made for a while: it looks whether this process is as it was
+ */
+export function endHold(stage: Stage, fds: readonly number[], ahead: boolean): boolean {
+  try {
+    sendWithFds(stage.control, encodeMessage(MESSAGE.go, ahead ? 1 : 0), fds)
+    return true
+  } catch (error) {
+    if (error instanceof SyscallError && (error.code === 'EPIPE' || error.code === 'ECONNRESET')) return false
+    throw error
+  }
+}

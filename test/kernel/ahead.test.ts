@@ -1,0 +1,246 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { execa } from 'execa'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type * as Tscrun from '../../src/index.ts'
+import {
+  cgroupsOf,
+  expectNothingLeft,
+  isAlive,
+  makeMachine,
+  PROJECT,
+  until,
+  within,
+  type Machine,
+} from './fixtures/machine.ts'
+
+let machine: Machine
+let tscrun: typeof Tscrun
+let engine: ReturnType<typeof Tscrun.createEngine>
+beforeAll(async () => {
+  machine = makeMachine()
+  tscrun = (await import(join(PROJECT, 'dist/index.js'))) as typeof Tscrun
+  engine = tscrun.createEngine({ root: machine.store, runRoot: machine.runRoot })
+})
+afterAll(() => machine.dispose())
+
+const view = (): Tscrun.RunCallOptions => ({ rootfs: { path: machine.rootfs, overlay: true }, network: 'none' })
+const show = (script: string, which = engine): Promise<string> =>
+  which.run(undefined, ['sh', '-c', script], view()).then(({ stdout }) => stdout)
+
+/** So many runs of the same show that its plan depends on nothing but the identity, whatever the length of its name. */
+const ENOUGH = 24
+
+/** A container that waits to be wanted. */
+interface Waiting {
+  readonly stage: number
+  readonly init: number
+  readonly id: string
+}
+
+/** Of all its threads. */
+function childrenOf(pid: number): number[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap((task) =>
+    readFileSync(`/proc/${pid}/task/${task}/children`, 'latin1').trim().split(' ').filter(Boolean).map(Number),
+  )
+}
+
+/** Of a process; undefined where there is none, or it is not complete yet. */
+function waitingOf(parent: number): Waiting | undefined {
+  const stage = childrenOf(parent).find((pid) => commandOf(pid) === 'tscrun: ahead' && isAlive(pid))
+  const [init] = stage === undefined ? [] : childrenOf(stage)
+  if (stage === undefined || init === undefined) return undefined
+  const id = /\/tscrun\/([0-9a-f]{64})/.exec(readFileSync(`/proc/${init}/cgroup`, 'latin1'))?.[1]
+  // It has left the host's mounts: the last thing that it does before it waits.
+  const mounts = readFileSync(`/proc/${init}/mountinfo`, 'latin1').trim().split('\n')
+  return id === undefined || mounts.length !== 1 ? undefined : { stage, init, id }
+}
+
+function commandOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ').trimEnd()
+}
+
+async function warmUp(script: string): Promise<Waiting> {
+  for (let round = 0; round < ENOUGH; round++) await show(script)
+  return until(() => waitingOf(process.pid))
+}
+
+async function expectGone({ stage, init, id }: Waiting, ms: number): Promise<void> {
+  const gone = (): boolean => !isAlive(stage) && !isAlive(init) && cgroupsOf(id).length === 0
+  expect(await within(ms, gone)).toBe(true)
+}
+
+const EVERYTHING = [
+  'sort -k 5 /proc/self/mountinfo; cat /proc/self/limits /proc/self/cgroup /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups',
+  'cat /proc/self/oom_score_adj /proc/self/coredump_filter /proc/1/cmdline',
+  'grep -vE "^(Vm|Rss|Hugetlb|voluntary|nonvoluntary)" /proc/self/status',
+  'cut -d" " -f 3-9,18,19,40,41 /proc/self/stat',
+  'env; umask; pwd; id; hostname',
+  'ls -lanR --full-time /dev | sed "s/ [0-9-]* [0-9:.]* +0000//"; ls -la /proc/self/fd | wc -l; ls -la / /sys/firmware /proc/acpi',
+  'cat /etc/hosts /etc/hostname /etc/resolv.conf /proc/sys/kernel/domainname',
+  'cat /proc/sys/net/ipv4/ping_group_range /proc/sys/net/ipv4/ip_unprivileged_port_start; ip addr; cat /proc/net/dev',
+  'for n in mnt pid net ipc uts user cgroup time; do readlink /proc/self/ns/$n; done',
+  'echo x > /x && cat /x; echo x > /proc/sys/kernel/hostname || echo read-only; mknod /tmp/n c 1 3 && cat /tmp/n || echo no device',
+].join('; ')
+
+/** Numbers that the kernel counts up, and what is each container's own. */
+function normal(text: string): string {
+  const hostname = /^HOSTNAME=([0-9a-f]{12})$/m.exec(text)?.[1] ?? 'none'
+  return text
+    .replaceAll(/^\d+ \d+ 0:\d+ /gm, 'mount ')
+    .replaceAll(hostname, 'HOSTNAME')
+    .replaceAll(/\b[a-z]+_[a-z]+_[0-9a-f]{4}\b/g, 'NAME')
+    .replaceAll(/upperdir=\S+|workdir=\S+/g, 'dir')
+    .replaceAll(/\b[12]\d{9}\b/g, 'RANGE')
+    .replaceAll(/^(d.{9}) +\d+ (nobody.*) \w+ +\d+ [\d:]+ /gm, '$1 $2 ')
+    .replaceAll(/:\[(?!4026531834)\d+\]/g, ':[own]')
+}
+
+describe('the next container of a process that runs many', () => {
+  it('is begun when one has ended, and shows the command what any other one does', async () => {
+    const plain = tscrun.createEngine({ root: machine.store, runRoot: machine.runRoot, ahead: false })
+    const expected = normal(await show(EVERYTHING, plain))
+    expect(expected).toContain('mount / / rw')
+    const before = await warmUp(EVERYTHING)
+    expect(normal(await show(EVERYTHING))).toBe(expected)
+    // Its first process was born before it was called for, and it has the id that it was born with.
+    expect(isAlive(before.init)).toBe(false)
+    expect(cgroupsOf(before.id)).toEqual([])
+  })
+
+  it('is the one that waited: what was begun becomes the command', async () => {
+    const script = 'echo up; sleep 0.05; true'
+    const waiting = await warmUp(script)
+    const handle = engine.run(undefined, ['sh', '-c', script], view())
+    await new Promise((resolve) => handle.stdout.once('data', resolve))
+    expect(machine.containers()).toEqual([waiting.id])
+    expect(commandOf(waiting.init)).toBe(`sh -c ${script}`)
+    expect(commandOf(waiting.stage)).toMatch(/^tscrun: [a-z]+_[a-z]+_[0-9a-f]{4}$/)
+    await handle
+  })
+
+  it('is another one where another one is wanted', async () => {
+    const waiting = await warmUp('cat; hostname')
+    const input = await engine.run(undefined, ['sh', '-c', 'cat; hostname'], { ...view(), input: 'in ' })
+    expect(input.stdout).toMatch(/^in [0-9a-f]{12}\n$/)
+    expect(input.stdout).not.toContain(waiting.id.slice(0, 12))
+    const named = await engine.run(undefined, ['sh', '-c', 'cat; hostname'], { ...view(), hostname: 'other' })
+    expect(named.stdout).toBe('other\n')
+  })
+
+  it('has nothing on the disk as long as it waits, and goes when nobody wants it', async () => {
+    const waiting = await warmUp('true')
+    expectNothingLeft(machine)
+    await expectGone(waiting, 5000)
+  })
+
+  it.each(['stage', 'init'] as const)('is made anew where its %s was killed meanwhile', async (which) => {
+    const waiting = await warmUp(`: ${which}; echo fine`)
+    process.kill(waiting[which], 'SIGKILL')
+    expect(await show(`: ${which}; echo fine`)).toBe('fine\n')
+    await expectGone(waiting, 1000)
+    expectNothingLeft(machine)
+  })
+
+  it('is not begun where that is not wanted', async () => {
+    const plain = tscrun.createEngine({ root: machine.store, runRoot: machine.runRoot, ahead: false })
+    const ours = (): number[] => childrenOf(process.pid).filter((pid) => commandOf(pid).startsWith('tscrun'))
+    await until(() => ours().length === 0)
+    for (let round = 0; round < 6; round++) await show('true', plain)
+    expect(ours()).toEqual([])
+  })
+})
+
+/** A program of its own: runs containers, then does what it is told line by line and says how it went. */
+const PROGRAM = `
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { setPriority } from 'node:os'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+const { createEngine } = await import(${JSON.stringify(join(PROJECT, 'dist/index.js'))})
+const [root, runRoot, path, kind] = isMainThread ? process.argv.slice(2) : workerData
+const engine = createEngine({ root, runRoot })
+const show = async (script) => (await engine.run(undefined, ['sh', '-c', script], { rootfs: { path, overlay: true }, network: 'none' })).stdout.trim()
+const VIEW = 'ulimit -c; cat /proc/self/oom_score_adj /proc/self/coredump_filter; cut -d" " -f 19 /proc/self/stat; grep Cpus_allowed_list /proc/self/status | cut -f 2; umask'
+const CHANGES = {
+  nothing: () => undefined,
+  limit: () => execFileSync('prlimit', ['--pid', String(process.pid), '--core=4096:8192']),
+  score: () => writeFileSync('/proc/self/oom_score_adj', '321'),
+  dumps: () => writeFileSync('/proc/self/coredump_filter', '0x11'),
+  priority: () => setPriority(7),
+  processors: () => execFileSync('taskset', ['-cp', '1', String(process.pid)]),
+  umask: () => process.umask(0o77),
+}
+if (isMainThread && kind === 'worker') {
+  const worker = new Worker(new URL(import.meta.url), { workerData: [root, runRoot, path, kind], execArgv: [] })
+  worker.on('message', () => console.log('ready'))
+  process.stdin.on('data', () => worker.terminate())
+} else {
+  for (let round = 0; round < ${ENOUGH}; round++) await show(VIEW)
+  if (kind === 'changes') {
+    for (const [name, change] of Object.entries(CHANGES)) {
+      await show(VIEW)
+      change()
+      console.log(name, (await show(VIEW)).replaceAll('\\n', ' '))
+    }
+  } else if (parentPort === null) console.log('ready')
+  else parentPort.postMessage('ready')
+  if (kind === 'ends') process.stdin.once('data', () => process.stdin.destroy())
+  if (kind === 'waits' || kind === 'worker') setInterval(() => undefined, 1000)
+}
+`
+
+function startProgram(kind: 'ends' | 'waits' | 'worker' | 'changes') {
+  const path = join(machine.directory, 'program.mjs')
+  writeFileSync(path, PROGRAM)
+  return execa(process.execPath, [path, machine.store, machine.runRoot, machine.rootfs, kind], { reject: false })
+}
+
+/** Started, and what waits in it. */
+async function ready(program: ReturnType<typeof startProgram>): Promise<Waiting> {
+  await new Promise((resolve) => program.stdout?.once('data', resolve))
+  return until(() => waitingOf(program.pid ?? 0))
+}
+
+describe('what waits to be wanted', () => {
+  it('is gone within a second of the SIGKILL of its process', async () => {
+    const program = startProgram('waits')
+    const waiting = await ready(program)
+    program.kill('SIGKILL')
+    await expectGone(waiting, 1000)
+    await program
+    expectNothingLeft(machine)
+  })
+
+  it('is gone within a second of the end of its Worker', async () => {
+    const program = startProgram('worker')
+    const waiting = await ready(program)
+    program.stdin?.write('end\n')
+    await expectGone(waiting, 1000)
+    program.kill()
+    await program
+    expectNothingLeft(machine)
+  })
+
+  it('does not keep its process, and goes with it', async () => {
+    const program = startProgram('ends')
+    const waiting = await ready(program)
+    program.stdin?.write('end\n')
+    expect(await program).toMatchObject({ exitCode: 0, stderr: '' })
+    await expectGone(waiting, 1000)
+    expectNothingLeft(machine)
+  })
+
+  it('is not what the command runs in where its process has changed in what a container inherits', async () => {
+    const { stdout, stderr } = await startProgram('changes')
+    expect(stderr).toBe('')
+    const [nothing, ...changed] = stdout.split('\n').map((line) => line.split(' ').slice(1))
+    const now = [...(nothing ?? [])]
+    // core in half kilobytes, score, kinds of memory in a dump, nice, processors; the umask is the container's own.
+    for (const [at, value] of ['8', '321', '00000011', '7', '1', now[5] ?? ''].entries()) {
+      if (at < 5) expect(now[at]).not.toBe(value)
+      now[at] = value
+      expect(changed[at]).toEqual(now)
+    }
+  })
+})
