@@ -82,6 +82,7 @@ export interface Engine
     | 'logs'
     | 'files'
     | 'archives'
+    | 'storedImages'
     | 'registry'
   > {
   /** Sends a stored image to a registry, under `destination` or its own name; resolves to the digest it has there. */

@@ -78,4 +78,22 @@ export const ARCHIVE_ENTRIES: readonly Entry[] = [
     group: 'image',
     load: async () => (await import('./commands/image.ts')).imageTreeCommand,
   },
+  {
+    name: 'image mount',
+    summary: 'Mount the files of images read-only',
+    group: 'image',
+    load: async () => (await import('./commands/image-mount.ts')).imageMountCommand,
+  },
+  {
+    name: 'image unmount',
+    summary: 'Take images off that are mounted',
+    group: 'image',
+    load: async () => (await import('./commands/image-mount.ts')).imageUnmountCommand,
+  },
+  {
+    name: 'image verify',
+    summary: 'Look over what the store has of images',
+    group: 'image',
+    load: async () => (await import('./commands/image-verify.ts')).imageVerifyCommand,
+  },
 ]

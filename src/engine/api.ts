@@ -13,6 +13,7 @@ import type { Repeatable } from './prepared/prepared.ts'
 import type { RegistryVerbs } from './image-verbs/registries.ts'
 import type { RemoveOptions } from './state/remove.ts'
 import type { CniVerbs } from './networks/cni/verbs.ts'
+import type { StoredImageVerbs } from './image-verbs/stored.ts'
 import type { SystemVerbs } from './system/verbs.ts'
 import type { NetworkVerbs } from './networks/verbs.ts'
 import type { CreateVolumeOptions, PrunedVolumes, VolumeFilter, VolumeSummary } from './volumes/verbs.ts'
@@ -101,6 +102,8 @@ export interface Engine {
   cni(): Promise<CniVerbs>
   /** Loads the verbs on archives of images, and on names. */
   archives(): Promise<ArchiveVerbs>
+  /** Loads the verbs on the bytes of stored images: whether they are right, and where the host can look at them. */
+  storedImages(): Promise<StoredImageVerbs>
   /** What can be done with networks. */
   networks(): Promise<NetworkVerbs>
   /** Makes a volume. Rejects with NAME_IN_USE where there is one of this name, unless `ignore`. */

@@ -55,7 +55,10 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
   const store = openImageStore({
     root: paths.root,
     localNames: names.local,
-    usedImages: async () => (await import('./state/containers-view.ts')).imagesInUse(paths),
+    usedImages: async () => [
+      ...(await import('./state/containers-view.ts')).imagesInUse(paths),
+      ...(await import('./image-verbs/mounts.ts')).mountedImages(paths).map(({ id }) => id),
+    ],
   })
 
   async function sourceOf(image: string | undefined, run: RunOptions, listener: Listener): Promise<Source> {
@@ -201,6 +204,10 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     archives: async () => {
       await names.prepare()
       return (await import('./image-verbs/archives.ts')).archiveVerbs(store, unpackDefault(settings))
+    },
+    storedImages: async () => {
+      await names.prepare()
+      return (await import('./image-verbs/stored.ts')).storedImageVerbs(paths, store)
     },
     files: async () => (await import('./tree/verbs.ts')).fileVerbs(paths, store),
     cni: async () => (await import('./networks/cni/verbs.ts')).cniVerbs(paths),

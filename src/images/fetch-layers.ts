@@ -1,7 +1,8 @@
 import { availableParallelism } from 'node:os'
 import type { Descriptor } from '../model/image.ts'
 import type { ImageBudget } from './budget.ts'
-import { fetchLayer, type LayerFacts, type WantedLayer } from './layers.ts'
+import { createStandings, type LayerFacts } from './layer-facts.ts'
+import { fetchLayer, type FetchedLayer, type WantedLayer } from './layers.ts'
 import type { PullProgress } from './progress.ts'
 import type { PullImageOptions } from './pull.ts'
 import type { ImageStore } from './store.ts'
@@ -23,8 +24,8 @@ export interface BlobReader {
 
 export interface FetchedLayers {
   readonly facts: readonly LayerFacts[]
-  /** Whether one was not there before. */
-  readonly unpacked: boolean
+  /** Whether one has yet to be written out, by whomever it was unpacked. */
+  readonly unsynced: boolean
 }
 
 /** Fetches all layers, largest first, some at a time; each is put in its place after the one below it. */
@@ -36,8 +37,8 @@ export async function fetchLayers(
 ): Promise<FetchedLayers> {
   const slot = createSlots(options.parallel ?? Math.min(6, Math.max(2, availableParallelism())))
   const chain = layers.map((layer) => layer.chainId)
-  const doneOf = layers.map(() => deferred<LayerFacts>())
-  let unpacked = false
+  const doneOf = layers.map(() => deferred<FetchedLayer>())
+  const standingOf = createStandings(store.paths)
   const start = async (i: number): Promise<void> => {
     const [layer, done] = [layers[i], doneOf[i]]
     if (layer === undefined || done === undefined) throw new Error(`no layer ${i}`)
@@ -45,13 +46,12 @@ export async function fetchLayers(
     const tell = (event: PullProgress): void => options.onProgress?.(event)
     let toldAt = 0
     try {
-      const facts = await fetchLayer(store.paths, layer, {
+      const fetched = await fetchLayer(store.paths, layer, {
         source: (offset) => blobs.blob(layer.blob, offset, (reason) => tell({ type: 'retry', id: digest, reason })),
         signal: options.signal,
         budget: options.budget,
         slot,
         onPhase: (phase) => {
-          unpacked ||= phase === 'extracting'
           tell({ type: 'layer', id: digest, size, phase })
         },
         onBytes: (current) => {
@@ -62,8 +62,9 @@ export async function fetchLayers(
         },
         below: i === 0 ? Promise.resolve() : (doneOf[i - 1]?.promise ?? Promise.resolve()),
         lowers: chain.slice(0, i),
+        standingOf,
       })
-      done.resolve(facts)
+      done.resolve(fetched)
     } catch (error) {
       options.stop.abort(error)
       done.reject(error)
@@ -74,7 +75,8 @@ export async function fetchLayers(
   await Promise.all(order.map(start))
   await all
   if (options.signal.aborted) throw options.signal.reason
-  return { facts: await Promise.all(doneOf.map((done) => done.promise)), unpacked }
+  const fetched = await Promise.all(doneOf.map((done) => done.promise))
+  return { facts: fetched.map(({ facts }) => facts), unsynced: fetched.some((layer) => layer.unsynced) }
 }
 
 interface Deferred<T> {

@@ -50,6 +50,16 @@ export function readIfThere(path: string): Buffer | undefined {
   }
 }
 
+/** Undefined for what is not JSON: a file of ours that a power cut caught between its name and its content. */
+export function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString())
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}
+
 export function listDirectory(path: string): readonly string[] {
   try {
     return fs.readdirSync(path)
@@ -86,6 +96,6 @@ export function storeError(error: unknown, subject: string): unknown {
 /** Deletes files that never got their name; the caller holds the use lock alone, so nobody is writing one. */
 export function sweepFiles(paths: { readonly work: string }): void {
   for (const name of listDirectory(paths.work)) {
-    if (name.startsWith(TEMPORARY_FILE)) fs.rmSync(join(paths.work, name), { force: true })
+    if (name.startsWith(TEMPORARY_FILE)) fs.rmSync(join(paths.work, name), { recursive: true, force: true })
   }
 }

@@ -8,6 +8,7 @@ import { layerPath, type StorePaths, wholePath } from './layout.ts'
 import { waitForLock } from './lock.ts'
 import { removeTree } from './remove-tree.ts'
 import { unpackedPath } from './snapshot.ts'
+import { syncFileSystem } from './sync.ts'
 
 export interface FlattenOptions {
   readonly signal?: AbortSignal
@@ -36,6 +37,8 @@ export async function flatten(paths: StorePaths, chain: readonly ChainId[], opti
       fs.mkdirSync(tree, { mode: 0o755 })
       const layers = sourcesOf(paths, chain.slice(0, count))
       await finishExtraction(startMerge({ directory: tree, layers, limits: options.limits }), options.signal)
+      // Its name alone says that it is whole: it has it only when it would survive a power cut, and so would the layers.
+      await syncFileSystem(paths.work)
       fs.renameSync(tree, place)
       syncDirectory(paths.layers)
     } catch (error) {

@@ -1,7 +1,7 @@
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { type Digest, parseDigest } from '../model/digest.ts'
-import { errnoOf, TscrunError } from '../model/errors.ts'
+import { TscrunError } from '../model/errors.ts'
 import type { Descriptor, Platform } from '../model/image.ts'
 import { formatPlatform, parsePlatform } from '../model/platform.ts'
 import { makePrivateDirectory, readIfThere, writeDurably } from './files.ts'
@@ -91,13 +91,7 @@ export function prepareLayout(paths: StorePaths): void {
     makePrivateDirectory(path)
   }
   const marker = join(paths.images, 'oci-layout')
-  if (fs.existsSync(marker)) return
-  try {
-    fs.writeFileSync(marker, '{"imageLayoutVersion":"1.0.0"}\n', { flag: 'wx', mode: 0o600 })
-  } catch (error) {
-    // Another process has just done the same.
-    if (errnoOf(error) !== 'EEXIST') throw error
-  }
+  if (!fs.existsSync(marker)) writeDurably(marker, '{"imageLayoutVersion":"1.0.0"}\n', paths.work)
 }
 
 /** Replaces our entries; the caller holds the index lock. */

@@ -13,6 +13,7 @@ import { layerPath, markedLayerPath, type StorePaths } from './layout.ts'
 import { type Lock, waitForLock } from './lock.ts'
 import { inheritFromLower } from './lower.ts'
 import type { LayerPhase } from './progress.ts'
+import { type createStandings, type LayerFacts, writeFacts } from './layer-facts.ts'
 import { removeTree } from './remove-tree.ts'
 import { unpackedPath } from './snapshot.ts'
 
@@ -36,26 +37,28 @@ export interface LayerJob {
   readonly below: Promise<unknown>
   /** The layers below, bottom to top. */
   readonly lowers: readonly ChainId[]
+  readonly standingOf: ReturnType<typeof createStandings>
 }
 
-/** Bytes of file data, counted once a layer: it stands in the layer's own metadata. */
-export interface LayerFacts {
-  readonly bytes: number
+export interface FetchedLayer {
+  readonly facts: LayerFacts
+  /** It may lie in memory alone: an image that names it is listed after it has been written out. */
+  readonly unsynced: boolean
 }
 
 /**
  * Gets one layer into the store. Its tree is made beside its final place and renamed there when it is complete,
  * so a layer directory that exists is whole. The lock is taken before a slot is: who has a slot always gets on.
  */
-export async function fetchLayer(paths: StorePaths, layer: WantedLayer, job: LayerJob): Promise<LayerFacts> {
+export async function fetchLayer(paths: StorePaths, layer: WantedLayer, job: LayerJob): Promise<FetchedLayer> {
   const tree = join(paths.work, `layer-${hexOf(layer.chainId)}`)
   job.onPhase('waiting')
   using lock = await waitForLock(`${tree}.lock`, 'exclusive', job.signal)
-  const there = readFacts(paths, layer.chainId)
+  const there = job.standingOf(layer.chainId)
   if (there !== undefined && unpackedPath(paths, layer.chainId) !== undefined) {
     await completeBlob(paths, layer, job)
     lock.unlink()
-    return there
+    return { facts: there.facts, unsynced: there.standing === 'written' }
   }
   try {
     const extracted = await job.slot(() => extract(paths, layer, tree, job))
@@ -71,7 +74,7 @@ export async function fetchLayer(paths: StorePaths, layer: WantedLayer, job: Lay
       bytes: extracted.use.bytes + copied,
     })
     job.onPhase('complete')
-    return facts
+    return { facts, unsynced: true }
   } catch (error) {
     removeTree(tree, paths.work)
     throw error
@@ -159,22 +162,12 @@ interface Finished {
 
 function commit(paths: StorePaths, chainId: ChainId, { tree, lock, marked, bytes }: Finished): LayerFacts {
   const facts: LayerFacts = { bytes }
-  fs.writeFileSync(factsPath(paths, chainId), JSON.stringify(facts), { mode: 0o600 })
-  // A layer without facts was not committed by this version: it is replaced.
+  writeFacts(paths, chainId, facts)
+  // One that cannot be relied on is replaced.
   const before = unpackedPath(paths, chainId)
   if (before !== undefined) discardTree(paths, before)
   fs.renameSync(tree, marked ? markedLayerPath(paths, chainId) : layerPath(paths, chainId))
   syncDirectory(paths.layers)
   lock.unlink()
   return facts
-}
-
-function factsPath(paths: StorePaths, chainId: ChainId): string {
-  return join(paths.records, `layer-${hexOf(chainId)}.json`)
-}
-
-/** Undefined for a layer that has not been unpacked. */
-export function readFacts(paths: StorePaths, chainId: ChainId): LayerFacts | undefined {
-  const path = factsPath(paths, chainId)
-  return fs.existsSync(path) ? (JSON.parse(fs.readFileSync(path, 'utf8')) as LayerFacts) : undefined
 }

@@ -58,6 +58,23 @@ export function inheritFromLower(
   }
 }
 
+/** What a stack of layers shows, looked up as the layer above it would. */
+export interface LowerFiles extends Disposable {
+  /** An O_PATH descriptor, to be closed by `closeFd`; undefined where the layers have nothing of this name. */
+  find(name: Buffer): number | undefined
+}
+
+/** @param paths absolute directories of the layers, bottom to top */
+export function openLowers(paths: readonly string[]): LowerFiles {
+  const lowers = paths.toReversed().map(openLower)
+  return {
+    find: (name) => findInLowers(lowers, name),
+    [Symbol.dispose]: () => {
+      for (const { fd } of lowers) fs.closeSync(fd)
+    },
+  }
+}
+
 function openRoot(path: string): number {
   return fs.openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
 }
@@ -95,13 +112,34 @@ function linkToLower(stack: Stack, name: Buffer, target: Buffer, implied: Set<st
   const to = directoryFor(stack.root, parentOf(name), implied)
   try {
     const there = openBeneath(from, baseOf(target), O_PATH | O_NOFOLLOW)
-    if (typeof there === 'number') closeFd(there)
+    if (typeof there === 'number') refuseDirectory(there, target)
     else copyUp(stack, target, below(from, baseOf(target)))
-    fs.rmSync(below(to, baseOf(name)), { force: true })
+    removeName(to, name)
     syscall('linkat', [from, cString(baseOf(target)), to, cString(baseOf(name)), 0], name.toString())
   } finally {
     closeFd(from)
     closeFd(to)
+  }
+}
+
+/** What a link replaces. A directory is there only as a parent of what it links to. */
+function removeName(directory: number, name: Buffer): void {
+  const there = openBeneath(directory, baseOf(name), O_PATH | O_NOFOLLOW)
+  if (typeof there !== 'number') return
+  if (isDirectory(there)) throw badLayer(`${show(name)} is a hard link, and a directory`)
+  fs.unlinkSync(below(directory, baseOf(name)))
+}
+
+function refuseDirectory(fd: number, target: Buffer): void {
+  if (isDirectory(fd)) throw badLayer(`a hard link to the directory ${show(target)}`)
+}
+
+/** Closes it, too. */
+function isDirectory(fd: number): boolean {
+  try {
+    return fs.fstatSync(fd).isDirectory()
+  } finally {
+    closeFd(fd)
   }
 }
 

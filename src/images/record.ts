@@ -1,6 +1,6 @@
 import type { ChainId, Digest } from '../model/digest.ts'
 import type { Descriptor, ImageConfig } from '../model/image.ts'
-import { readIfThere, writeDurably } from './files.ts'
+import { parseJson, readIfThere, writeDurably } from './files.ts'
 import { recordPath, type StorePaths } from './layout.ts'
 
 /**
@@ -23,15 +23,18 @@ export function writeRecord(paths: StorePaths, record: ImageRecord): void {
   writeDurably(recordPath(paths, record.id), JSON.stringify({ version: VERSION, ...record, config }), paths.work)
 }
 
-/** Undefined where there is none, or one of a version this program does not know: a pull writes it anew. */
+/** Undefined where there is none, a damaged one, or one of a version this program does not know: a pull writes it anew. */
 export function readRecord(paths: StorePaths, id: Digest): ImageRecord | undefined {
   const bytes = readIfThere(recordPath(paths, id))
   if (bytes === undefined) return undefined
-  const stored = JSON.parse(bytes.toString()) as Omit<ImageRecord, 'config'> & {
-    version: number
-    config: Omit<ImageConfig, 'labels'> & { labels: [string, string][] }
-  }
-  if (stored.version !== VERSION) return undefined
+  const stored = parseJson(bytes) as
+    | (Omit<ImageRecord, 'config'> & {
+        version: number
+        config: Omit<ImageConfig, 'labels'> & { labels: [string, string][] }
+      })
+    | null
+    | undefined
+  if (stored?.version !== VERSION) return undefined
   const { version: _, config, ...rest } = stored
   return { ...rest, config: { ...config, labels: new Map(config.labels) } }
 }

@@ -29,8 +29,14 @@ export interface StoredImage {
 export interface RemoveOptions {
   /** Also takes the names of an image that is in use or has several of them. */
   readonly force?: boolean
-  /** Who uses an image: false for nobody, else true or a word for the message, e.g. a container's name. */
-  readonly inUse?: (id: Digest) => boolean | string
+  /** Who uses an image: false for nobody, else true, a container's name, or a clause for the message with the way out. */
+  readonly inUse?: (id: Digest) => boolean | string | ImageUse
+}
+
+/** A use of an image that is no container's: `how` goes on `image alpine: `. */
+export interface ImageUse {
+  readonly how: string
+  readonly hint: string
 }
 
 export interface RemovedImage {
@@ -48,6 +54,10 @@ export interface ImageStore {
   /** By reference (short names too), `name@digest`, or the beginning of an id. With a platform, only if it fits. */
   find(nameOrId: string, platform?: Platform): StoredImage | undefined
   list(): readonly StoredImage[]
+  /** Whether anything has ever been put in. */
+  exists(): boolean
+  /** The index's entries of the images that are named, or all: damaged ones too. Throws NO_SUCH_IMAGE. */
+  entries(images?: readonly string[]): readonly IndexEntry[]
   remove(nameOrId: string, options?: RemoveOptions): Promise<RemovedImage>
   /** Adds a further name. */
   tag(nameOrId: string, name: string): Promise<void>
@@ -90,6 +100,17 @@ export function openImageStore(options: StoreOptions): ImageStore {
     const entries = readIndex(paths)
     const firsts = entries.filter((entry, i) => entries.findIndex((other) => other.id === entry.id) === i)
     return firsts.flatMap((entry) => load(paths, entries, entry) ?? [])
+  }
+
+  function entriesOf(images: readonly string[] = []): readonly IndexEntry[] {
+    const entries = readIndex(paths)
+    if (images.length === 0) return entries
+    const ids = images.map((image) => {
+      const entry = entries.find(({ name }) => name === image) ?? lookUp(entries, image)
+      if (entry === undefined) throw noSuchImage(image)
+      return entry.id
+    })
+    return entries.filter((entry) => ids.includes(entry.id))
   }
 
   async function hold(signal?: AbortSignal): Promise<Lock> {
@@ -190,6 +211,8 @@ export function openImageStore(options: StoreOptions): ImageStore {
     paths,
     find,
     list,
+    exists: () => fs.existsSync(paths.images),
+    entries: entriesOf,
     remove,
     tag,
     untag,
@@ -310,18 +333,17 @@ function without(
   }
   const user = removal.inUse?.(entry.id) ?? false
   if (user !== false && removal.force !== true) {
-    throw new TscrunError(
-      'IMAGE_IN_USE',
-      `image ${nameOrId}: used by ${user === true ? 'a container' : `container ${user}`}`,
-      {
-        subject: nameOrId,
-        hint: 'remove the container first',
-      },
-    )
+    const { how, hint } = useOf(user)
+    throw new TscrunError('IMAGE_IN_USE', `image ${nameOrId}: ${how}`, { subject: nameOrId, hint })
   }
   const others = entries.filter((other) => other.id !== entry.id)
   if (user === false) return { entries: others, untagged: names, deleted: entry.id }
   // Its names go, its files stay for the container.
   const { name: _, ...nameless } = entry
   return { entries: [...others, nameless], untagged: names }
+}
+
+function useOf(user: true | string | ImageUse): ImageUse {
+  if (typeof user === 'object') return user
+  return { how: `used by ${user === true ? 'a container' : `container ${user}`}`, hint: 'remove the container first' }
 }

@@ -8,7 +8,8 @@ import { type BlobReader, fetchLayers } from './fetch-layers.ts'
 import { storeError } from './files.ts'
 import { flatten } from './flatten.ts'
 import { hasBlob, sweepWork } from './garbage.ts'
-import type { LayerFacts, WantedLayer } from './layers.ts'
+import type { LayerFacts } from './layer-facts.ts'
+import type { WantedLayer } from './layers.ts'
 import type { TransferVerb } from './progress.ts'
 import type { PullImageOptions } from './pull.ts'
 import type { ImageStore, StoredImage } from './store.ts'
@@ -65,14 +66,14 @@ export async function unpackImage(
     options.onProgress?.({ type: 'resolved', verb, reference: name ?? image.id, digest: image.resolved })
     sweepWork(store.paths, new Set(image.layers.map((layer) => hexOf(layer.blob.digest))))
     const budget = createImageBudget(limitsOf(store, image, options))
-    const { facts, unpacked } = await fetchLayers(store, blobs, image.layers, { ...options, budget, signal, stop })
+    const { facts, unsynced } = await fetchLayers(store, blobs, image.layers, { ...options, budget, signal, stop })
     // Where somebody has asked for a limit, what was there before counts too.
     if (options.maxUnpackSize !== undefined) checkSize(sum(facts), budget.limits)
     const chain = image.layers.map((layer) => layer.chainId)
     const onCopy = (): void => options.onWarning?.(copyWarning(store.paths.root))
     const copied = await flatten(store.paths, chain, { signal, limits: budget.limits, onCopy })
     // Once for all layers, before the index names them: a listed image survives a power cut.
-    if (unpacked || copied) await syncFileSystem(store.paths.layers)
+    if (unsynced && !copied) await syncFileSystem(store.paths.layers)
     const { manifest, config, id } = image
     const fresh = name === undefined || store.resolvedDigest(name) !== image.resolved
     const stored = await store.add({ id, manifest, config, chain, size: sum(facts) }, name, image.resolved)

@@ -1,6 +1,5 @@
-import { join } from 'node:path'
-import { type ChainId, type Digest, hexOf } from '../model/digest.ts'
-import { readIfThere } from './files.ts'
+import type { ChainId, Digest } from '../model/digest.ts'
+import { readFacts } from './layer-facts.ts'
 import type { StorePaths } from './layout.ts'
 import { readRecord } from './record.ts'
 import type { StoredImage } from './store.ts'
@@ -31,7 +30,7 @@ export function imagesUsage(
   const sizes = new Map<ChainId, number>()
   const owners = new Map<ChainId, number>()
   for (const chainId of chains.flatMap(({ chain }) => chain)) {
-    if (!sizes.has(chainId)) sizes.set(chainId, layerBytes(paths, chainId))
+    if (!sizes.has(chainId)) sizes.set(chainId, readFacts(paths, chainId)?.bytes ?? 0)
     owners.set(chainId, (owners.get(chainId) ?? 0) + 1)
   }
   const sum = (chain: Iterable<ChainId>): number =>
@@ -46,9 +45,4 @@ export function imagesUsage(
     bytes: sum(sizes.keys()),
     usedBytes: sum(new Set(used)),
   }
-}
-
-function layerBytes(paths: StorePaths, chainId: ChainId): number {
-  const facts = readIfThere(join(paths.records, `layer-${hexOf(chainId)}.json`))
-  return facts === undefined ? 0 : (JSON.parse(facts.toString()) as { readonly bytes: number }).bytes
 }

@@ -3,7 +3,7 @@ import { completeName, openLayoutDirectory, readImages } from '../../images/arch
 import type { NamedFiles } from '../../images/archives/members.ts'
 import { chainIds } from '../../images/chain.ts'
 import { hostPlatform } from '../../images/host-platform.ts'
-import { readFacts } from '../../images/layers.ts'
+import { readFacts } from '../../images/layer-facts.ts'
 import { storeTar } from '../../images/make-layer.ts'
 import { addNewImage, type HistoryEntry, rawConfig } from '../../images/new-image.ts'
 import { type SaveRequest, saveImages } from '../../images/save.ts'

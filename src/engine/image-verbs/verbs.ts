@@ -1,8 +1,9 @@
-import type { ImageStore } from '../../images/store.ts'
+import type { ImageStore, ImageUse } from '../../images/store.ts'
 import { parseReference } from '../../model/reference.ts'
 import type { ImageSummary, PulledImage, PullOptions, RemovedImage } from '../api.ts'
 import { viewContainers } from '../state/containers-view.ts'
 import { getImage, type GetOptions } from './get-image.ts'
+import { mountedImages } from './mounts.ts'
 import type { EnginePaths } from '../paths.ts'
 
 export async function pullVerb(
@@ -43,6 +44,14 @@ export async function removeImageVerb(
       record.imageId === undefined ? [] : [[record.imageId, record.name]],
     ),
   )
-  const { untagged, deleted } = await store.remove(name, { force, inUse: (id) => users.get(id) ?? false })
+  const inUse = (id: string): false | string | ImageUse => users.get(id) ?? mountUse(paths, id) ?? false
+  const { untagged, deleted } = await store.remove(name, { force, inUse })
   return { untagged, deleted: deleted === undefined ? [] : [deleted] }
+}
+
+function mountUse(paths: EnginePaths, id: string): ImageUse | undefined {
+  const mounted = mountedImages(paths).find((one) => one.id === id)
+  return mounted === undefined
+    ? undefined
+    : { how: `mounted on ${mounted.path}`, hint: 'take it off first: `tscrun image unmount`' }
 }

@@ -1,10 +1,8 @@
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { bootId } from '../../images/boot-id.ts'
 import { errnoOf } from '../../model/errors.ts'
 import type { EnginePaths } from '../paths.ts'
-
-/** Another one at each start of the machine (random(4)). */
-const BOOT_ID = '/proc/sys/kernel/random/boot_id'
 
 /**
  * Whether the machine has been started again since the store was looked after. Then nothing of it runs, whatever the run
@@ -12,12 +10,12 @@ const BOOT_ID = '/proc/sys/kernel/random/boot_id'
  */
 export function wasBooted(paths: EnginePaths): boolean {
   const noted = read(markOf(paths))
-  return noted !== undefined && noted !== read(BOOT_ID)
+  return noted !== undefined && noted !== bootId()
 }
 
 /** Notes that the store is right for this boot. A directory that is no store is left as it is. */
 export function noteBoot(paths: EnginePaths): void {
-  const [mark, id] = [markOf(paths), read(BOOT_ID)]
+  const [mark, id] = [markOf(paths), bootId()]
   if (id === undefined || read(mark) === id || !existsSync(paths.names)) return
   const temporary = `${mark}.${process.pid}`
   try {

@@ -3,6 +3,7 @@ import type { ImageStore, StoredImage } from '../../images/store.ts'
 import { imagesUsage } from '../../images/usage.ts'
 import { TscrunError } from '../../model/errors.ts'
 import { type ContainerView, viewContainers } from '../state/containers-view.ts'
+import { mountedImages } from '../image-verbs/mounts.ts'
 import type { EnginePaths } from '../paths.ts'
 import { removeContainer } from '../state/remove.ts'
 import { treeBytes } from '../tree/bytes.ts'
@@ -114,7 +115,7 @@ async function removedUnlessUsed(
 ): Promise<Awaited<ReturnType<ImageStore['remove']>> | undefined> {
   // Asked again for each: a container may have been made meanwhile.
   const isUsed = viewContainers(paths).some((view: ContainerView) => view.record.imageId === image.id)
-  if (isUsed) return undefined
+  if (isUsed || mountedImages(paths).some(({ id }) => id === image.id)) return undefined
   try {
     return await store.remove(image.id, { force: true, inUse: () => false })
   } catch (error) {

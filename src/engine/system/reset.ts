@@ -6,6 +6,7 @@ import { removeTree } from '../../images/remove-tree.ts'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { hostFacts } from '../../runtime/host.ts'
 import { viewContainers } from '../state/containers-view.ts'
+import { mountedImages, unmountImage } from '../image-verbs/mounts.ts'
 import { DEFAULT_ROOT, type EnginePaths } from '../paths.ts'
 import { removeContainer } from '../state/remove.ts'
 import { storeFailure } from '../state/store-failure.ts'
@@ -44,6 +45,7 @@ export async function reset(paths: EnginePaths, { force }: ResetOptions): Promis
   )
   const containers: string[] = []
   for (const { record } of views) containers.push(await removeContainer(paths, record.id, { force, volumes: true }))
+  for (const { id } of mountedImages(paths)) unmountImage(paths, id, { force })
   removeStore(paths)
   return { containers, stays: [...leftIn(paths.root), ...leftIn(paths.runRoot), ...cgroupLeft(paths), ...bound] }
 }

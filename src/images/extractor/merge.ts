@@ -67,7 +67,7 @@ export function mergeLayers(target: Buffer, layers: readonly Buffer[]): MergedTr
   let inodes = 0
   // It grows while it is walked: a directory comes after the one it is in.
   for (const { path, layers: parts } of places) {
-    for (const { name, from } of mergeListings(parts.map((layer) => list(inDirectory(layer, path))))) {
+    for (const { name, from } of mergeListings(parts.map((layer) => listLayer(inDirectory(layer, path))))) {
       const child = inDirectory(path, name)
       const owners = from.flatMap((part) => parts[part] ?? [])
       const [top] = owners
@@ -85,7 +85,7 @@ export function mergeLayers(target: Buffer, layers: readonly Buffer[]): MergedTr
 }
 
 /** Marks are plain files: an archive can bring a directory of such a name (`.wh.x/file`), which means nothing. */
-function list(directory: Buffer): Listing {
+export function listLayer(directory: Buffer): Listing {
   const members: { readonly name: Buffer; readonly directory: boolean }[] = []
   const whiteouts: Buffer[] = []
   let opaque = isOpaque(directory)
