@@ -79,6 +79,7 @@ export const GROUPS: readonly Group[] = [
     name: 'system',
     summary: 'Manage the store',
     members: {
+      check: ['system check'],
       df: ['system df'],
       info: ['info'],
       prune: ['system prune'],

@@ -209,6 +209,12 @@ export const ENTRIES: readonly Entry[] = [
     load: async () => (await import('./commands/system.ts')).imagePruneCommand,
   },
   {
+    name: 'system check',
+    summary: 'Look the whole store over, and repair it',
+    group: 'system',
+    load: async () => (await import('./commands/system-check.ts')).systemCheckCommand,
+  },
+  {
     name: 'system df',
     summary: 'Show what is on the disk',
     group: 'system',

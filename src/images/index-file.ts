@@ -47,7 +47,11 @@ function readAll(paths: StorePaths): readonly RawEntry[] {
     return manifests.map((raw) => ({ raw, known: parseEntry(raw as Descriptor, where) }))
   } catch (error) {
     if (!(error instanceof SyntaxError) && !(error instanceof TypeError)) throw error
-    throw new TscrunError('STORE', `${where}: damaged`, { subject: paths.index, cause: error })
+    throw new TscrunError('STORE', `${where}: damaged`, {
+      subject: paths.index,
+      hint: '`tscrun system check --repair` lists the images anew',
+      cause: error,
+    })
   }
 }
 

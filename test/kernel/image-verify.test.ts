@@ -214,6 +214,50 @@ const member: fc.Arbitrary<LayerMember> = fc
     }
   })
 
+/** The note of a layer, as it would be if the machine had been started anew since, or a power cut had taken it. */
+function spoilNotes(content: (note: object) => string): void {
+  for (const name of fs.readdirSync(join(root, 'records')).filter((file) => file.startsWith('layer-'))) {
+    const path = join(root, 'records', name)
+    fs.writeFileSync(path, content(JSON.parse(fs.readFileSync(path, 'utf8')) as object))
+  }
+}
+const unlist = (): void => {
+  fs.writeFileSync(join(root, 'images/index.json'), '{"schemaVersion":2,"manifests":[]}')
+  fs.rmSync(join(root, 'records', `${image.config.digest.slice(7)}.json`))
+}
+
+describe('after a power cut', () => {
+  it.each([
+    ['that no image names', (note: object) => JSON.stringify({ ...note, boot: 'another' })],
+    ['whose note is empty', () => ''],
+  ])('a layer %s is unpacked anew', async (_, content) => {
+    const file = inLayer(0, 'data/was-file')
+    unlist()
+    spoilNotes(content)
+    // Its name is there, its bytes are not: what a journal without data leaves.
+    fs.truncateSync(file)
+    await load(store, image)
+    expect(fs.readFileSync(file, 'utf8')).toBe('first\n')
+    expect(await findings()).toEqual([])
+  })
+
+  it('a layer that a listed image names is relied on: it was written out before that', async () => {
+    const layers = store.list()[0]?.layers ?? []
+    const before = layers.map((path) => fs.statSync(path).ino)
+    spoilNotes((note) => JSON.stringify({ ...note, boot: 'another' }))
+    await load(store, image)
+    expect(layers.map((path) => fs.statSync(path).ino)).toEqual(before)
+  })
+
+  it('a layer of this boot serves another pull, which has it written out', async () => {
+    unlist()
+    const inode = fs.statSync(join(root, 'layers', fs.readdirSync(join(root, 'layers'))[0] ?? '')).ino
+    await load(store, image)
+    expect(fs.statSync(join(root, 'layers', fs.readdirSync(join(root, 'layers'))[0] ?? '')).ino).toBe(inode)
+    expect(await findings()).toEqual([])
+  })
+})
+
 describe('an archive that links to a directory', () => {
   it.each([
     ['of its own', [[{ name: 'a/b/c', type: 'link', linkname: 'a/b' }]]],

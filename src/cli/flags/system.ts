@@ -36,3 +36,11 @@ export const SYSTEM_RESET_FLAGS: readonly Flag[] = [
   { ...FORCE, help: 'Do not ask; containers that run are killed' },
   HELP_FLAG,
 ]
+
+export const SYSTEM_CHECK_FLAGS: readonly Flag[] = [
+  { ...FORCE, help: 'With --repair: also remove containers whose record is lost, with what they have written' },
+  { name: 'format', kind: 'string', value: 'json', help: "'json': a JSON array" },
+  HELP_FLAG,
+  { name: 'quick', short: 'q', kind: 'bool', help: 'Do not read the layers of images, nor their blobs' },
+  { name: 'repair', short: 'r', kind: 'bool', help: 'Put right what can be put right' },
+]

@@ -20,6 +20,7 @@ export interface MountedImage {
 
 const [MS_RDONLY, MS_NOSUID, MS_NODEV] = [1, 2, 4]
 const [MNT_DETACH, UMOUNT_NOFOLLOW] = [2, 8]
+const EMPTY = 'empty'
 const HEX = /^[0-9a-f]{64}$/
 
 function mountsDirectory(paths: EnginePaths): string {
@@ -80,8 +81,9 @@ function mountLayers(store: ImageStore, { layers }: StoredImage, path: string): 
   const here = fs.openSync('.', fs.constants.O_RDONLY | fs.constants.O_DIRECTORY)
   const there = fs.openSync(names, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY)
   try {
-    const empty = join(names, 'empty')
-    fs.mkdirSync(empty, { mode: 0o755 })
+    // It must stay: a directory that has been removed cannot be read, and then nor can what it is merged with.
+    const empty = join(path, '..', EMPTY)
+    fs.mkdirSync(empty, { recursive: true, mode: 0o755 })
     const stack = [...layers.toReversed(), ...(layers.length < 2 ? [empty, empty] : [])].slice(
       0,
       Math.max(2, layers.length),
@@ -144,5 +146,5 @@ export function lostMountPoints(paths: EnginePaths): readonly string[] {
   return fs
     .readdirSync(directory)
     .map((name) => join(directory, name))
-    .filter((path) => !mounted.has(path))
+    .filter((path) => !mounted.has(path) && !path.endsWith(`/${EMPTY}`))
 }

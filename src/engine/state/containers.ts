@@ -221,7 +221,11 @@ function readJson(path: string): unknown {
     return JSON.parse(readFileSync(path, 'utf8'))
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined
-    throw new TscrunError('STORE', `read ${path}: ${(error as Error).message}`, { subject: path, cause: error })
+    throw new TscrunError('STORE', `read ${path}: ${(error as Error).message}`, {
+      subject: path,
+      hint: '`tscrun system check` looks the store over',
+      cause: error,
+    })
   }
 }
 

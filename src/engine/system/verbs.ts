@@ -2,6 +2,8 @@ import type { ImageStore } from '../../images/store.ts'
 import { TscrunError } from '../../model/errors.ts'
 import { hostFacts } from '../../runtime/host.ts'
 import type { EnginePaths } from '../paths.ts'
+import type { CheckOptions } from './check/check.ts'
+import type { CheckResult } from './check/finding.ts'
 import { sweep } from '../state/sweep.ts'
 import { type Pruned, pruneAll, pruneContainers, type PruneFilter, pruneImages, type PruneOptions } from './prune.ts'
 import { reset, type Reset, type ResetOptions } from './reset.ts'
@@ -20,6 +22,8 @@ export interface SystemVerbs {
     readonly all?: boolean
     readonly filter?: PruneFilter
   }): Promise<Pick<Pruned, 'untagged' | 'images' | 'reclaimedBytes'>>
+  /** Looks the whole store over, and with `repair` puts right what it can. */
+  check(options?: CheckOptions): Promise<readonly CheckResult[]>
   /** Removes everything: containers, images, volumes, and what keeps account of them. Rejects with CONTAINER_STATE. */
   reset(options: ResetOptions): Promise<Reset>
 }
@@ -43,6 +47,10 @@ export function systemVerbs(paths: EnginePaths, store: ImageStore): SystemVerbs 
       await begin(paths)
       return pruneImages(paths, store, options)
     },
+    check: async (options) => {
+      requireRoot(paths)
+      return (await import('./check/check.ts')).checkStore(paths, store, options)
+    },
     reset: async (options) => {
       await begin(paths)
       return reset(paths, options)
@@ -51,11 +59,15 @@ export function systemVerbs(paths: EnginePaths, store: ImageStore): SystemVerbs 
 }
 
 async function begin(paths: EnginePaths): Promise<void> {
+  requireRoot(paths)
+  await sweep(paths, 'all')
+}
+
+function requireRoot(paths: EnginePaths): void {
   if (hostFacts().euid !== 0) {
     throw new TscrunError('PERMISSION_DENIED', `read the store ${paths.root}: needs root`, {
       subject: paths.root,
       hint: 'use sudo',
     })
   }
-  await sweep(paths, 'all')
 }

@@ -213,7 +213,10 @@ function verifyIndex({ paths, check, documents }: Context, { resolved, manifest 
     const wrong = documents(digest, size)
     if (wrong !== undefined) return void findings.push({ part: 'blob', digest, what: wrong })
     const bytes = fs.readFileSync(blobPath(paths, digest))
-    const document = parseManifest(bytes, undefined, `stored manifest ${digest}`, { artifacts: true })
+    const add: Add = (part, of, what) => void findings.push({ part, digest: of, what })
+    const where = `stored manifest ${digest}`
+    const document = whatFits(digest, add, () => parseManifest(bytes, undefined, where, { artifacts: true }))
+    if (document === undefined) return
     if ('manifests' in document) {
       if (depth < LIMITS.indexDepth) for (const entry of document.manifests) visit(entry.digest, entry.size, depth + 1)
       return
