@@ -232,7 +232,7 @@ describe('what `system check --repair` puts right by itself', () => {
     fs.rmSync(inStore('containers', ended, 'exit.json'), { force: true })
     edit(record(ended), (text) => JSON.stringify({ ...(JSON.parse(text) as object), exit: undefined }))
     expect((await check()).lines).toEqual(
-      expect.arrayContaining([expect.stringMatching(/^boot .*: nobody has looked after it/)]) as unknown as string[],
+      expect.arrayContaining([expect.stringMatching(/^boot .*: nobody has looked after it/)]),
     )
     expect((await check('--repair')).code).toBe(0)
     await expectWhole()
