@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util'
 import { filesystemOf } from '../src/overlayfs/support.ts'
 import { packageRoot } from '../src/syscall/package-root.ts'
 import { ociVerbs, parsedByVerb } from './oci.ts'
+import { bridge } from './bridge.ts'
 import { logs, memory } from './monitor.ts'
 import { pull } from './pull.ts'
 import { formatGoals, formatGroup, goals } from './report.ts'
@@ -25,7 +26,7 @@ import {
 
 // npm run bench: compares tscrun with Debian's runtimes in one run, and keeps what was measured in bench/results.
 const USAGE = `npm run bench -- [--quick] [--only GROUP[,GROUP...]] [--no-save] [--realtime]
-groups: one-shot, oci, parsed, in-process, block, parallel, memory, logs, throughput, pull`
+groups: one-shot, oci, parsed, in-process, block, parallel, memory, logs, bridge, throughput, pull`
 
 const ROUNDS = {
   quick: {
@@ -86,9 +87,10 @@ async function main(): Promise<void> {
     const groups: Group[] = []
     for (const [name, measureGroup] of measurements(stage, contest, rounds)) {
       if (only !== undefined && !only.includes(name)) continue
-      const group = await measureGroup()
-      console.log(formatGroup(group))
-      groups.push(group)
+      for (const group of [await measureGroup()].flat()) {
+        console.log(formatGroup(group))
+        groups.push(group)
+      }
     }
     const list = goals(groups, values.quick !== true)
     console.log(formatGoals(list))
@@ -107,7 +109,7 @@ async function main(): Promise<void> {
   }
 }
 
-type Measurement = readonly [name: string, measure: () => Promise<Group>]
+type Measurement = readonly [name: string, measure: () => Promise<Group | readonly Group[]>]
 
 function measurements(stage: Stage, contest: Contest, rounds: (typeof ROUNDS)['quick' | 'full']): Measurement[] {
   return [
@@ -119,6 +121,7 @@ function measurements(stage: Stage, contest: Contest, rounds: (typeof ROUNDS)['q
     ['parallel', () => parallel(contest, rounds.parallel)],
     ['memory', () => memory(stage, contest, 5)],
     ['logs', () => logs(stage, contest, { rounds: rounds.logs, megabytes: rounds.megabytes })],
+    ['bridge', () => bridge(stage, contest, rounds)],
     ['throughput', () => throughput(stage, contest, { rounds: rounds.throughput, gigabytes: rounds.gigabytes })],
     ['pull', () => pull(stage, contest, { rounds: rounds.pull, files: rounds.files, fileBytes: rounds.fileBytes })],
   ]

@@ -38,23 +38,26 @@ export interface CommandOptions {
   readonly cwd?: string
   readonly count?: number
   readonly jobs?: number
+  /** A command that the timer is run by, e.g. `nsenter -t 7 -n`. */
+  readonly within?: readonly string[]
 }
 
 /** A command as a contender; the timer measures from its start to its end. Throws where a run fails. */
 export function command(name: string, argv: readonly string[], options: CommandOptions): Contender {
-  const { timer, env = process.env, cwd, count = 1, jobs = 1 } = options
+  const { timer, env = process.env, cwd, count = 1, jobs = 1, within = [] } = options
   return {
     name,
     run: async () => {
-      const args = [String(count), String(jobs), ...argv]
-      const { stdout, status } = spawnSync(timer, args, {
+      const [program = '', ...args] = [...within, timer, String(count), String(jobs), ...argv]
+      const { stdout, status } = spawnSync(program, args, {
         env,
         encoding: 'utf8',
         ...(cwd === undefined ? {} : { cwd }),
       })
       const [took, failed] = stdout.trim().split(' ').map(Number)
       if (status !== 0 || took === undefined || failed !== 0) {
-        const why = spawnSync(argv[0] ?? '', argv.slice(1), {
+        const [again = '', ...words] = [...within, ...argv]
+        const why = spawnSync(again, words, {
           env,
           encoding: 'utf8',
           ...(cwd === undefined ? {} : { cwd }),

@@ -33,6 +33,7 @@ export function goals(groups: readonly Group[], full: boolean): Goal[] {
   const run = median(one, 'tscrun run --rm')
   const node = median(one, 'node -e 0')
   const own = median(resident, 'tscrun in process')
+  const bridged = median(group('bridge'), 'tscrun run --rm, bridge')
   const list: Goal[] = [
     { text: 'one-shot run: bare node + 8 ms', actual: run, bound: node + 8 },
     { text: 'one-shot run: 25 ms (at least)', actual: run, bound: 25 },
@@ -68,6 +69,24 @@ export function goals(groups: readonly Group[], full: boolean): Goal[] {
       text: 'output through the log: ahead of conmon',
       actual: median(group('logs'), 'tscrun') / median(group('logs'), 'conmon (podman)'),
       bound: 1,
+    },
+    { text: 'one-shot run with the bridge: 25 ms', actual: bridged, bound: 25 },
+    {
+      text: 'one-shot run with the bridge: 1/8 of podman',
+      actual: bridged / median(group('bridge'), 'podman run --rm, its bridge'),
+      bound: 1 / 8,
+    },
+    {
+      text: 'run in process with the bridge: 3 ms',
+      actual: median(group('bridge-in-process'), 'tscrun in process, bridge'),
+      bound: 3,
+    },
+    {
+      text: '100 starts with the bridge: 1/8 of podman',
+      actual:
+        median(group('bridge-parallel'), 'tscrun run --rm, bridge') /
+        median(group('bridge-parallel'), 'podman run --rm, its bridge'),
+      bound: 1 / 8,
     },
     {
       text: 'bridge: throughput within 10 % of podman',

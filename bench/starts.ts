@@ -218,7 +218,7 @@ export async function longestBlock(contest: Contest, rounds: number): Promise<Gr
   return { name: 'block', title: 'longest block of the event loop by one run, ms', rows, subject: 'tscrun in process' }
 }
 
-const AT_ONCE = 8
+export const AT_ONCE = 8
 
 /** 100 containers, 8 at a time; podman's 20 are shown as if they were 100. */
 export async function parallel(contest: Contest, rounds: number): Promise<Group> {

@@ -30,7 +30,7 @@ export async function throughput(
 }
 
 /** A host of its own as far as networks go: nothing of the machine's is changed. */
-async function networkHost(): Promise<ChildProcess> {
+export async function networkHost(): Promise<ChildProcess> {
   const script = `ip link set lo up
     ip link add up0 type veth peer name up1; ip addr add 198.51.100.1/24 dev up0; ip link set up0 up; ip link set up1 up
     ip route add default via 198.51.100.2; echo ready; exec sleep infinity`
@@ -39,7 +39,7 @@ async function networkHost(): Promise<ChildProcess> {
   return host
 }
 
-const enter = (host: ChildProcess): string[] => ['nsenter', '-t', String(host.pid), '-n', '--']
+export const enter = (host: ChildProcess): string[] => ['nsenter', '-t', String(host.pid), '-n', '--']
 
 interface Server {
   readonly name: string
