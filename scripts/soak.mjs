@@ -5,7 +5,12 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
-const FULL = { TSCRUN_SOAK_BYTES: '1000000000', TSCRUN_SOAK_CYCLES: '1000', TSCRUN_SOAK_MIXED: '25' }
+const FULL = {
+  TSCRUN_SOAK_BYTES: '1000000000',
+  TSCRUN_SOAK_CYCLES: '1000',
+  TSCRUN_SOAK_MIXED: '25',
+  TSCRUN_SOAK_NETWORKS: '1000',
+}
 const root = fileURLToPath(new URL('..', import.meta.url))
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } })

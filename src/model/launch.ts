@@ -185,7 +185,13 @@ export interface Forward {
 export interface NetworkLaunch {
   readonly links: readonly ContainerLink[]
   /** Absolute path of nft(8) and what it is told; absent where nothing is published. */
-  readonly firewall?: { readonly program: string; readonly add: string; readonly remove: string }
+  readonly firewall?: {
+    readonly program: string
+    readonly add: string
+    readonly remove: string
+    /** There from before the ports are added until before they are removed; what whoever makes the rules anew reads. */
+    readonly note: { readonly path: string; readonly text: string }
+  }
   /** Where a process of ours listens, and where it leads. */
   readonly forwards?: readonly Forward[]
   /** Networks that plugins make. */

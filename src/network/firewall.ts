@@ -87,12 +87,12 @@ export function addPorts(ports: readonly Publication[]): string {
     .join('')
 }
 
-/** The other way. One that is not there makes nft(8) refuse all. */
+/** The other way. One that is not there would make nft(8) refuse all, so each is put there first. */
 export function removePorts(ports: readonly Publication[]): string {
-  return ports
+  const removed = ports
     .flatMap(elements)
     .map(({ map, key, to }) => `delete element inet tscrun ${map} { ${key} : ${to} }\n`)
-    .join('')
+  return addPorts(ports) + removed.join('')
 }
 
 interface Element {

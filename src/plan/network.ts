@@ -198,7 +198,7 @@ const NFT_TIMEOUT_MS = 30_000
 
 function firewallSteps({ firewall }: NetworkLaunch): Pick<NetworkSteps, 'publish' | 'unpublish'> {
   if (firewall === undefined) return { publish: [], unpublish: [] }
-  const { program, add, remove } = firewall
+  const { program, add, remove, note } = firewall
   const common = {
     op: 'run_hook',
     path: program,
@@ -208,7 +208,13 @@ function firewallSteps({ firewall }: NetworkLaunch): Pick<NetworkSteps, 'publish
   } as const
   const hint = 'has the firewall been flushed? `tscrun network reload` makes the rules anew'
   return {
-    publish: [{ ...common, input: add, about: 'publish the ports', hint }],
-    unpublish: [{ ...common, input: remove, about: 'take back the ports' }],
+    publish: [
+      { op: 'create_file', dir: 'cwd', path: note.path, mode: 0o600, bytes: note.text, about: 'note the ports' },
+      { ...common, input: add, about: 'publish the ports', hint },
+    ],
+    unpublish: [
+      { op: 'unlink', dir: 'cwd', path: note.path },
+      { ...common, input: remove, about: 'take back the ports' },
+    ],
   }
 }

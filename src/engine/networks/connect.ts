@@ -5,11 +5,10 @@ import type { NetworkConnection, NetworkDefinition, NetworkRate, NetworkRequest 
 import type { EnginePaths } from '../paths.ts'
 import { defaultNetwork } from './default.ts'
 import { DEFAULT_NETWORK, findNetwork } from './definitions.ts'
-import { bringUp, lockNetworks, macOf, type Up } from './host.ts'
-import { type Connected, networkOf, publicationsOf } from './launch.ts'
+import { bringUp, macOf, type Up } from './host.ts'
+import { type Connected, networkOf } from './launch.ts'
 import { releaseConnections } from './lease-links.ts'
 import { releaseAddress, takeAddress } from './leases.ts'
-import { notePublications } from './publications.ts'
 
 export interface ConnectOptions {
   readonly networks: readonly NetworkRequest[]
@@ -78,20 +77,17 @@ function heldRate({ rate = {} }: NetworkRequest, { name, driver }: NetworkDefini
   })
 }
 
-/** Brings up the networks a container has, and notes which ports lead to it. Throws NO_SUCH_NETWORK for one removed since. */
-export async function bringUpFor(
+/** Brings up the networks a container has. Throws NO_SUCH_NETWORK for one removed since. */
+export function bringUpFor(
   paths: EnginePaths,
-  id: string,
-  { connections, ports }: Connected,
+  { connections }: Pick<Connected, 'connections'>,
   tell: (line: string) => void,
 ): Promise<Up> {
-  const networks = connections.map((connection) => networkOf(paths, connection))
-  const up = await bringUp(paths, networks, tell)
-  if (ports.length > 0) {
-    using _lock = await lockNetworks(paths, 'shared')
-    notePublications(paths, id, publicationsOf(connections, ports))
-  }
-  return up
+  return bringUp(
+    paths,
+    connections.map((connection) => networkOf(paths, connection)),
+    tell,
+  )
 }
 
 /** Ports of the host for those that shall have any: free ones of the kernel's choice. */

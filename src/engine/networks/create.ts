@@ -38,7 +38,7 @@ export interface CreateNetworkOptions {
 export async function createNetwork(paths: EnginePaths, options: CreateNetworkOptions): Promise<NetworkDefinition> {
   const name = checkNetworkName(options.name)
   // One at a time, or two would find the same subnet free.
-  using _lock = await lockNetworks(paths, 'exclusive')
+  using _lock = await lockNetworks(paths)
   const there = readNetwork(paths, name)
   if (there !== undefined && (options.ignore === true || name === DEFAULT_NETWORK)) return there
   const definition = define(paths, name, options)

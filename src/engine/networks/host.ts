@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { parseIp, parseSubnet } from '../../model/ip.ts'
 import type { NetworkDefinition } from '../../model/network.ts'
-import { firewallRules, NO_RULES } from '../../network/firewall.ts'
+import { addPorts, firewallRules, NO_RULES, removePorts } from '../../network/firewall.ts'
 import { deleteLink, linkMtu, linkUp, newAddress, newBridge, parseMac } from '../../network/netlink/links.ts'
 import { linkIndexes, type Rtnetlink, withRtnetlink } from '../../network/netlink/socket.ts'
 import { SyscallError } from '../../syscall/errno.ts'
@@ -20,7 +20,7 @@ import type { EnginePaths } from '../paths.ts'
 import { type Lock, waitForLock } from '../../images/lock.ts'
 import { definitionsDirectory, listNetworks } from './definitions.ts'
 import { applyRules, findNft } from './nft.ts'
-import { publications } from './publications.ts'
+import { publications, publicationsBut } from './publications.ts'
 import { defaultRouteDevice } from './subnets.ts'
 
 /**
@@ -73,14 +73,14 @@ export function readUp(paths: EnginePaths): Up | undefined {
 
 /** Makes bridges, forwarding and rules of all networks, and the published ports of all containers, as they must be. */
 export async function reload(paths: EnginePaths, tell: (line: string) => void): Promise<Up> {
-  using _lock = await lockNetworks(paths, 'exclusive')
+  using _lock = await lockNetworks(paths)
   const networks = listNetworks(paths).filter(({ driver }) => driver === 'bridge')
   const forwards = networks.some(({ internal }) => !internal)
   // What would fail behind a change to the host fails before it.
   findNft()
   if (forwards) checkForwarding()
   const before = readUp(paths)
-  await applyRules(firewallRules(networks, publications(paths)))
+  await makeRules(paths, networks)
   const made: string[] = []
   try {
     const bridges = withRtnetlink((rtnetlink) =>
@@ -99,10 +99,23 @@ export async function reload(paths: EnginePaths, tell: (line: string) => void): 
   }
 }
 
-/** Held by who replaces the rules, and shared by who says what must be in them. */
-export function lockNetworks(paths: EnginePaths, mode: 'shared' | 'exclusive'): Promise<Lock> {
+/** All rules. Containers come and go meanwhile, and nobody keeps them from it. */
+async function makeRules(paths: EnginePaths, networks: readonly NetworkDefinition[]): Promise<void> {
+  let made = publications(paths)
+  await applyRules(firewallRules(networks, made))
+  for (;;) {
+    const now = publications(paths)
+    const [gone, come] = [publicationsBut(made, now), publicationsBut(now, made)]
+    if (gone.length + come.length === 0) return
+    await applyRules(removePorts(gone) + addPorts(come))
+    made = now
+  }
+}
+
+/** Held by who makes a network or its rules. */
+export function lockNetworks(paths: EnginePaths): Promise<Lock> {
   mkdirSync(definitionsDirectory(paths), { recursive: true, mode: 0o700 })
-  return waitForLock(join(definitionsDirectory(paths), 'lock'), mode)
+  return waitForLock(join(definitionsDirectory(paths), 'lock'), 'exclusive')
 }
 
 /** Whatever of it is there already stays; what is new is noted in `made`. */

@@ -9,6 +9,7 @@ import type { EnginePaths } from '../paths.ts'
 import { readNetwork } from './definitions.ts'
 import { DEFAULT_MTU, type Up } from './host.ts'
 import { namesLaunch } from './names.ts'
+import { publicationNote } from './publications.ts'
 import { findNft } from './nft.ts'
 
 /** What a container has of its networks, to be kept with it. */
@@ -53,7 +54,12 @@ export function launchIn(
   if (ports.length === 0) return base
   const published = publicationsOf(connections, ports)
   const forwards = published.flatMap(forwardsOf)
-  const firewall = { program: findNft(), add: addPorts(published), remove: removePorts(published) }
+  const firewall = {
+    program: findNft(),
+    add: addPorts(published),
+    remove: removePorts(published),
+    note: publicationNote(paths, called.id, published),
+  }
   return { ...base, forwards, ...(firewall.add === '' ? {} : { firewall }) }
 }
 

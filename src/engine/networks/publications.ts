@@ -1,11 +1,11 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf } from '../../model/errors.ts'
 import type { Publication } from '../../network/firewall.ts'
 import { liveIds } from '../state/containers.ts'
 import type { EnginePaths } from '../paths.ts'
 
-/** In a container's run directory, from before its start to its end: which ports lead to it. */
+/** In a container's run directory: which ports lead to it. */
 const FILE = 'ports.json'
 
 /** Of all containers that run or are about to. */
@@ -14,12 +14,27 @@ export function publications(paths: EnginePaths): Publication[] {
     try {
       return JSON.parse(readFileSync(join(paths.runRoot, id, FILE), 'utf8')) as Publication[]
     } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return []
+      // One that is being written: its ports are added behind it.
+      if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError) return []
       throw error
     }
   })
 }
 
-export function notePublications(paths: EnginePaths, id: string, ports: readonly Publication[]): void {
-  writeFileSync(join(paths.runRoot, id, FILE), JSON.stringify(ports), { mode: 0o600 })
+/**
+ * The file that a container's monitor makes before it adds its ports to the firewall, and deletes before it removes them: so
+ * whoever has made the rules anew sees by another look what has come or gone meanwhile.
+ */
+export function publicationNote(
+  { runRoot }: EnginePaths,
+  id: string,
+  ports: readonly Publication[],
+): { readonly path: string; readonly text: string } {
+  return { path: join(runRoot, id, FILE), text: JSON.stringify(ports) }
+}
+
+/** Those of one list that another one has not. */
+export function publicationsBut(list: readonly Publication[], other: readonly Publication[]): Publication[] {
+  const known = new Set(other.map((port) => JSON.stringify(port)))
+  return list.filter((port) => !known.has(JSON.stringify(port)))
 }

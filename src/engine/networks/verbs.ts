@@ -79,7 +79,7 @@ function connectionOf({ id, name, connections = [] }: ContainerRecord, networkId
 }
 
 async function removeNetwork(paths: EnginePaths, nameOrId: string): Promise<string> {
-  using _lock = await lockNetworks(paths, 'exclusive')
+  using _lock = await lockNetworks(paths)
   const { containers, ...definition } = viewOf(paths, findNetwork(paths, nameOrId))
   if (containers.length > 0) {
     const names = containers.map(({ name }) => name).join(', ')
@@ -100,7 +100,7 @@ function remove(paths: EnginePaths, { name, id, driver, link }: NetworkDefinitio
 }
 
 async function pruneNetworks(paths: EnginePaths): Promise<string[]> {
-  using _lock = await lockNetworks(paths, 'exclusive')
+  using _lock = await lockNetworks(paths)
   const unused = views(paths, listNetworks(paths)).filter(
     ({ name, containers }) => name !== DEFAULT_NETWORK && containers.length === 0,
   )

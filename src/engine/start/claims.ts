@@ -108,6 +108,6 @@ export async function connected(
 ): Promise<Pick<LaunchSpec, 'network'>> {
   if (has === undefined) return {}
   if (has.cni !== undefined) return { network: { links: [], cni: has.cni } }
-  const up = await bringUpFor(paths, called.id, has, tell)
+  const up = await bringUpFor(paths, has, tell)
   return { network: networkLaunch(paths, called, has, up) }
 }
