@@ -96,11 +96,18 @@ function explainProgram(
   const ended = signal === 0 ? `exit status ${((status ?? 0) >> 8) & 0xff}` : `ended by signal ${signal}`
   const late = errno === 'ETIMEDOUT' ? `not done after ${Number(step.timeoutMs) / 1000} s, killed` : undefined
   const what = status === undefined ? (late ?? `${REASONS[errno] ?? 'cannot be run'} (${errno})`) : ended
-  const last = step.op === 'plugin' ? cniErrorWords(output) : (output.trimEnd().split('\n').at(-1)?.trim() ?? '')
+  const last = step.op === 'plugin' ? cniErrorWords(output) : lastWords(output)
   return new TscrunError('KERNEL_REFUSED', `${step.about ?? step.path}: ${what}${last === '' ? '' : `: ${last}`}`, {
     subject: step.path,
     hint: step.hint ?? (step.op === 'plugin' ? PLUGIN_HINT : 'a hook that fails ends the start: config.json names it'),
   })
+}
+
+/** The last line; of nft(8), which shows the place behind it, what the error is. */
+function lastWords(output: string): string {
+  const lines = output.trimEnd().split('\n')
+  const error = lines.find((line) => line.includes(': Error: '))
+  return (error?.replace(/^.*: Error: /, '') ?? lines.at(-1) ?? '').trim()
 }
 
 /** 127 for what is not there, 126 for what cannot be run (docker-run(1), Exit Status). */

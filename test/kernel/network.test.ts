@@ -3,7 +3,15 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { ADDRESSES, type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
-import { expectNothingLeft, expectOneLine, makeMachine, type Ended, type Machine } from './fixtures/machine.ts'
+import {
+  expectNothingLeft,
+  expectOneLine,
+  makeMachine,
+  pidOf,
+  until,
+  type Ended,
+  type Machine,
+} from './fixtures/machine.ts'
 
 let machine: Machine
 let net: HostNetwork
@@ -148,6 +156,17 @@ describe('a published port', () => {
     expectOneLine(stderr, /^tscrun: bind: publish port 8080\/tcp: it is in use \(EADDRINUSE\) \(`ss/)
   })
 
+  it('is free again after its monitor was killed, for the very next command', async () => {
+    // A name that no other test of this machine has.
+    const name = `killed-${process.pid}`
+    await serve(name, ['-p', '8080:80'])
+    process.kill(pidOf(`tscrun: ${name}`) ?? expect.fail('no monitor'), 'SIGKILL')
+    await until(() => pidOf(`tscrun: ${name}`) === undefined)
+    await serve('other', ['-p', '8080:80'])
+    expect(await net.outside(`${WHO}://${ADDRESSES.host}:8080/cgi-bin/who`)).toContain(ADDRESSES.outside)
+    expect(await field(name, '{{.State.ExitCode}}')).toBe('137')
+  })
+
   it('of the kernel’s choice is told by port', async () => {
     await serve('web', ['-p', '80'])
     const [, port] = /^80\/tcp -> 0\.0\.0\.0:(\d+)\n$/.exec((await net.tscrun(['port', 'web'])).stdout) ?? []
@@ -157,6 +176,8 @@ describe('a published port', () => {
   it('is there again after the firewall was flushed and reloaded', async () => {
     await serve('web', ['-p', '8080:80'])
     await net.host('nft flush ruleset')
+    const { stderr } = await run(['-p', '8081:80'], 'true')
+    expectOneLine(stderr, /^tscrun: publish the ports: .*No such file or directory.* \(has the firewall been flushed\?/)
     expect(await net.tscrun(['network', 'reload'])).toMatchObject({ exitCode: 0 })
     expect(await net.outside(`${WHO}://${ADDRESSES.host}:8080/cgi-bin/who`)).toContain(ADDRESSES.outside)
   })

@@ -1,24 +1,23 @@
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { errnoOf } from '../../model/errors.ts'
 import type { Publication } from '../../network/firewall.ts'
 import { liveIds } from '../state/containers.ts'
 import type { EnginePaths } from '../paths.ts'
-
-/** In a container's run directory: which ports lead to it. */
-const FILE = 'ports.json'
+import { publicationPath } from './publication-path.ts'
 
 /** Of all containers that run or are about to. */
 export function publications(paths: EnginePaths): Publication[] {
-  return liveIds(paths).flatMap((id) => {
-    try {
-      return JSON.parse(readFileSync(join(paths.runRoot, id, FILE), 'utf8')) as Publication[]
-    } catch (error) {
-      // One that is being written: its ports are added behind it.
-      if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError) return []
-      throw error
-    }
-  })
+  return liveIds(paths).flatMap((id) => publicationsOfOne(paths, id))
+}
+
+export function publicationsOfOne(paths: EnginePaths, id: string): Publication[] {
+  try {
+    return JSON.parse(readFileSync(publicationPath(paths, id), 'utf8')) as Publication[]
+  } catch (error) {
+    // One that is being written: its ports are added behind it.
+    if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError) return []
+    throw error
+  }
 }
 
 /**
@@ -26,11 +25,11 @@ export function publications(paths: EnginePaths): Publication[] {
  * whoever has made the rules anew sees by another look what has come or gone meanwhile.
  */
 export function publicationNote(
-  { runRoot }: EnginePaths,
+  paths: EnginePaths,
   id: string,
   ports: readonly Publication[],
 ): { readonly path: string; readonly text: string } {
-  return { path: join(runRoot, id, FILE), text: JSON.stringify(ports) }
+  return { path: publicationPath(paths, id), text: JSON.stringify(ports) }
 }
 
 /** Those of one list that another one has not. */

@@ -108,6 +108,11 @@ export async function connected(
 ): Promise<Pick<LaunchSpec, 'network'>> {
   if (has === undefined) return {}
   if (has.cni !== undefined) return { network: { links: [], cni: has.cni } }
+  if (has.ports.length > 0) {
+    // One that was killed may still have such a port as far as the firewall knows.
+    const { sweep } = await import('../state/sweep.ts')
+    await sweep(paths, 'live')
+  }
   const up = await bringUpFor(paths, has, tell)
   return { network: networkLaunch(paths, called, has, up) }
 }

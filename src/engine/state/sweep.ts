@@ -19,6 +19,7 @@ import { monitorSocket } from '../live/monitor-socket.ts'
 import { containerEvent, type NewEvent, writeEvents } from '../events/log.ts'
 import { readExitFile } from './exit-file.ts'
 import { leasesDirectory } from '../networks/lease-links.ts'
+import { publicationPath } from '../networks/publication-path.ts'
 import { linkOwner } from './owner-link.ts'
 import type { EnginePaths } from '../paths.ts'
 import type { ContainerRecord, ExitRecord } from './record.ts'
@@ -55,6 +56,7 @@ interface Circumstances {
 async function sweepOne(paths: EnginePaths, id: string, { wasLive, booted }: Circumstances): Promise<void> {
   const directory = join(paths.containers, id)
   const lockFd = tryLock(directory)
+  if (lockFd !== undefined && !booted) await takeBackPorts(paths, id)
   if (lockFd === 'gone') {
     rmSync(join(paths.runRoot, id), { recursive: true, force: true })
     return
@@ -93,6 +95,13 @@ async function deleteAttachments(paths: EnginePaths, record: ContainerRecord | u
   if (record?.cni === undefined) return
   const { deleteLeftAttachments } = await import('../networks/cni/attach.ts')
   await deleteLeftAttachments(paths, record)
+}
+
+/** What only the firewall still knows of a container whose monitor was killed. */
+async function takeBackPorts(paths: EnginePaths, id: string): Promise<void> {
+  if (!existsSync(publicationPath(paths, id))) return
+  const { takeBack } = await import('../networks/take-back.ts')
+  await takeBack(paths, id)
 }
 
 /** Or needs none. */
