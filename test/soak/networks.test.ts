@@ -24,10 +24,10 @@ afterAll(() => {
   machine.dispose()
 })
 
-const words = (flags: readonly string[], script: string): string[] => [
-  ...['run', '--rm', ...flags],
-  ...['--rootfs', `${machine.rootfs}:O`, 'sh', '-c', script],
-]
+const words = (flags: readonly string[], script: string): string[] => {
+  const root = ['--rootfs', `${machine.rootfs}:O`]
+  return ['run', '--rm', ...flags, ...root, 'sh', '-c', script]
+}
 const begin = (args: readonly string[]): Running & { readonly pid?: number } => net.tscrun(args) as Running
 
 async function must(...args: string[]): Promise<string> {
