@@ -6,6 +6,9 @@ const EXIT_SIGPIPE = 141
 /** Thrown by the output functions when nobody reads any more; not an error a person should see. */
 export const BROKEN_PIPE = new Error('the reader of the output has gone')
 
+/** Longer than any path and what is said of it. */
+const MAX_MESSAGE = 5000
+
 export interface Outcome {
   /** Lines for standard error, each with its newline; empty for a quiet end. */
   readonly text: string
@@ -17,7 +20,7 @@ export function reportError(error: unknown, debug: boolean): Outcome {
   if (error === BROKEN_PIPE) return { text: '', exitCode: EXIT_SIGPIPE }
   if (error instanceof TscrunError) {
     const hint = error.hint === undefined ? '' : ` (${error.hint})`
-    const text = `tscrun: ${oneLine(error.message + hint)}\n`
+    const text = `tscrun: ${oneLine(shorten(error.message) + hint)}\n`
     return { text: debug ? text + stackOf(error) : text, exitCode: error.exitCode }
   }
   const refusal = refusalOf(error)
@@ -48,6 +51,11 @@ function refusalOf(error: unknown): string | undefined {
 
 export function warningLine(message: string): string {
   return `tscrun: warning: ${oneLine(message)}\n`
+}
+
+/** A message can quote what an image says, which may be as long as a book. */
+function shorten(message: string): string {
+  return message.length <= MAX_MESSAGE ? message : `${message.slice(0, MAX_MESSAGE)}...`
 }
 
 /** Names of files and images reach messages; a newline or an escape sequence in them must not reach the terminal. */

@@ -1,6 +1,7 @@
 import { parseDiffId, parseDigest } from '../model/digest.ts'
 import { TscrunError } from '../model/errors.ts'
 import type { Descriptor, ImageConfig, Manifest, Platform } from '../model/image.ts'
+import { completeSignal } from '../model/kernel-names.ts'
 import { formatPlatform, normalizePlatform, platformDistance } from '../model/platform.ts'
 import * as json from './json.ts'
 
@@ -174,7 +175,7 @@ export function parseImageConfig(bytes: Uint8Array, where: string): ImageConfig 
     if (!ENV.test(item)) throw json.invalid(where, `environment ${quote(item)} is not NAME=value`)
   }
   const created = json.optionalString(document, 'created', where)
-  const stopSignal = json.optionalString(config, 'StopSignal', where)
+  const stopSignal = completeSignal(json.optionalString(config, 'StopSignal', where) ?? '')
   return {
     platform: normalizePlatform(platformOf(document, where)),
     ...(created !== undefined && !Number.isNaN(Date.parse(created)) ? { created } : {}),
@@ -187,7 +188,8 @@ export function parseImageConfig(bytes: Uint8Array, where: string): ImageConfig 
     labels: json.stringMap(config, 'Labels', where),
     volumes: json.keyList(config, 'Volumes', where),
     exposedPorts: json.keyList(config, 'ExposedPorts', where),
-    ...(stopSignal === undefined || stopSignal === '' ? {} : { stopSignal }),
+    // One that no kernel has would keep a container from being stopped.
+    ...(stopSignal === undefined ? {} : { stopSignal }),
     ...healthcheckOf(json.get(config, 'Healthcheck'), json.stringList(config, 'Shell', where), where),
   }
 }
@@ -208,9 +210,9 @@ function healthcheckOf(value: unknown, shell: readonly string[], where: string):
   ] as const
   const found: Partial<Record<(typeof times)[number][1], number>> = {}
   for (const [key, name] of times) {
-    const ms = json.get(object, key) === undefined ? 0 : json.requiredSize(object, key, at) / 1e6
+    const ms = json.countOr(object, key, 0, at) / 1e6
     if (ms > 0) found[name] = Math.max(1, Math.round(ms))
   }
-  const retries = json.get(object, 'Retries') === undefined ? 0 : json.requiredSize(object, 'Retries', at)
+  const retries = json.countOr(object, 'Retries', 0, at)
   return { healthcheck: { test, ...found, ...(retries > 0 ? { retries } : {}) } }
 }

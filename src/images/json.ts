@@ -75,6 +75,14 @@ export function requiredSize(object: JsonObject, key: string, where: string): nu
   throw invalid(where, `${key} is not a size in bytes`)
 }
 
+/** A whole number, not negative; `absent` where there is none. */
+export function countOr(object: JsonObject, key: string, absent: number, where: string): number {
+  const value = get(object, key)
+  if (value === undefined) return absent
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value
+  throw invalid(where, `${key} is not a whole number from 0 on`)
+}
+
 /** At most `max` members; absent is the empty list. */
 export function list(object: JsonObject, key: string, where: string, max: number): readonly unknown[] {
   const value = get(object, key)

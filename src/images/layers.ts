@@ -77,7 +77,7 @@ export async function fetchLayer(paths: StorePaths, layer: WantedLayer, job: Lay
     return { facts, unsynced: true }
   } catch (error) {
     removeTree(tree, paths.work)
-    throw error
+    throw withSubject(error, layer)
   }
 }
 
@@ -130,7 +130,7 @@ async function extract(paths: StorePaths, layer: WantedLayer, tree: string, job:
     )
   } catch (error) {
     await extraction.abort()
-    throw withSubject(error, layer)
+    throw error
   }
 }
 

@@ -33,10 +33,27 @@ export function signalName(signal: number): string {
   return `SIG${SIGNALS[signal - 1] ?? signal}`
 }
 
-/** 15 for `SIGTERM`; undefined for a name that is none. */
+/** Those that libc leaves to programs (signal(7)). */
+const [RTMIN, RTMAX] = [34, 64]
+
+/** 15 for `SIGTERM`, 37 for `SIGRTMIN+3`; undefined for a name that is none. */
 export function signalNumber(name: string): number | undefined {
-  const index = name.startsWith('SIG') ? SIGNALS.indexOf(name.slice(3)) : -1
-  return index < 0 ? undefined : index + 1
+  if (!name.startsWith('SIG')) return undefined
+  const index = SIGNALS.indexOf(name.slice(3))
+  if (index >= 0) return index + 1
+  const [, end, offset = '0'] = /^SIGRTM(IN|AX)([+-][0-9]{1,2})?$/.exec(name) ?? []
+  const number = (end === 'IN' ? RTMIN : RTMAX) + Number(offset)
+  return end !== undefined && number >= RTMIN && number <= RTMAX ? number : undefined
+}
+
+/** `SIGTERM` for `term`, `TERM`, `SIGTERM` and `15`; `SIGRTMIN+3` for 37. Undefined for what is no signal. */
+export function completeSignal(text: string): string | undefined {
+  const name = `SIG${text.toUpperCase().replace(/^SIG/, '')}`
+  const number = /^[0-9]{1,2}$/.test(text) ? Number(text) : signalNumber(name)
+  if (number === undefined || number < 1) return undefined
+  if (number <= SIGNALS.length) return signalName(number)
+  if (number < RTMIN || number > RTMAX) return undefined
+  return number === RTMIN ? 'SIGRTMIN' : `SIGRTMIN+${number - RTMIN}`
 }
 
 export const SIGKILL = 9

@@ -118,6 +118,12 @@ function explainExec(
 ): TscrunError {
   const details = { syscall: 'execve', errno, subject: step.command }
   const shown = JSON.stringify(step.command)
+  if (step.command === '') {
+    return new TscrunError('COMMAND_NOT_FOUND', `exec ${shown}: the command has no name`, {
+      ...details,
+      hint: "is the entrypoint of the image, or the caller's, an empty word?",
+    })
+  }
   if (errno === 'ENOENT' || errno === 'ENOTDIR') {
     if (!step.command.includes('/')) {
       return new TscrunError('COMMAND_NOT_FOUND', `exec ${shown}: executable file not found in $PATH (${step.path})`, {
@@ -134,7 +140,9 @@ function explainExec(
   const hint =
     errno === 'ENOEXEC'
       ? 'built for another processor, or a script without #! line'
-      : 'is it a file with the execute bit, on a mount without noexec?'
+      : errno === 'E2BIG'
+        ? 'its words and the environment are longer than the kernel takes'
+        : 'is it a file with the execute bit, on a mount without noexec?'
   return new TscrunError('COMMAND_NOT_EXECUTABLE', `exec ${shown}: ${REASONS[errno] ?? 'cannot be run'} (${errno})`, {
     ...details,
     hint,

@@ -1,6 +1,6 @@
 import type { PullPolicy } from '../../model/run-options.ts'
 import { formatPlatform, parsePlatform } from '../../model/platform.ts'
-import { SIGNALS } from '../../model/kernel-names.ts'
+import { completeSignal } from '../../model/kernel-names.ts'
 import { badFlag, notYet } from '../errors.ts'
 import { parseOctal } from './numbers.ts'
 
@@ -136,17 +136,7 @@ export function parseSysctls(values: readonly string[]): Record<string, string> 
 
 /** A name with or without `SIG`, or a number 1 to 64; real-time ones as `RTMIN+3`. Gives `SIGTERM`. Throws USAGE. */
 export function parseSignal(flag: string, text: string): string {
-  const name = text.toUpperCase().replace(/^SIG/, '')
-  if (SIGNALS.includes(name)) return `SIG${name}`
-  const number = /^[0-9]{1,2}$/.test(text) ? Number(text) : 0
-  if (number >= 1 && number <= SIGNALS.length) return `SIG${SIGNALS[number - 1]}`
-  // 34 is the first that libc leaves to programs (signal(7)).
-  if (number >= 34 && number <= 64) return number === 34 ? 'SIGRTMIN' : `SIGRTMIN+${number - 34}`
-  const realTime = /^RTM(IN|AX)(?:([+-])([0-9]{1,2}))?$/.exec(name)
-  if (realTime !== null) {
-    const offset = Number(`${realTime[2] ?? '+'}${realTime[3] ?? 0}`)
-    const value = (realTime[1] === 'IN' ? 34 : 64) + offset
-    if (value >= 34 && value <= 64) return parseSignal(flag, String(value))
-  }
+  const name = completeSignal(text)
+  if (name !== undefined) return name
   throw badFlag(flag, text, 'unknown signal', 'e.g. SIGTERM, INT or 15')
 }

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
+import { signalNumber as signalOf } from '../../model/kernel-names.ts'
 import { type ContainerExit, deferred } from '../../runtime/launch.ts'
 import { collectStages } from '../../runtime/stage.ts'
 import { connectMonitor, type MonitorClient } from '../../runtime/monitor-client.ts'
@@ -27,7 +28,7 @@ const SETTLE_MS = 1000
 /** `SIGTERM` or its number. Throws USAGE. */
 export function signalNumber(signal: string | number): number {
   if (typeof signal === 'number') return signal
-  const known = constants.signals[signal as keyof typeof constants.signals] as number | undefined
+  const known = signalOf(signal)
   if (known !== undefined) return known
   throw new TscrunError('USAGE', `signal ${signal}: unknown`, { subject: signal, hint: 'a name such as SIGTERM' })
 }

@@ -1,5 +1,5 @@
 import * as fs from 'node:fs'
-import { TscrunError } from '../../model/errors.ts'
+import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { parentOf } from '../extractor/names.ts'
 import { createTarParser, type TarEntry } from '../extractor/tar.ts'
 
@@ -168,6 +168,9 @@ function checkSize(where: string, name: string, size: number, maxBytes: number):
   )
 }
 
+/** Nothing by that name, or nothing that has bytes. */
+const NO_FILE: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'ENODEV'])
+
 /** The regular files of a directory. */
 export function openDirectoryFiles(directory: string): NamedFiles {
   const open = (name: string): { readonly fd: number; readonly size: number } | undefined => {
@@ -178,8 +181,11 @@ export function openDirectoryFiles(directory: string): NamedFiles {
     try {
       fd = fs.openSync(`${directory}/${plain}`, O_RDONLY | O_NONBLOCK)
     } catch (error) {
-      if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined
-      throw error
+      const errno = errnoOf(error)
+      if (errno === undefined) throw error
+      if (NO_FILE.has(errno)) return undefined
+      const subject = `${directory}/${plain}`
+      throw new TscrunError('USAGE', `open ${subject}: ${errno}`, { syscall: 'open', errno, subject, cause: error })
     }
     const stats = fs.fstatSync(fd)
     if (stats.isFile()) return { fd, size: stats.size }

@@ -12,6 +12,14 @@ export interface Decompressor {
 
 export type Compression = 'gzip' | 'zstd' | 'none'
 
+/** Long enough that no name of a first member, with which a plain tar begins, is taken for one. */
+const OTHERS: readonly (readonly [name: string, start: RegExp])[] = [
+  ['xz', /^\xfd7zXZ\0/],
+  ['bzip2', /^BZh[1-9]1AY&/],
+  ['lz4', /^\x04"M\x18/],
+  ['lzip', /^LZIP[\0\x01]/],
+]
+
 /** Tells the compression by the first bytes; the media type is only a label. Throws INVALID_IMAGE for others. */
 export function compressionOf(start: Buffer): Compression {
   const begins = (...bytes: number[]): boolean => bytes.every((byte, i) => start[i] === byte)
@@ -19,8 +27,8 @@ export function compressionOf(start: Buffer): Compression {
   // A frame, or a skippable frame in front of it (RFC 8878).
   if (begins(0x28, 0xb5, 0x2f, 0xfd)) return 'zstd'
   if (start.length >= 4 && ((start[0] ?? 0) & 0xf0) === 0x50 && start.readUIntLE(1, 3) === 0x184d2a) return 'zstd'
-  if (begins(0xfd, 0x37, 0x7a, 0x58, 0x5a)) throw badTar('it is compressed with xz, which is not supported')
-  if (begins(0x42, 0x5a, 0x68)) throw badTar('it is compressed with bzip2, which is not supported')
+  const other = OTHERS.find(([, magic]) => magic.test(start.toString('latin1')))
+  if (other !== undefined) throw badTar(`it is compressed with ${other[0]}, which is not supported`)
   return 'none'
 }
 

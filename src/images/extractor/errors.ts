@@ -1,3 +1,4 @@
+import { statfsSync } from 'node:fs'
 import { TscrunError, errnoOf } from '../../model/errors.ts'
 import { SyscallError } from '../../syscall/errno.ts'
 
@@ -33,6 +34,12 @@ export function extractorError(work: Work, error: unknown): TscrunError {
   const errno = errnoOf(error)
   const text = error instanceof Error ? error.message.split('\n', 1)[0] : String(error)
   const details = errno === undefined ? {} : { errno }
+  if (error instanceof SyscallError && isTooLong(error)) {
+    return new TscrunError('STORE', `${work}: ${text}: the filesystem of the store cannot hold so long an attribute`, {
+      ...details,
+      hint: 'xfs and btrfs can: move the store with --root',
+    })
+  }
   if (errno === 'ENOSPC' || errno === 'EDQUOT') {
     return new TscrunError('NO_SPACE', `${work}: ${errno}`, { ...details, hint: NO_SPACE_HINTS[work] })
   }
@@ -44,6 +51,13 @@ export function extractorError(work: Work, error: unknown): TscrunError {
   }
   if (errno !== undefined && HOSTILE.has(errno)) return new TscrunError('INVALID_IMAGE', `${work}: ${text}`, details)
   return new TscrunError('STORE', `${work}: ${text}`, details)
+}
+
+/** ext4 says that it has no room where an attribute is longer than a block. */
+function isTooLong({ syscall, code }: SyscallError): boolean {
+  if (!syscall.endsWith('setxattr') || code !== 'ENOSPC') return false
+  const { bavail, bsize } = statfsSync('.')
+  return bavail * bsize > 1 << 20
 }
 
 /** Device nodes and file capabilities: some filesystems take neither. */

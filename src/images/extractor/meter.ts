@@ -19,6 +19,7 @@ export interface Meter {
 
 /** How often it is looked how much room there is, and the parent is told. */
 const [STEP_BYTES, STEP_ENTRIES] = [16 << 20, 5000]
+const LEAST_STEP = 64 << 10
 /** Memory for names: no honest layer has a hundredth of it. */
 const MAX_NAMES = 256 << 20
 /** What a remembered name costs beside its bytes. */
@@ -28,14 +29,16 @@ const NAME_COST = 128
 export function createMeter(limits: UnpackLimits, tell: (use: UnpackUse) => void): Meter {
   const use = { bytes: 0, sizes: 0, entries: 0, tarBytes: 0 }
   let names = 0
-  let next = { tarBytes: STEP_BYTES, entries: STEP_ENTRIES }
+  // Small disks have small reserves, which one step must not use up.
+  const step = Math.max(LEAST_STEP, Math.min(STEP_BYTES, limits.reserve === 0 ? STEP_BYTES : limits.reserve / 4))
+  let next = { tarBytes: step, entries: STEP_ENTRIES }
 
   /** Holes are not read but counted at once: `sizes` is looked at with each file. */
   function check(): void {
     const error = exceeded(use, limits)
     if (error !== undefined) throw error
     if (use.tarBytes < next.tarBytes && use.entries < next.entries) return
-    next = { tarBytes: use.tarBytes + STEP_BYTES, entries: use.entries + STEP_ENTRIES }
+    next = { tarBytes: use.tarBytes + step, entries: use.entries + STEP_ENTRIES }
     keepReserve(limits.reserve)
     tell({ ...use })
   }
