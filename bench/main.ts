@@ -154,6 +154,7 @@ function save(root: string, { groups, ...rest }: Results): void {
     podman: text('podman', '--version'),
     skopeo: text('skopeo', '--version'),
     umoci: text('umoci', '--version'),
+    containerd: text(join(root, 'test/.cache/packages/containerd/usr/bin/containerd'), '--version'),
   }
   const rounded = groups.map((group) => ({
     ...group,

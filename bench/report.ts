@@ -28,7 +28,7 @@ function number(value: number): string {
 /** The goals that these groups can tell about; `full` where the image of the pull is as large as the goal's. */
 export function goals(groups: readonly Group[], full: boolean): Goal[] {
   const group = (name: string): Group | undefined => groups.find((candidate) => candidate.name === name)
-  const [one, resident, block, many, pulled] = ['one-shot', 'in-process', 'block', 'parallel', 'pull'].map(group)
+  const [one, resident, block, many] = ['one-shot', 'in-process', 'block', 'parallel'].map(group)
   const [oci, parsed] = ['oci', 'parsed'].map(group)
   const run = median(one, 'tscrun run --rm')
   const node = median(one, 'node -e 0')
@@ -93,14 +93,20 @@ export function goals(groups: readonly Group[], full: boolean): Goal[] {
       actual: median(group('throughput'), 'tscrun') / median(group('throughput'), 'podman (bridge)'),
       bound: 1.1,
     },
-    ...(full ? [{ text: 'pull and unpack: 1600 ms', actual: median(pulled, 'tscrun pull'), bound: 1600 }] : []),
-    {
-      text: 'pull and unpack: ahead of podman',
-      actual: median(pulled, 'tscrun pull') / median(pulled, 'podman pull'),
-      bound: 1,
-    },
+    ...pullGoals(group('pull, gzip'), 'gzip', full ? 1600 : Number.NaN),
+    ...pullGoals(group('pull, zstd'), 'zstd', full ? 1400 : Number.NaN),
   ]
   return list.filter(({ actual, bound }) => !Number.isNaN(actual) && !Number.isNaN(bound))
+}
+
+function pullGoals(pulled: Group | undefined, format: string, boundMs: number): Goal[] {
+  const own = median(pulled, 'tscrun pull')
+  const beside = (name: string): number => own / median(pulled, name)
+  return [
+    { text: `pull and unpack, ${format}: ${boundMs} ms`, actual: own, bound: boundMs },
+    { text: `pull and unpack, ${format}: 1/2 of podman`, actual: beside('podman pull'), bound: 0.5 },
+    { text: `pull and unpack, ${format}: 0.8 of ctr`, actual: beside('ctr images pull'), bound: 0.8 },
+  ]
 }
 
 export function formatGoals(list: readonly Goal[]): string {

@@ -12,10 +12,14 @@ import { waitForLock } from './lock.ts'
 
 /** A blob's bytes from an offset on, in order and whole, or an error. */
 export type BlobSource = (offset: number) => AsyncIterable<Buffer>
-/** Who else wants the bytes while they pass; called again from the start after `restart`. */
+
+/** Who else reads a blob while it comes. */
 export interface BlobSink {
-  write(chunk: Buffer): Promise<void>
-  /** What was written was wrong: everything comes again from the first byte. */
+  /** The file its bytes come into, from the first one on. */
+  begin(path: string): void
+  /** So many bytes are in the file. Rejects where no more are wanted. */
+  advance(size: number): Promise<void>
+  /** What was read was wrong: it begins once more. */
   restart(): Promise<void>
 }
 
@@ -23,11 +27,15 @@ export interface BlobOptions {
   readonly sink?: BlobSink
   readonly signal?: AbortSignal
   readonly onBytes?: (current: number) => void
+  /** Whoever calls writes the file system out before anything names the blob: it is not done here. */
+  readonly syncedLater?: boolean
   /** The bytes come from the network, not from the store. */
   readonly onDownload?: () => void
 }
 
-const READ_SIZE = 1 << 20
+const PIECE = 1 << 20
+/** A slow source is not waited for longer than this: what has come is written. */
+const FLUSH_AFTER_MS = 100
 
 /**
  * Gets a blob into the store and, on the way, into a sink. Whoever wants the same blob at the same time waits for
@@ -57,6 +65,7 @@ export async function storeBlob(
 /** Passes a stored blob to a sink, checking it once more: disks err, and people edit files. */
 async function readStored(paths: StorePaths, blob: Descriptor, options: BlobOptions): Promise<void> {
   const path = blobPath(paths, blob.digest)
+  options.sink?.begin(path)
   const file = await open(path, 'r')
   try {
     const hash = createHash('sha256')
@@ -74,16 +83,16 @@ async function readStored(paths: StorePaths, blob: Descriptor, options: BlobOpti
 
 /** Reads a file from its start into hash and sink; answers its size. */
 async function pass(file: FileHandle, hash: Hash, options: BlobOptions): Promise<number> {
-  let at = 0
-  for (;;) {
+  const { size } = await file.stat()
+  if (size === 0) return 0
+  const piece = Buffer.allocUnsafeSlow(Math.min(PIECE, size))
+  for (let at = 0; ; ) {
     options.signal?.throwIfAborted()
-    // A fresh buffer each time: the sink may still hold the last one.
-    const { bytesRead, buffer } = await file.read(Buffer.allocUnsafeSlow(READ_SIZE), 0, READ_SIZE, at)
+    const { bytesRead } = await file.read(piece, 0, piece.length, at)
     if (bytesRead === 0) return at
-    const chunk = buffer.subarray(0, bytesRead)
-    hash.update(chunk)
-    await options.sink?.write(chunk)
+    hash.update(piece.subarray(0, bytesRead))
     at += bytesRead
+    await options.sink?.advance(at)
   }
 }
 
@@ -97,14 +106,16 @@ async function download(
   const { O_RDWR, O_CREAT, O_NOFOLLOW } = fs.constants
   const file = await open(partial, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
   try {
+    options.sink?.begin(partial)
     const continued = await receive(file, blob, source, options)
     if (continued === 'damaged') {
       // What was left of an earlier download was wrong: once more, all of it.
       await options.sink?.restart()
       await file.truncate(0)
+      options.sink?.begin(partial)
       if ((await receive(file, blob, source, options)) === 'damaged') throw mismatch(blob)
     }
-    await file.datasync()
+    if (options.syncedLater !== true) await file.datasync()
   } catch (error) {
     // Wrong bytes are of no use to the next try; a part of the right ones is.
     if (error instanceof TscrunError && error.code === 'DIGEST_MISMATCH') fs.rmSync(partial, { force: true })
@@ -113,7 +124,7 @@ async function download(
     await file.close()
   }
   fs.renameSync(partial, blobPath(paths, blob.digest))
-  syncDirectory(paths.blobs)
+  if (options.syncedLater !== true) syncDirectory(paths.blobs)
 }
 
 function mismatch(blob: Descriptor): TscrunError {
@@ -136,14 +147,66 @@ async function receive(
   const offset = await pass(file, hash, options)
   let at = offset
   options.onBytes?.(at)
-  for await (const chunk of source(offset)) {
-    hash.update(chunk)
-    const writing = file.write(chunk, 0, chunk.length, at)
-    at += chunk.length
-    await Promise.all([writing, options.sink?.write(chunk)])
-    options.onBytes?.(at)
+  const take = async (piece: Buffer): Promise<void> => {
+    hash.update(piece)
+    await file.write(piece, 0, piece.length, at)
+    at += piece.length
+    await options.sink?.advance(at)
   }
+  const onCome = (bytes: number): void => options.onBytes?.(offset + bytes)
+  await inLargePieces(source(offset), blob.size - offset, { take, onCome })
   if (hash.digest('hex') === hexOf(blob.digest) && at === blob.size) return 'good'
   if (offset > 0) return 'damaged'
   throw mismatch(blob)
+}
+
+interface PieceReader {
+  /** Gets each piece when the one before it has been taken; it is overwritten afterwards. */
+  readonly take: (piece: Buffer) => Promise<void>
+  /** All bytes that have come so far. */
+  readonly onCome: (bytes: number) => void
+}
+
+/**
+ * Reads what comes in pieces of 64 KiB into larger ones: what is done with a piece costs more turns of the event loop and
+ * calls than time for its bytes. What came before a failure is taken too, so that another try can go on from there.
+ */
+async function inLargePieces(
+  source: AsyncIterable<Buffer>,
+  expected: number,
+  { take, onCome }: PieceReader,
+): Promise<void> {
+  const size = Math.min(PIECE, Math.max(expected, 1))
+  let [piece, other] = [Buffer.allocUnsafeSlow(size), Buffer.allocUnsafeSlow(size)]
+  let [filled, come] = [0, 0]
+  let taking = Promise.resolve()
+  let timer: NodeJS.Timeout | undefined
+  const flush = async (): Promise<void> => {
+    clearTimeout(timer)
+    timer = undefined
+    await taking
+    // The timer and the loop may both have waited.
+    if (filled === 0) return
+    taking = take(piece.subarray(0, filled))
+    // Whoever waits for it next is told.
+    taking.catch(() => undefined)
+    ;[piece, other] = [other, piece]
+    filled = 0
+  }
+  try {
+    for await (const chunk of source) {
+      for (let at = 0; at < chunk.length; ) {
+        const count = chunk.copy(piece, filled, at)
+        filled += count
+        at += count
+        if (filled === size) await flush()
+      }
+      come += chunk.length
+      onCome(come)
+      if (filled > 0) timer ??= setTimeout(() => void flush().catch(() => undefined), FLUSH_AFTER_MS)
+    }
+  } finally {
+    await flush()
+    await taking
+  }
 }

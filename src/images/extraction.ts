@@ -1,24 +1,26 @@
-import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, constants, existsSync, openSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Readable, Writable } from 'node:stream'
 import { TscrunError, errnoOf } from '../model/errors.ts'
 import { packageRoot } from '../syscall/package-root.ts'
 import { tooMuch, type UnpackUse } from './budget.ts'
-import type {
-  ExtractorLine,
-  ExtractorReply,
-  ExtractorRequest,
-  MergedTree,
-  MergeRequest,
-  UnpackedLayer,
-  UnpackRequest,
+import {
+  type ExtractorLine,
+  type ExtractorReply,
+  type ExtractorRequest,
+  type MergedTree,
+  type MergeRequest,
+  PROGRESS_BYTES,
+  type UnpackedLayer,
+  type UnpackRequest,
 } from './extractor/protocol.ts'
 
-/** One run of the extractor process: it is fed a blob and answers when it has written the blob's files. */
+/** One run of the extractor process: it reads a blob as that grows, and answers when it has written the blob's files. */
 export interface Extraction<Result = UnpackedLayer> {
   readonly pid: number | undefined
-  /** Resolves when more may come; rejects as soon as the extractor has given up. */
-  write(chunk: Uint8Array): Promise<void>
+  /** So many bytes of the blob are in its file. Rejects as soon as the extractor has given up. */
+  advance(size: number): Promise<void>
   /** The whole blob has been written. Rejects with what made the extractor give up. */
   finish(): Promise<Result>
   /** Ends it; resolves when it is gone. */
@@ -29,25 +31,34 @@ export interface Extraction<Result = UnpackedLayer> {
 const MAX_REPLY = 256 << 20
 
 /**
- * Starts the extractor on a directory it will have to itself. `onUse` is told now and then what has been used so far; what
- * it throws ends the extractor, and is what `write` and `finish` reject with.
+ * Starts the extractor on the file of a blob and a directory it will have to itself. `onUse` is told now and then what has been used so far; what
+ * it throws ends the extractor, and is what `advance` and `finish` reject with.
  */
 export function startExtraction(
+  blob: string,
   request: Omit<UnpackRequest, 'work'>,
   onUse: (use: UnpackUse) => void = () => undefined,
 ): Extraction {
-  return startExtractor<UnpackedLayer>({ work: 'unpack', ...request }, onUse)
+  const fd = openSync(blob, constants.O_RDONLY | constants.O_NOFOLLOW)
+  try {
+    return startExtractor<UnpackedLayer>({ work: 'unpack', ...request }, { onUse, inherit: [fd] })
+  } finally {
+    closeSync(fd)
+  }
 }
 
-/** Copies a stack of layers into one tree: `finish` at once, there is nothing to write. */
+/** Copies a stack of layers into one tree: `finish` at once, there is nothing to read. */
 export function startMerge(request: Omit<MergeRequest, 'work'>): Extraction<MergedTree> {
-  return startExtractor<MergedTree>({ work: 'merge', ...request }, () => undefined)
+  return startExtractor<MergedTree>({ work: 'merge', ...request }, { onUse: () => undefined, inherit: [] })
 }
 
-function startExtractor<Result>(
-  request: UnpackRequest | MergeRequest,
-  onUse: (use: UnpackUse) => void,
-): Extraction<Result> {
+interface Around {
+  readonly onUse: (use: UnpackUse) => void
+  /** Descriptors it gets from 3 on. */
+  readonly inherit: readonly number[]
+}
+
+function startExtractor<Result>(request: UnpackRequest | MergeRequest, { onUse, inherit }: Around): Extraction<Result> {
   const entry = join(packageRoot(), 'dist', 'extractor.cjs')
   if (!existsSync(entry)) {
     throw new TscrunError('HOST_UNSUPPORTED', `start ${entry}: not there`, {
@@ -55,13 +66,10 @@ function startExtractor<Result>(
       hint: 'run `npm run build`',
     })
   }
-  // Nothing of the caller's environment: NODE_OPTIONS would run code in it.
-  const asked: ExtractorRequest = { ...request, parent: process.pid }
-  const child = spawn(process.execPath, [entry, JSON.stringify(asked)], {
-    stdio: ['pipe', 'pipe', 'pipe'],
-    env: {},
-    cwd: '/',
-  })
+  const { child, stdin, stdout, stderr } = spawnNode(
+    [entry, JSON.stringify({ ...request, parent: process.pid } satisfies ExtractorRequest)],
+    inherit,
+  )
   let complaint = ''
   let answer: ExtractorReply | undefined
   let refused: Error | undefined
@@ -70,7 +78,7 @@ function startExtractor<Result>(
     if ('ok' in said) answer = said
     else onUse(said.use)
   })
-  child.stdout.on('data', (chunk: Buffer) => {
+  stdout.on('data', (chunk: Buffer) => {
     try {
       if (refused === undefined) lines(chunk)
     } catch (error) {
@@ -78,7 +86,7 @@ function startExtractor<Result>(
       child.kill('SIGKILL')
     }
   })
-  child.stderr.on('data', (chunk: Buffer) => {
+  stderr.on('data', (chunk: Buffer) => {
     complaint = (complaint + chunk.toString()).slice(0, 4096)
   })
   const closed = new Promise<void>((resolve, reject) => {
@@ -89,33 +97,28 @@ function startExtractor<Result>(
     if (refused !== undefined) throw refused
     return resultOf(answer ?? endOf(complaint, child.signalCode)) as Result
   })
-  // Whoever calls write() or finish() is told; nobody may be there at this moment.
+  // Whoever calls advance() or finish() is told; nobody may be there at this moment.
   reply.catch(() => undefined)
-  child.stdin.on('error', (error: Error) => {
+  stdin.on('error', (error: Error) => {
     // It gave up before reading everything; its reply says why.
     if (errnoOf(error) !== 'EPIPE' && errnoOf(error) !== 'ECONNRESET') child.kill('SIGKILL')
   })
 
-  async function write(chunk: Uint8Array): Promise<void> {
-    if (child.stdin.destroyed || child.exitCode !== null) {
+  async function advance(size: number): Promise<void> {
+    if (stdin.destroyed || child.exitCode !== null) {
       await reply
       return
     }
-    if (child.stdin.write(chunk)) return
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        child.stdin.off('drain', done).off('close', done)
-        resolve()
-      }
-      child.stdin.once('drain', done).once('close', done)
-    })
+    const told = Buffer.alloc(PROGRESS_BYTES)
+    told.writeBigUInt64LE(BigInt(size))
+    stdin.write(told)
   }
 
   return {
     pid: child.pid,
-    write,
+    advance,
     finish: () => {
-      child.stdin.end()
+      stdin.end()
       return reply
     },
     abort: async () => {
@@ -123,6 +126,22 @@ function startExtractor<Result>(
       await closed
     },
   }
+}
+
+/** Node as a child, with pipes and further descriptors. */
+function spawnNode(args: readonly string[], inherit: readonly number[]): NodeChild {
+  // Nothing of the caller's environment: NODE_OPTIONS would run code in it.
+  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'pipe', ...inherit], env: {}, cwd: '/' })
+  const { stdin, stdout, stderr } = child
+  if (stdin === null || stdout === null || stderr === null) throw new Error('a child was started without its pipes')
+  return { child, stdin, stdout, stderr }
+}
+
+interface NodeChild {
+  readonly child: ChildProcess
+  readonly stdin: Writable
+  readonly stdout: Readable
+  readonly stderr: Readable
 }
 
 /** Waits for an extractor's answer; an abort ends it and rejects with the signal's reason. */

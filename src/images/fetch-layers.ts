@@ -12,6 +12,8 @@ const REPORT_EVERY_MS = 100
 
 export interface LayersOptions extends Pick<PullImageOptions, 'parallel' | 'onProgress'> {
   readonly budget: ImageBudget
+  /** Called when a layer is in its place that has yet to be written out. */
+  readonly onUnsynced: () => void
   readonly signal: AbortSignal
   /** What `signal` follows: the first failure of one layer ends the others. */
   readonly stop: AbortController
@@ -64,6 +66,7 @@ export async function fetchLayers(
         lowers: chain.slice(0, i),
         standingOf,
       })
+      if (fetched.unsynced) options.onUnsynced()
       done.resolve(fetched)
     } catch (error) {
       options.stop.abort(error)

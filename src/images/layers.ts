@@ -3,11 +3,10 @@ import { join } from 'node:path'
 import { type ChainId, type DiffId, hexOf } from '../model/digest.ts'
 import { TscrunError } from '../model/errors.ts'
 import type { Descriptor } from '../model/image.ts'
-import { type BlobSource, storeBlob } from './blobs.ts'
+import { type BlobSink, type BlobSource, storeBlob } from './blobs.ts'
 import type { ImageBudget } from './budget.ts'
 import { type Extraction, finishExtraction, startExtraction } from './extraction.ts'
 import type { UnpackedLayer } from './extractor/protocol.ts'
-import { syncDirectory } from './files.ts'
 import { discardTree, hasBlob } from './garbage.ts'
 import { layerPath, markedLayerPath, type StorePaths } from './layout.ts'
 import { type Lock, waitForLock } from './lock.ts'
@@ -99,24 +98,22 @@ function signalOf(job: LayerJob): { readonly signal?: AbortSignal } {
 }
 
 async function extract(paths: StorePaths, layer: WantedLayer, tree: string, job: LayerJob): Promise<UnpackedLayer> {
-  const begin = (): Extraction => {
-    removeTree(tree, paths.work)
-    fs.mkdirSync(tree, { mode: 0o755 })
-    return startExtraction({ directory: tree, overlay: 'trusted.overlay.', limits: job.budget.limits }, (use) =>
-      job.budget.note(layer.chainId, use),
-    )
-  }
-  let extraction = begin()
-  const sink = {
-    write: (chunk: Buffer) => extraction.write(chunk),
-    restart: async () => {
-      await extraction.abort()
-      extraction = begin()
+  let extraction: Extraction | undefined
+  const sink: BlobSink = {
+    begin: (blob) => {
+      removeTree(tree, paths.work)
+      fs.mkdirSync(tree, { mode: 0o755 })
+      const request = { directory: tree, overlay: 'trusted.overlay.', limits: job.budget.limits } as const
+      extraction = startExtraction(blob, request, (use) => job.budget.note(layer.chainId, use))
     },
+    advance: async (size) => extraction?.advance(size),
+    restart: async () => extraction?.abort(),
   }
   try {
     const onDownload = (): void => job.onPhase('downloading')
-    await storeBlob(paths, layer.blob, job.source, { ...signalOf(job), sink, onBytes: job.onBytes, onDownload })
+    const options = { ...signalOf(job), sink, syncedLater: true, onBytes: job.onBytes, onDownload }
+    await storeBlob(paths, layer.blob, job.source, options)
+    if (extraction === undefined) throw new Error(`nobody has read ${layer.blob.digest}`)
     job.onPhase('extracting')
     const extracted = await finishExtraction(extraction, job.signal)
     job.budget.note(layer.chainId, extracted.use)
@@ -129,7 +126,7 @@ async function extract(paths: StorePaths, layer: WantedLayer, tree: string, job:
       },
     )
   } catch (error) {
-    await extraction.abort()
+    await extraction?.abort()
     throw error
   }
 }
@@ -167,7 +164,6 @@ function commit(paths: StorePaths, chainId: ChainId, { tree, lock, marked, bytes
   const before = unpackedPath(paths, chainId)
   if (before !== undefined) discardTree(paths, before)
   fs.renameSync(tree, marked ? markedLayerPath(paths, chainId) : layerPath(paths, chainId))
-  syncDirectory(paths.layers)
   lock.unlink()
   return facts
 }

@@ -25,3 +25,29 @@ export async function syncFileSystem(directory: string): Promise<void> {
     fs.closeSync(fd)
   }
 }
+
+/** Writes a file system out while more is being written to it, so that little is left to wait for at the end. */
+export interface Sync {
+  /** Starts to write out what is there, unless that is under way. */
+  begin(): void
+  /** Resolves when all that was written before this call is on the disk; rejects also with what went wrong earlier. */
+  finish(): Promise<void>
+}
+
+export function createSync(directory: string): Sync {
+  let running: Promise<void> | undefined
+  const failures: unknown[] = []
+  return {
+    begin() {
+      running ??= syncFileSystem(directory)
+        // An error of the disk is told only once.
+        .catch((error: unknown) => void failures.push(error))
+        .finally(() => (running = undefined))
+    },
+    async finish() {
+      await running
+      if (failures.length > 0) throw failures[0]
+      await syncFileSystem(directory)
+    },
+  }
+}

@@ -13,7 +13,7 @@ import type { WantedLayer } from './layers.ts'
 import type { TransferVerb } from './progress.ts'
 import type { PullImageOptions } from './pull.ts'
 import type { ImageStore, StoredImage } from './store.ts'
-import { syncFileSystem } from './sync.ts'
+import { createSync } from './sync.ts'
 
 /** An image whose manifest and config are in the store and have been checked. */
 export interface ResolvedImage {
@@ -66,14 +66,17 @@ export async function unpackImage(
     options.onProgress?.({ type: 'resolved', verb, reference: name ?? image.id, digest: image.resolved })
     sweepWork(store.paths, new Set(image.layers.map((layer) => hexOf(layer.blob.digest))))
     const budget = createImageBudget(limitsOf(store, image, options))
-    const { facts, unsynced } = await fetchLayers(store, blobs, image.layers, { ...options, budget, signal, stop })
+    const sync = createSync(store.paths.layers)
+    const onUnsynced = (): void => sync.begin()
+    const fetching = { ...options, budget, signal, stop, onUnsynced }
+    const { facts, unsynced } = await fetchLayers(store, blobs, image.layers, fetching)
     // Where somebody has asked for a limit, what was there before counts too.
     if (options.maxUnpackSize !== undefined) checkSize(sum(facts), budget.limits)
     const chain = image.layers.map((layer) => layer.chainId)
     const onCopy = (): void => options.onWarning?.(copyWarning(store.paths.root))
     const copied = await flatten(store.paths, chain, { signal, limits: budget.limits, onCopy })
     // Once for all layers, before the index names them: a listed image survives a power cut.
-    if (unsynced && !copied) await syncFileSystem(store.paths.layers)
+    if (unsynced || copied) await sync.finish()
     const { manifest, config, id } = image
     const fresh = name === undefined || store.resolvedDigest(name) !== image.resolved
     const stored = await store.add({ id, manifest, config, chain, size: sum(facts) }, name, image.resolved)

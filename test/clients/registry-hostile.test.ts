@@ -21,17 +21,25 @@ beforeEach(() => {
 })
 afterEach(() => {
   fs.rmSync(outside, { recursive: true })
+  fs.rmSync(`${outside}.blob`, { force: true })
 })
 
 const LIMITS = { ...unpackLimits(1 << 30, 0, tmpdir()), entries: 100_000 }
 
+function writeBlob(bytes: Buffer): string {
+  const path = `${outside}.blob`
+  fs.writeFileSync(path, bytes)
+  return path
+}
+
 async function extract(blob: Buffer, limits: Partial<UnpackLimits> = {}): Promise<UnpackedLayer> {
-  const extraction = startExtraction({
+  const extraction = startExtraction(writeBlob(blob), {
     directory: tree,
     overlay: 'trusted.overlay.',
     limits: { ...LIMITS, ...limits },
   })
-  for (let at = 0; at < blob.length; at += 1 << 16) await extraction.write(blob.subarray(at, at + (1 << 16)))
+  for (let at = 1 << 16; at < blob.length; at += 1 << 16) await extraction.advance(at)
+  await extraction.advance(blob.length)
   return extraction.finish()
 }
 
@@ -306,9 +314,10 @@ describe('names in strange shapes', () => {
 
 describe('the extractor process', () => {
   it('sees nothing but the layer, has no network and few capabilities', async () => {
-    const extraction = startExtraction({ directory: tree, overlay: 'trusted.overlay.', limits: LIMITS })
     const tar = await makeTar([{ name: 'file', content: 'x' }])
-    await extraction.write(tar)
+    const request = { directory: tree, overlay: 'trusted.overlay.', limits: LIMITS } as const
+    const extraction = startExtraction(writeBlob(tar), request)
+    await extraction.advance(tar.length)
     const { pid } = extraction
     await expect.poll(() => fs.readdirSync(`/proc/${pid}/root`)).toEqual(['file'])
     expect(fs.readlinkSync(`/proc/${pid}/ns/mnt`)).not.toBe(fs.readlinkSync('/proc/self/ns/mnt'))

@@ -50,11 +50,11 @@ export function dieWithParent(parent: number): void {
   if (process.ppid !== parent) exit(1)
 }
 
-/** Node opens its own descriptors close-on-exec: one that is not was left by whoever started the parent. */
-export function closeInherited(): void {
+/** Node opens its own descriptors close-on-exec: one above `last` that is not was left by whoever started the parent. */
+export function closeInherited(last: number): void {
   for (const name of readdirSync('/proc/self/fd')) {
     const fd = Number(name)
-    if (fd > 2 && !isCloseOnExec(fd)) closeSync(fd)
+    if (fd > last && !isCloseOnExec(fd)) closeSync(fd)
   }
 }
 

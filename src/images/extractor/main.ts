@@ -1,5 +1,5 @@
 /**
- * The layer extractor: a process of its own that reads one hostile blob on standard input and writes its files
+ * The layer extractor: a process of its own that reads one hostile blob while it is fetched and writes its files
  * into one directory, which by then is all it can see; or that copies a stack of layers into one directory.
  * Started by ../extraction.ts, built into dist/extractor.cjs.
  */
@@ -13,23 +13,27 @@ import { extractorError, type Work } from './errors.ts'
 import { createLayerWriter } from './layer-writer.ts'
 import { mergeLayers } from './merge.ts'
 import { createMeter } from './meter.ts'
-import type {
-  ExtractorLine,
-  ExtractorReply,
-  ExtractorRequest,
-  MergedTree,
-  MergeRequest,
-  UnpackedLayer,
-  UnpackRequest,
+import {
+  BLOB_FD,
+  type ExtractorLine,
+  type ExtractorReply,
+  type ExtractorRequest,
+  type MergedTree,
+  type MergeRequest,
+  type UnpackedLayer,
+  type UnpackRequest,
 } from './protocol.ts'
+import { growingBlob } from './blob.ts'
 import { createTarParser } from './tar.ts'
 
 const CHUNK = 1 << 20
+/** Enough to tell the compression. */
+const MAGIC_BYTES = 8
 
 async function work(request: ExtractorRequest): Promise<ExtractorReply> {
   rawSyscall()
   dieWithParent(request.parent)
-  closeInherited()
+  closeInherited(request.work === 'unpack' ? BLOB_FD : 2)
   process.umask(0)
   return { ok: true, result: request.work === 'merge' ? merge(request) : await unpack(request) }
 }
@@ -52,17 +56,13 @@ async function unpack(request: UnpackRequest): Promise<UnpackedLayer> {
     hash.update(chunk)
     parser.write(chunk)
   }
-  const start = readStart()
+  const blob = growingBlob()
+  const start = blob.read(MAGIC_BYTES, MAGIC_BYTES)
   const decompressor = createDecompressor(compressionOf(start), onTar)
   confineTo(request.directory, request.limits)
   // From here on only synchronous fs calls, on paths below the new root.
   if (start.length > 0) await decompressor.write(start)
-  const buffer = Buffer.allocUnsafeSlow(CHUNK)
-  for (;;) {
-    const size = fs.readSync(0, buffer, 0, CHUNK, null)
-    if (size === 0) break
-    await decompressor.write(buffer.subarray(0, size))
-  }
+  for (let chunk = blob.read(1, CHUNK); chunk.length > 0; chunk = blob.read(1, CHUNK)) await decompressor.write(chunk)
   if (start.length > 0) await decompressor.end()
   parser.end()
   const written = writer.finish()
@@ -75,18 +75,6 @@ async function unpack(request: UnpackRequest): Promise<UnpackedLayer> {
     missingLinks: written.missingLinks.map(([name, target]) => [latin1(name), latin1(target)] as const),
     marked: written.marked,
   }
-}
-
-/** Enough to tell the compression. */
-function readStart(): Buffer {
-  const buffer = Buffer.alloc(8)
-  let size = 0
-  while (size < buffer.length) {
-    const count = fs.readSync(0, buffer, size, buffer.length - size, null)
-    if (count === 0) break
-    size += count
-  }
-  return buffer.subarray(0, size)
 }
 
 function failure(doing: Work, error: unknown): ExtractorReply {

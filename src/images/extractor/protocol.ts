@@ -5,7 +5,12 @@ import type { OverlayPrefix } from './marks.ts'
 /** What the extractor is asked, as JSON in its one argument. `parent` is the process that asks. */
 export type ExtractorRequest = (UnpackRequest | MergeRequest) & { readonly parent: number }
 
-/** Write a layer; its blob comes on standard input. */
+/** A number on standard input: little-endian. */
+export const PROGRESS_BYTES = 8
+/** The file of the blob: a descriptor, since the blob may have got its name before the extractor is there. */
+export const BLOB_FD = 3
+
+/** Write a layer. Standard input tells how many bytes of its blob are there, as they become more; its end: that is all. */
 export interface UnpackRequest {
   readonly work: 'unpack'
   /** Empty directory that becomes the layer's tree. */
