@@ -15,6 +15,7 @@ import type { RemoveOptions } from './state/remove.ts'
 import type { CniVerbs } from './networks/cni/verbs.ts'
 import type { StoredImageVerbs } from './image-verbs/stored.ts'
 import type { SystemVerbs } from './system/verbs.ts'
+import type { PublishedPort } from '../model/launch.ts'
 import type { NetworkVerbs } from './networks/verbs.ts'
 import type { CreateVolumeOptions, PrunedVolumes, VolumeFilter, VolumeSummary } from './volumes/verbs.ts'
 import type { ContainerStats, StatsOptions } from './show/stats.ts'
@@ -289,6 +290,8 @@ export interface ContainerSummary {
   /** Names of volumes, sources of what is the host's. */
   readonly mounts: readonly string[]
   readonly network: string
+  /** Ports of the host that lead to it. */
+  readonly ports: readonly PublishedPort[]
   /** Config digest of its image; absent with a root directory. */
   readonly imageId?: string
   /** Of its first process, while it runs. */

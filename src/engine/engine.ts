@@ -94,7 +94,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     using _hold = run.rootfs === undefined ? await store.hold(run.signal) : undefined
     const source = await sourceOf(image, run, run)
     run.signal?.throwIfAborted()
-    const decided = await withNetwork(paths, run)
+    const decided = await withNetwork(paths, run, source.config.exposedPorts)
     const prepared = await prepareContainer(paths, source, args, decided, starts, id)
     for (const warning of prepared.warnings) run.onWarning?.(warning)
     return await then(prepared, decided)
@@ -189,8 +189,9 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     beginExec: async (idOrName, args, request) =>
       (await import('./live/exec.ts')).execWithStreams(paths, idOrName, args, request),
     dryRun: async (image, args, asked) => {
-      const run = withLikelyNetwork(await withSettings(asked, resolved))
-      const source = await sourceOf(image, { ...run, pull: 'never' }, {})
+      const settled = await withSettings(asked, resolved)
+      const source = await sourceOf(image, { ...settled, pull: 'never' }, {})
+      const run = withLikelyNetwork(settled, source.config.exposedPorts)
       const { dryRun } = await import('./start/dry-run.ts')
       return dryRun(paths, await prepareContainer(paths, source, args, run, true), run, await streamsOf(asked))
     },

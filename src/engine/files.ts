@@ -38,7 +38,10 @@ export function networkFiles(
   }
   const addresses = connections.flatMap(({ ip, ip6 }) => [ip ?? [], ip6 ?? []].flat())
   const names = ownUts ? [...new Set([hostname, name])] : []
-  const extra = (options.addHost ?? []).map((entry) => withGateway(entry, ownNetwork))
+  const gateway = connections.flatMap((connection) => connection.gateway ?? []).at(0)
+  const added = (options.addHost ?? []).map((entry) => withGateway(entry, ownNetwork, gateway))
+  // podman's and docker's names for the host: programs look for them.
+  const extra = gateway === undefined ? added : [...added, ...HOST_NAMES.map((known) => `${known}:${gateway}`)]
   const files = [
     {
       target: '/etc/hosts',
@@ -56,12 +59,15 @@ export function networkFiles(
   return files.filter((file) => !taken.has(file.target))
 }
 
+const HOST_NAMES = ['host.containers.internal', 'host.docker.internal']
+
 /** docker's word for the host's address. */
-function withGateway(entry: string, ownNetwork: boolean): string {
+function withGateway(entry: string, ownNetwork: boolean, gateway: string | undefined): string {
   if (!entry.endsWith(':host-gateway')) return entry
-  if (!ownNetwork) return entry.replace(/host-gateway$/, '127.0.0.1')
+  const address = ownNetwork ? gateway : '127.0.0.1'
+  if (address !== undefined) return entry.replace(/host-gateway$/, address)
   throw new TscrunError('USAGE', `--add-host ${entry}: this network has no gateway to the host`, {
     subject: entry,
-    hint: 'use --network host, where localhost is the host',
+    hint: 'use a network of driver bridge, or --network host, where localhost is the host',
   })
 }

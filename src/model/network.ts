@@ -57,6 +57,8 @@ export interface NetworkConnection {
   readonly mac: string
   readonly ip?: string
   readonly ip6?: string
+  /** Address of the host in it, where it is the host that has the gateway's. */
+  readonly gateway?: string
   readonly aliases: readonly string[]
   readonly rate?: NetworkRate
 }

@@ -58,6 +58,10 @@ export interface RunOptions extends LimitOptions {
   readonly network?: NetworkOption
   /** Ports of the host that lead to the container's; a host port of 0 is a free one. */
   readonly ports?: readonly PublishedPort[]
+  /** `80`, `80/udp`, `8000-8010/tcp`: what it serves, beside what its image says. */
+  readonly expose?: readonly string[]
+  /** Every port that is exposed is published, at a free one of the host. */
+  readonly publishAll?: boolean
   readonly groupAdd?: readonly string[]
   readonly umask?: number
   readonly oomScoreAdj?: number

@@ -95,6 +95,30 @@ describe('a container on the default network', () => {
     expect(answered).toMatchObject({ exitCode: 0 })
   })
 
+  it('knows the host by name, and by one of its own with host-gateway', async () => {
+    const { stdout } = await run(
+      ['--add-host', 'me:host-gateway'],
+      'for name in me host.containers.internal host.docker.internal; do ping -c 1 -W 2 $name; done',
+    )
+    expect(stdout.match(/\(10\.110\.0\.1\)/g)).toHaveLength(3)
+    expect(stdout.match(/1 packets received/g)).toHaveLength(3)
+  })
+
+  it('listens to no router, nor does the bridge, and 127.0.0.1 leads nowhere from outside of lo', async () => {
+    const { stdout } = await run(
+      [],
+      'for link in all eth0; do cat /proc/sys/net/ipv6/conf/$link/accept_ra /proc/sys/net/ipv4/conf/$link/route_localnet; done',
+    )
+    // `all` says nothing of a link that is there (ip-sysctl.rst).
+    expect(stdout.split('\n').slice(1, 4)).toEqual(['0', '0', '0'])
+    const settings = (name: string): string => `cat /proc/sys/net/${name}`
+    expect(await net.host(settings('ipv6/conf/tscrun0/accept_ra'))).toBe('0')
+    for (const link of ['all', 'default', 'tscrun0', 'up0'])
+      expect(await net.host(settings(`ipv4/conf/${link}/route_localnet`))).toBe('0')
+    // What listened to routers goes on although the host forwards.
+    expect(await net.host(settings('ipv6/conf/up0/accept_ra'))).toBe('2')
+  })
+
   it('knows itself by its address, and keeps it from start to start', async () => {
     await serve('web', ['--network', 'bridge'])
     const address = await field('web', ADDRESS)
@@ -165,6 +189,16 @@ describe('a published port', () => {
     await serve('other', ['-p', '8080:80'])
     expect(await net.outside(`${WHO}://${ADDRESSES.host}:8080/cgi-bin/who`)).toContain(ADDRESSES.outside)
     expect(await field(name, '{{.State.ExitCode}}')).toBe('137')
+  })
+
+  it('is any free one for each that is exposed, with --publish-all', async () => {
+    await serve('web', ['-P', '--expose', '80', '--expose', '53/udp'])
+    const [, port, other] =
+      /^80\/tcp -> 0\.0\.0\.0:(\d+)\n53\/udp -> 0\.0\.0\.0:(\d+)\n$/.exec((await net.tscrun(['port', 'web'])).stdout) ??
+      []
+    expect(await net.outside(`${WHO}://${ADDRESSES.host}:${port}/cgi-bin/who`)).toContain(ADDRESSES.outside)
+    expect(other).toMatch(/^\d+$/)
+    expect((await net.tscrun(['ps', '--format', '{{.Ports}}'])).stdout).toContain(`0.0.0.0:${port}->80/tcp`)
   })
 
   it('of the kernel’s choice is told by port', async () => {

@@ -115,7 +115,7 @@ describe('system df', () => {
     const table = await out('system', 'df')
     expect(table.split('\n')[0]).toBe('TYPE            TOTAL     ACTIVE    SIZE      RECLAIMABLE')
     const verbose = await out('system', 'df', '-v')
-    expect(verbose).toMatch(/^CONTAINER ID .* STATUS +NAMES$/m)
+    expect(verbose).toMatch(/^CONTAINER ID .* STATUS +(?:PORTS +)?NAMES$/m)
     expect(verbose).toMatch(/ Exited \(0\) .* wrote$/m)
     expect(verbose).toMatch(/^data +1 +3\.08MB$/m)
   })

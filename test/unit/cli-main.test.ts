@@ -99,7 +99,7 @@ describe('what is typed wrong', () => {
     ['run --memroy 64m alpine', 'unknown flag --memroy (did you mean --memory?)'],
     ['run -itZ alpine', 'unknown flag -Z in -itZ (see tscrun run --help)'],
     ['run --gpus all alpine', '--gpus: not supported yet (name the device files with --device)'],
-    ['run -itP alpine', '--publish-all: not supported yet (name the ports with -p)'],
+    ['run -ita alpine', '--attach: not supported yet (run attaches to all of its standard streams)'],
     ['run --name', '--name: needs a value: --name name (see tscrun run --help)'],
     ['run -e', '-e: needs a value: --env name[=value] (see tscrun run --help)'],
     ['run --rm=maybe alpine', '--rm maybe: neither true nor false (see tscrun run --help)'],

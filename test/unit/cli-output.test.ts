@@ -150,6 +150,7 @@ describe('containers', () => {
     exitCode: 137,
     labels: { a: '1' },
     mounts: ['/srv'],
+    ports: [],
     network: 'none',
     restartPolicy: 'no',
     startsAtBoot: false,

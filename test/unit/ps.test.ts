@@ -17,6 +17,10 @@ const container: ContainerSummary = {
   createdMs: 0,
   labels: { 'com.example.tier': 'front' },
   mounts: ['/srv', 'data'],
+  ports: [
+    { protocol: 'tcp', hostPort: 8080, containerPort: 80 },
+    { protocol: 'udp', hostIp: '::1', hostPort: 53, containerPort: 53 },
+  ],
   network: 'none',
   restartPolicy: 'no',
   startsAtBoot: false,
@@ -28,8 +32,10 @@ const list = (format: string, bare = false): Promise<string> =>
   formatListing({ headings, columns: ['ID'], rows: [row], bare }, format)
 
 describe('a row of ps', () => {
-  it('has the size, the volumes and the image by id', () => {
-    expect(row).toMatchObject({ Size: '1kB (virtual 2MB)', LocalVolumes: '1', ImageID: 'cdcdcdcdcdcd', Ports: '' })
+  it('has the size, the volumes, the image by id and, while it runs, the ports', () => {
+    expect(row).toMatchObject({ Size: '1kB (virtual 2MB)', LocalVolumes: '1', ImageID: 'cdcdcdcdcdcd' })
+    expect(row.Ports).toBe('0.0.0.0:8080->80/tcp, [::1]:53->53/udp')
+    expect(containerRow({ ...container, status: 'stopped' }, { nowMs: 0, noTrunc: false }).Ports).toBe('')
   })
 
   it('answers a template that asks for one label, also through a pipe and with a heading', async () => {

@@ -8,7 +8,7 @@ import { print } from '../output/print.ts'
 import { parseContainerFilter } from '../parse/filter.ts'
 import { parseInteger } from '../parse/numbers.ts'
 
-const COLUMNS = ['ID', 'Image', 'Command', 'RunningFor', 'Status', 'Names'] as const
+const COLUMNS = ['ID', 'Image', 'Command', 'RunningFor', 'Status', 'Ports', 'Names'] as const
 
 export const psCommand: Command = {
   name: 'ps',

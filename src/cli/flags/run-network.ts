@@ -37,12 +37,20 @@ export const RUN_NETWORK_FLAGS: readonly Flag[] = [
   { name: 'ip', kind: 'string', value: 'address', help: 'IPv4 address in its network', group: NETWORK },
   { name: 'ip6', kind: 'string', value: 'address', help: 'IPv6 address in its network', group: NETWORK },
   { name: 'mac-address', kind: 'string', value: 'address', help: 'MAC address in its network', group: NETWORK },
+  { name: 'expose', kind: 'list', value: 'port[/proto]', help: 'What it serves, for --publish-all', group: NETWORK },
   {
     name: 'publish',
     short: 'p',
     kind: 'list',
     value: '[[ip:]host:]port[/proto]',
     help: 'Lead a port of the host, or a range, to the container',
+    group: NETWORK,
+  },
+  {
+    name: 'publish-all',
+    short: 'P',
+    kind: 'bool',
+    help: 'Lead a free port of the host to each that is exposed',
     group: NETWORK,
   },
 ]

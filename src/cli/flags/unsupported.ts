@@ -9,7 +9,6 @@ export interface Unsupported {
 }
 
 const RUN: readonly Unsupported[] = [
-  { names: 'P/publish-all expose', hint: 'name the ports with -p' },
   {
     names: 'link link-local-ip no-hosts publish-rule',
     hint: 'containers of a network reach each other by their addresses',

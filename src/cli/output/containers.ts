@@ -57,7 +57,7 @@ export function containerRow(container: ContainerSummary, options: RowOptions): 
     Mounts: container.mounts.map((mount) => short(mount, 15)).join(','),
     Networks: container.network,
     LocalVolumes: String(container.mounts.filter((mount) => !mount.startsWith('/')).length),
-    Ports: '',
+    Ports: portsText(container),
     Size: sizeText(container),
     ImageID: options.noTrunc
       ? (container.imageId ?? '')
@@ -66,6 +66,17 @@ export function containerRow(container: ContainerSummary, options: RowOptions): 
     ExitCode: String(container.exitCode ?? 0),
     Label: (key) => container.labels[String(key)] ?? '',
   }
+}
+
+/** `0.0.0.0:8080->80/tcp`, as long as it runs. */
+function portsText({ status, ports }: ContainerSummary): string {
+  if (status === 'stopped' || status === 'created') return ''
+  return ports
+    .map(({ protocol, hostIp = '0.0.0.0', hostPort, containerPort }) => {
+      const host = hostIp.includes(':') ? `[${hostIp}]` : hostIp
+      return `${host}:${hostPort}->${containerPort}/${protocol}`
+    })
+    .join(', ')
 }
 
 /** `12kB (virtual 5.6MB)`; '' where it was not asked for. */

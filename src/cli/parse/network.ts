@@ -1,6 +1,7 @@
 import { parseIp } from '../../model/ip.ts'
 import type { PublishedPort } from '../../model/launch.ts'
 import type { NetworkRequest } from '../../model/network.ts'
+import { formatExposed, parseExposed } from '../../model/port.ts'
 import type { NetworkOption } from '../../model/run-options.ts'
 import type { FlagValues } from '../command.ts'
 import { badFlag } from '../errors.ts'
@@ -89,6 +90,13 @@ export function parsePublish(text: string): PublishedPort[] {
     hostPort: hostFrom === 0 ? 0 : hostFrom + index,
     containerPort: from + index,
   }))
+}
+
+/** `80`, `80/udp`, `8000-8010`. Throws USAGE. */
+export function parseExpose(text: string): string {
+  const exposed = parseExposed(text)
+  if (exposed !== undefined) return formatExposed(exposed)
+  throw badFlag('expose', text, 'not a port', 'e.g. 80, 53/udp, or 8000-8010/tcp')
 }
 
 function range(text: string, part: string): [from: number, to: number] {

@@ -10,7 +10,7 @@ import { parseHealth } from './health.ts'
 import { parseMount, parseTmpfs, parseVolume, parseVolumesFrom } from './mounts.ts'
 import { parseLimits, parseUlimit } from './limits.ts'
 import { parseNamespaces } from './namespaces.ts'
-import { parseNetwork, parsePublish } from './network.ts'
+import { parseExpose, parseNetwork, parsePublish } from './network.ts'
 import { parseInteger, parseSize } from './numbers.ts'
 import { parseCapabilityFlag, parseSecurityOptions } from './security.ts'
 import {
@@ -176,6 +176,8 @@ function networkOptions(flags: FlagValues, options: Options): void {
   set(flags, 'hostname', options, 'hostname', parseHostname)
   const ports = flags.list('publish').flatMap(parsePublish)
   if (ports.length > 0) options.ports = ports
+  if (flags.bool('publish-all')) options.publishAll = true
+  setList(flags, 'expose', parseExpose, (list) => (options.expose = list))
   const network = parseNetwork(flags, ports.length > 0)
   if (network !== undefined) options.network = network
   setList(flags, 'add-host', parseAddHost, (list) => (options.addHost = list))

@@ -1,7 +1,8 @@
-import { createServer } from 'node:net'
+import { parseIp } from '../../model/ip.ts'
 import type { PublishedPort } from '../../model/launch.ts'
 import { TscrunError } from '../../model/errors.ts'
 import type { NetworkConnection, NetworkDefinition, NetworkRate, NetworkRequest } from '../../model/network.ts'
+import { freePort } from '../../network/free-port.ts'
 import type { EnginePaths } from '../paths.ts'
 import { defaultNetwork } from './default.ts'
 import { DEFAULT_NETWORK, findNetwork } from './definitions.ts'
@@ -29,7 +30,7 @@ export async function takeConnections(paths: EnginePaths, id: string, options: C
     const { resolvers } = options
     return {
       connections,
-      ports: await withHostPorts(options.ports),
+      ports: withHostPorts(options.ports),
       ...(resolvers === undefined ? {} : { resolvers }),
     }
   } catch (error) {
@@ -59,6 +60,7 @@ function takeConnection(
       mac: request.mac ?? macOf(id, index),
       ...(ip === undefined ? {} : { ip }),
       ...(ip6 === undefined ? {} : { ip6 }),
+      ...gatewayOf(network),
       aliases: request.aliases ?? [],
       ...(request.rate === undefined ? {} : { rate: heldRate(request, network) }),
     }
@@ -66,6 +68,12 @@ function takeConnection(
     if (ip !== undefined) releaseAddress(paths, network.id, ip, id)
     throw error
   }
+}
+
+/** The host has it in the networks that are its bridges; of macvlan and ipvlan it is somebody else's. */
+export function gatewayOf({ driver, subnets }: NetworkDefinition): Pick<NetworkConnection, 'gateway'> {
+  const [gateway] = subnets.flatMap((subnet) => subnet.gateway ?? [])
+  return driver !== 'bridge' || gateway === undefined ? {} : { gateway }
 }
 
 /** What comes in is held at the host's end of a pair, which only bridges have. */
@@ -90,20 +98,23 @@ export function bringUpFor(
   )
 }
 
-/** Ports of the host for those that shall have any: free ones of the kernel's choice. */
-async function withHostPorts(ports: readonly PublishedPort[]): Promise<PublishedPort[]> {
+/** Ports of the host for those that shall have any: free ones of the kernel's choice, each another one. */
+function withHostPorts(ports: readonly PublishedPort[]): PublishedPort[] {
   const result: PublishedPort[] = []
-  for (const port of ports) result.push(port.hostPort === 0 ? { ...port, hostPort: await freePort(port.hostIp) } : port)
+  for (const port of ports)
+    result.push(port.hostPort === 0 ? { ...port, hostPort: otherPort(port, ports, result) } : port)
   return result
 }
 
-function freePort(host: string | undefined): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.on('error', reject)
-    server.listen({ port: 0, ...(host === undefined ? {} : { host }) }, () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
-    })
-  })
+function otherPort(
+  { protocol, hostIp }: PublishedPort,
+  asked: readonly PublishedPort[],
+  taken: readonly PublishedPort[],
+): number {
+  const address = parseIp(hostIp ?? '::') ?? { family: 6, value: 0n }
+  for (;;) {
+    const found = freePort(protocol, address)
+    const isTaken = [...asked, ...taken].some((port) => port.protocol === protocol && port.hostPort === found)
+    if (!isTaken) return found
+  }
 }

@@ -3,6 +3,7 @@ import type { NetworkLaunch, PublishedPort } from '../../model/launch.ts'
 import type { NetworkConnection, NetworkDefinition, NetworkRequest } from '../../model/network.ts'
 import type { Called } from '../../network/names.ts'
 import type { EnginePaths } from '../paths.ts'
+import { gatewayOf } from './connect.ts'
 import { define } from './create.ts'
 import { DEFAULT_NETWORK, findNetwork, readNetwork } from './definitions.ts'
 import { macOf, readUp } from './host.ts'
@@ -32,8 +33,9 @@ function imagineConnection(
   id: string,
   index: number,
   request: NetworkRequest,
-  { name, id: networkId, subnets }: NetworkDefinition,
+  network: NetworkDefinition,
 ): NetworkConnection {
+  const { name, id: networkId, subnets } = network
   const address = (family: 4 | 6): string | undefined => {
     for (const { subnet: text, gateway } of subnets) {
       const subnet = parseSubnet(text)
@@ -49,6 +51,7 @@ function imagineConnection(
     mac: request.mac ?? macOf(id, index),
     ...(ip === undefined ? {} : { ip }),
     ...(ip6 === undefined ? {} : { ip6 }),
+    ...gatewayOf(network),
     aliases: request.aliases ?? [],
     ...(request.rate === undefined ? {} : { rate: request.rate }),
   }

@@ -97,6 +97,9 @@ export function inspectContainer(
       Image: record.image,
       WorkingDir: config.process?.cwd ?? '/',
       Labels: record.labels,
+      ...(record.exposed === undefined
+        ? {}
+        : { ExposedPorts: Object.fromEntries(record.exposed.map((port) => [port, {}])) }),
       StopSignal: record.stopSignal,
       ...(record.stopTimeoutMs === undefined ? {} : { StopTimeout: record.stopTimeoutMs / 1000 }),
       ...(check === undefined ? {} : { Healthcheck: inspectCheck(check), HealthcheckOnFailureAction: check.onFailure }),
@@ -142,7 +145,13 @@ function networkSettings(
 ): Readonly<Record<string, unknown>> {
   const { network } = record
   const connections = record.cni === undefined ? (record.connections ?? []) : cniConnections(paths, record)
-  const addressesOf = ({ ip = '', ip6 = '', mac }: Partial<NetworkConnection>): Record<string, string> => ({
+  const addressesOf = ({
+    ip = '',
+    ip6 = '',
+    mac,
+    gateway = '',
+  }: Partial<NetworkConnection>): Record<string, string> => ({
+    Gateway: gateway,
     IPAddress: ip,
     GlobalIPv6Address: ip6,
     MacAddress: mac ?? '',
@@ -153,7 +162,7 @@ function networkSettings(
   ])
   const none = network === 'none' || network === 'host' ? { [network]: addressesOf({}) } : {}
   return {
-    Ports: publishedPorts(record),
+    Ports: { ...Object.fromEntries((record.exposed ?? []).map((port) => [port, null])), ...publishedPorts(record) },
     SandboxKey: pid === undefined ? '' : `/proc/${pid}/ns/net`,
     ...addressesOf(connections[0] ?? {}),
     Networks: networks.length === 0 ? none : Object.fromEntries(networks),

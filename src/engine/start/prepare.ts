@@ -36,7 +36,16 @@ export interface Source {
   readonly layers: readonly string[]
   readonly config: Pick<
     ImageConfig,
-    'env' | 'entrypoint' | 'cmd' | 'workingDir' | 'labels' | 'user' | 'stopSignal' | 'volumes' | 'healthcheck'
+    | 'env'
+    | 'entrypoint'
+    | 'cmd'
+    | 'workingDir'
+    | 'labels'
+    | 'user'
+    | 'stopSignal'
+    | 'volumes'
+    | 'healthcheck'
+    | 'exposedPorts'
   >
   /** Use the one layer itself, without an overlay over it. */
   readonly direct: boolean
@@ -52,6 +61,7 @@ const NO_IMAGE_CONFIG: Source['config'] = {
   labels: new Map(),
   user: '',
   volumes: [],
+  exposedPorts: [],
 }
 
 /** passwd and group of an image may be this large (SECURITY: limits on untrusted input). */

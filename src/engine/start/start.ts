@@ -28,6 +28,7 @@ import { eventLaunch } from '../events/launch.ts'
 import type { EnginePaths } from '../paths.ts'
 import { nextTurn } from '../../syscall/pause.ts'
 import { planFor, type ProvenTemplate } from '../prepared/plan-cache.ts'
+import { exposedPorts } from '../networks/exposed.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord, ExitRecord } from '../state/record.ts'
 import { storedLaunch } from './stored-launch.ts'
@@ -229,8 +230,13 @@ export function recordOf(
     ...(spec.cgroup === undefined ? {} : { cgroup: `${spec.cgroup.parent}/${spec.cgroup.name}` }),
     ...(idRange === undefined ? {} : { idRange }),
     ...connected,
+    ...exposedOf(prepared.source.config.exposedPorts, run),
     mounts: taken?.kept ?? keptMounts(prepared.mounts),
   }
+}
+
+function exposedOf(image: readonly string[], run: RunOptions): Pick<ContainerRecord, 'exposed'> {
+  return image.length === 0 && run.expose === undefined ? {} : { exposed: exposedPorts(image, run) }
 }
 
 function networkName(network: NetworkOption): string {

@@ -123,6 +123,7 @@ export function summarize({ record, status, live, health }: ContainerView): Cont
     labels: record.labels,
     mounts: binds.map((mount) => names.get(mount.destination) ?? mount.source ?? ''),
     network: record.network,
+    ports: record.ports ?? [],
     ...(record.imageId === undefined ? {} : { imageId: record.imageId }),
     ...(live === undefined ? {} : { pid: live.pid }),
     restartPolicy: record.launch?.restart.name ?? 'no',

@@ -22,6 +22,8 @@ export interface ContainerRecord {
   /** Its addresses, until it is removed. */
   readonly connections?: readonly NetworkConnection[]
   readonly ports?: readonly PublishedPort[]
+  /** `80/tcp`, `8000-8010/udp`: what it says it serves. */
+  readonly exposed?: readonly string[]
   /** What plugins are told at each start and end. */
   readonly cni?: readonly CniAttachment[]
   /** `--dns`: whom the name service asks for it. */
