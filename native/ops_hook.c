@@ -92,7 +92,10 @@ static void keep_note(struct run *run, int output)
 
 enum { WATCH_PROGRAM, WATCH_CALLER, WATCHED };
 
-/* 0 when it has ended in time; whoever waits for us may go meanwhile, then nobody needs it any more. */
+/*
+ * 0 when it has ended in time; whoever waits for us may go meanwhile, then nobody needs it any more, unless it takes down
+ * what would stay on the host.
+ */
 static int wait_for_end(struct run *run, pid_t child, uint64_t milliseconds)
 {
 	cleanup_close pidfd = (int)syscall(SYS_pidfd_open, child, 0);
@@ -104,7 +107,7 @@ static int wait_for_end(struct run *run, pid_t child, uint64_t milliseconds)
 		int left = !milliseconds ? -1 : now >= end ? 0 : end - now > 1000000 ? 1000000 : (int)(end - now);
 		struct pollfd watched[WATCHED] = {
 			[WATCH_PROGRAM] = {.fd = pidfd, .events = POLLIN},
-			[WATCH_CALLER] = {.fd = run->control},
+			[WATCH_CALLER] = {.fd = run->current == COLUMN_TEARDOWN ? -1 : run->control},
 		};
 		int got = poll(watched, WATCHED, left);
 		if (got < 0 && errno != EINTR)

@@ -316,11 +316,10 @@ static void remove_directory(int parent, const char *id, const char *const *usua
 		remove_tree(parent, id);
 }
 
-void take_back(struct claim *claim)
+void take_back_files(struct claim *claim)
 {
 	static const char *const in_store[] = {"work/incompat/volatile", "work/incompat", "work/work", "work", "upper",
 					       "lower", "scratch", NULL};
-	static const char *const in_run[] = {"state.json", RECORD, NULL};
 	const char *id = claim->identity.id;
 	if (claim->has_name)
 		remove_name(claim->names, claim->identity.name, id);
@@ -332,14 +331,22 @@ void take_back(struct claim *claim)
 		(void)remove_link(claim->leases, claim->identity.ip6.text, id);
 	if (claim->lock >= 0)
 		remove_directory(claim->containers, id, in_store);
-	if (claim->has_run)
-		remove_directory(claim->runs, id, in_run);
-	claim->has_name = claim->has_range = claim->has_run = claim->has_ip4 = claim->has_ip6 = 0;
-	if (claim->run >= 0)
-		close(claim->run);
+	claim->has_name = claim->has_range = claim->has_ip4 = claim->has_ip6 = 0;
 	if (claim->lock >= 0)
 		close(claim->lock);
-	claim->run = claim->lock = -1;
+	claim->lock = -1;
+}
+
+void take_back(struct claim *claim)
+{
+	static const char *const in_run[] = {"state.json", RECORD, NULL};
+	take_back_files(claim);
+	if (claim->has_run)
+		remove_directory(claim->runs, claim->identity.id, in_run);
+	claim->has_run = 0;
+	if (claim->run >= 0)
+		close(claim->run);
+	claim->run = -1;
 }
 
 void close_places(struct claim *claim)

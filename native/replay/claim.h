@@ -25,6 +25,8 @@ int write_run_file(const struct claim *claim, const char *name, const void *byte
 void release_image(struct claim *claim);
 /* Everything of the container goes; what was never made is not missed. */
 void take_back(struct claim *claim);
+/* The same but for its run directory, by which the next command finds what a monitor may leave that still takes down. */
+void take_back_files(struct claim *claim);
 void close_places(struct claim *claim);
 
 #endif

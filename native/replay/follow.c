@@ -200,11 +200,13 @@ void follow_stage(struct follow *follow, struct claim *claim)
 			hand_on(follow);
 		/* Process 1 of its pid namespace took everyone along: what it leaves goes while the monitor takes down the rest. */
 		if (follow->exited && !follow->failed && !gone) {
-			take_back(claim);
+			take_back_files(claim);
 			gone = 1;
 		}
 	}
-	waitpid(follow->monitor, NULL, __WALL);
+	int status = 0;
+	waitpid(follow->monitor, &status, __WALL);
+	follow->killed = WIFSIGNALED(status);
 	follow->died = !follow->exited && !follow->failed;
 	if (follow->died && follow->terminal >= 0)
 		tcsetattr(follow->terminal, TCSADRAIN, &follow->mode);

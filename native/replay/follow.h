@@ -15,7 +15,7 @@ struct follow {
 	int signals;
 	pid_t monitor;
 	int pidfd;
-	int started, failed, exited, died;
+	int started, failed, exited, died, killed;
 	int status;	   /* wait(2)'s word */
 	int refused;	   /* errno of a stream of ours that took no more; 0: none */
 	int refused_error; /* it is standard error */

@@ -104,14 +104,16 @@ static int say(const struct prepared *prepared, uint32_t what)
 static _Noreturn void finish(const struct prepared *prepared, const struct follow *follow, struct claim *claim)
 {
 	uint32_t stream = follow->refused_error ? SAYING_ERROR_STREAM : 0;
-	if (!follow->exited) {
+	if (!follow->exited || follow->killed) {
 		/* Its monitor was killed: what that could not do any more is done here. */
 		const char *cgroups = prepared->place[PLACE_CGROUPS];
 		int parent = cgroups[0] ? open(cgroups, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 		if (parent < 0 || cgroup_end(parent, claim->identity.id) == 0)
 			take_back(claim);
-		_exit(say(prepared, SAYING_DIED));
+		if (!follow->exited)
+			_exit(say(prepared, SAYING_DIED));
 	}
+	take_back(claim);
 	if (follow->refused)
 		_exit(say(prepared, (uint32_t)follow->refused | stream));
 	_exit(code_of(follow->status));

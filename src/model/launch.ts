@@ -190,7 +190,7 @@ export interface NetworkLaunch {
     readonly add: string
     readonly remove: string
     /** There from before the ports are added until before they are removed; what whoever makes the rules anew reads. */
-    readonly note: { readonly path: string; readonly text: string }
+    readonly note: { readonly path: string; readonly takenBack: string; readonly text: string }
   }
   /** Where a process of ours listens, and where it leads. */
   readonly forwards?: readonly Forward[]

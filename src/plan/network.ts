@@ -213,8 +213,10 @@ function firewallSteps({ firewall }: NetworkLaunch): Pick<NetworkSteps, 'publish
       { ...common, input: add, about: 'publish the ports', hint },
     ],
     unpublish: [
+      { op: 'create_file', dir: 'cwd', path: note.takenBack, mode: 0o600, bytes: note.text, about: 'note the ports' },
       { op: 'unlink', dir: 'cwd', path: note.path },
       { ...common, input: remove, about: 'take back the ports' },
+      { op: 'unlink', dir: 'cwd', path: note.takenBack },
     ],
   }
 }

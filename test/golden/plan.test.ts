@@ -107,7 +107,7 @@ const CASES: Readonly<Record<string, Case>> = {
           },
         ],
         forwards: [{ protocol: 'tcp', address: '0.0.0.0', port: 8080, target: '10.110.0.7', targetPort: 80 }],
-        firewall: { program: '/usr/sbin/nft', add: 'add element ...', remove: 'delete element ...', note: { path: '/run/tscrun/<id>/ports.json', text: '[...]' } },
+        firewall: { program: '/usr/sbin/nft', add: 'add element ...', remove: 'delete element ...', note: { path: '/run/tscrun/<id>/ports.json', takenBack: '/run/tscrun/<id>/ports.json.taken-back', text: '[...]' } },
       },
     },
   },

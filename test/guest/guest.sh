@@ -1,11 +1,12 @@
 #!/bin/sh
-# guest.sh [--memory MB] [--cpus N] [--timeout SECONDS] [--disk MB]... [--share DIRECTORY]... [--systemd] [--verbose]
-#          -- COMMAND...
+# guest.sh [--memory MB] [--cpus N] [--timeout SECONDS] [--disk MB|FILE]... [--share DIRECTORY]... [--systemd]
+#          [--prepare SCRIPT] [--verbose] -- COMMAND...
 #
 # Runs one command as root in a throw-away virtual machine: Debian's kernel, cgroup v2 alone, the host's files as its
-# root (changes go to memory), /tmp, /run and /mnt on tmpfs, empty disks as /dev/vda on, shared directories writable at
-# their own path. The command starts in the current directory; its output and exit status are this script's.
-# --systemd: process 1 is the host's systemd (Debian's package), with a system bus and the command as its only service.
+# root (changes go to memory), /tmp, /run and /mnt on tmpfs, disks as /dev/vda on (empty ones, or files that stay), shared
+# directories writable at their own path. The command starts in the current directory; its output and exit status are this script's.
+# --systemd: process 1 is the host's systemd (Debian's package), with a system bus and the command as its only service,
+# unless the script of --prepare, which runs before it, has enabled others.
 # 124: the time is up; 125: the machine failed (its console is shown).
 set -eu
 here=$(cd "${0%/*}" && pwd)
@@ -16,7 +17,7 @@ fail() {
   exit 125
 }
 
-memory=2048 cpus=2 limit=600 disks='' verbose='' role=second
+memory=2048 cpus=2 limit=600 disks='' verbose='' role=second prepare=''
 job=$(mktemp -d "${TMPDIR:-/tmp}/tscrun-guest.XXXXXX")
 qemu=
 # shellcheck disable=SC2317 # called by the trap
@@ -38,6 +39,7 @@ while [ $# -gt 0 ]; do
     --disk) disks="$disks $2" ;;
     --share) realpath -e "$2" >>"$job/shares" || fail "--share $2: no such directory" ;;
     --systemd) role=systemd ;;
+    --prepare) prepare=$2 ;;
     --verbose) verbose=1 ;;
     --) break ;;
     *) fail "unknown option $1" ;;
@@ -79,6 +81,7 @@ quote() { printf "'%s' " "$(printf %s "$1" | sed "s/'/'\\\\''/g")"; }
   printf 'exec '
   for word in "$@"; do quote "$word"; done
 } >"$job/shared/command"
+[ -z "$prepare" ] || cp "$prepare" "$job/shared/prepare"
 
 # ---- initramfs ---------------------------------------------------------------------------------------------------
 root=$job/initramfs
@@ -117,8 +120,15 @@ share() { # NAME DIRECTORY [,readonly=on]
   done <"$job/shares"
   number=0
   for size in $disks; do
-    truncate -s "${size}M" "$job/disk$number"
-    printf '%s\n' -drive "if=virtio,format=raw,cache=unsafe,file=$job/disk$number"
+    disk=$size
+    case $size in
+      */*) ;;
+      *)
+        disk=$job/disk$number
+        truncate -s "${size}M" "$disk"
+        ;;
+    esac
+    printf '%s\n' -drive "if=virtio,format=raw,cache=unsafe,file=$disk"
     number=$((number + 1))
   done
   [ ! -w /dev/kvm ] || printf '%s\n' -accel kvm

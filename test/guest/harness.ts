@@ -4,14 +4,16 @@ import { execa } from 'execa'
 const SCRIPT = fileURLToPath(new URL('guest.sh', import.meta.url))
 
 export interface GuestOptions {
-  /** Sizes of empty disks in MiB: /dev/vda, /dev/vdb ... */
-  readonly disks?: readonly number[]
+  /** /dev/vda, /dev/vdb ...: empty ones of so many MiB, or files that stay. */
+  readonly disks?: readonly (number | string)[]
   /** Host directories that are writable in the guest, at the same path. */
   readonly shares?: readonly string[]
   /** MiB; 2048 if not given. */
   readonly memory?: number
   /** Process 1 is systemd, with a system bus. */
   readonly systemd?: boolean
+  /** A script that runs before it. */
+  readonly prepare?: string
   /** The whole life of the machine. */
   readonly timeoutMs?: number
 }
@@ -35,6 +37,7 @@ export async function inGuest(command: readonly string[], options: GuestOptions 
     '--timeout',
     String(seconds),
     ...(options.systemd === true ? ['--systemd'] : []),
+    ...(options.prepare === undefined ? [] : ['--prepare', options.prepare]),
     ...(options.disks ?? []).flatMap((size) => ['--disk', String(size)]),
     ...(options.shares ?? []).flatMap((directory) => ['--share', directory]),
   ]

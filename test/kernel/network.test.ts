@@ -217,6 +217,27 @@ describe('a published port', () => {
   })
 })
 
+describe('ports of a container', () => {
+  // The command line has gone by then; a program that takes ports back was ended with it.
+  it('that ends at once are taken back all the same', async () => {
+    for (let round = 0; round < 3; round++) {
+      const started = await net.tscrun([
+        'run',
+        '-d',
+        '--rm',
+        '-p',
+        '8083:80',
+        '--rootfs',
+        `${machine.rootfs}:O`,
+        'true',
+      ])
+      expect(started).toMatchObject({ exitCode: 0, stderr: '' })
+      await eventually(async () => (await net.tscrun(['ps', '-aq'])).stdout === '')
+      expect(await net.host('nft list table inet tscrun')).not.toContain('elements')
+    }
+  })
+})
+
 describe('networks', () => {
   it('are apart: no container reaches one of another network, nor does anybody from elsewhere', async () => {
     for (const name of ['front', 'back'])

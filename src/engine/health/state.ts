@@ -1,10 +1,9 @@
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { errnoOf } from '../../model/errors.ts'
 import type { HealthStatus } from '../../model/health.ts'
 import { OPS } from '../../model/step.ts'
 import { errnoName } from '../../syscall/errno.ts'
 import type { EnginePaths } from '../paths.ts'
+import { readJsonFile } from '../state/json-file.ts'
 
 /** How a container stands, and its last checks, oldest first. */
 export interface HealthState {
@@ -46,12 +45,7 @@ export function readHealth(paths: EnginePaths, id: string): HealthState {
 }
 
 function readFile(directory: string): HealthFile | undefined {
-  try {
-    return JSON.parse(readFileSync(join(directory, 'health.json'), 'utf8')) as HealthFile
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined
-    throw error
-  }
+  return readJsonFile(join(directory, 'health.json')) as HealthFile | undefined
 }
 
 function entryOf({ startedMs, endedMs, exitCode, output, ...rest }: HealthFile['checks'][number]): HealthLogEntry {

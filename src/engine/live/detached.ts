@@ -1,6 +1,5 @@
 import { closeSync, fstatSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { removeCgroup } from '../../cgroups/remove.ts'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import type { DetachedLaunch, LaunchSpec, NetworkLaunch, Stdio } from '../../model/launch.ts'
 import type { DetachedOptions, RunOptions } from '../../model/run-options.ts'
@@ -41,6 +40,7 @@ import type { ContainerRecord, StoredLaunch } from '../state/record.ts'
 import { healthSpec } from '../health/health.ts'
 import { monitorSocket } from './monitor-socket.ts'
 import { backgroundStreams, refuseAttach } from './passthrough.ts'
+import { afterMonitor } from '../start/after-monitor.ts'
 import { monitorsCgroup } from '../start/monitors-cgroup.ts'
 import { storedLaunch } from '../start/stored-launch.ts'
 import { recordOf, stepPrinter, withLock, writeCidfile } from '../start/start.ts'
@@ -111,7 +111,7 @@ async function make(
     await then(held, record, complete)
     return held.id
   } catch (error) {
-    if (record?.cgroup !== undefined) await removeCgroup(record.cgroup)
+    if (record !== undefined) await afterMonitor(paths, record, error)
     deleteContainer(paths, held, record ?? { name: prepared.name, ...keptClaims(claims) })
     throw error
   }
@@ -184,6 +184,7 @@ export async function startAgain(
   } catch (error) {
     const exitCode = error instanceof TscrunError ? error.exitCode : 125
     const failed = { exitCode, oomKilled: false, finishedMs: Date.now(), error: (error as Error).message }
+    await afterMonitor(paths, again, error)
     if (again.remove) deleteContainer(paths, held, again)
     else finishContainer(paths, held, again, failed)
     throw error

@@ -5,3 +5,8 @@ import type { EnginePaths } from '../paths.ts'
 export function publicationPath({ runRoot }: EnginePaths, id: string): string {
   return join(runRoot, id, 'ports.json')
 }
+
+/** The same while its monitor takes them back: rules that are made anew have them no more, but somebody may have to end it. */
+export function takenBackPath(paths: EnginePaths, id: string): string {
+  return `${publicationPath(paths, id)}.taken-back`
+}

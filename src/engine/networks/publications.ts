@@ -3,16 +3,16 @@ import { errnoOf } from '../../model/errors.ts'
 import type { Publication } from '../../network/firewall.ts'
 import { liveIds } from '../state/containers.ts'
 import type { EnginePaths } from '../paths.ts'
-import { publicationPath } from './publication-path.ts'
+import { publicationPath, takenBackPath } from './publication-path.ts'
 
 /** Of all containers that run or are about to. */
 export function publications(paths: EnginePaths): Publication[] {
-  return liveIds(paths).flatMap((id) => publicationsOfOne(paths, id))
+  return liveIds(paths).flatMap((id) => readPublications(publicationPath(paths, id)))
 }
 
-export function publicationsOfOne(paths: EnginePaths, id: string): Publication[] {
+export function readPublications(path: string): Publication[] {
   try {
-    return JSON.parse(readFileSync(publicationPath(paths, id), 'utf8')) as Publication[]
+    return JSON.parse(readFileSync(path, 'utf8')) as Publication[]
   } catch (error) {
     // One that is being written: its ports are added behind it.
     if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError) return []
@@ -28,8 +28,8 @@ export function publicationNote(
   paths: EnginePaths,
   id: string,
   ports: readonly Publication[],
-): { readonly path: string; readonly text: string } {
-  return { path: publicationPath(paths, id), text: JSON.stringify(ports) }
+): { readonly path: string; readonly takenBack: string; readonly text: string } {
+  return { path: publicationPath(paths, id), takenBack: takenBackPath(paths, id), text: JSON.stringify(ports) }
 }
 
 /** Those of one list that another one has not. */

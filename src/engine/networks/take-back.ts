@@ -3,13 +3,14 @@ import { TscrunError } from '../../model/errors.ts'
 import { removePorts } from '../../network/firewall.ts'
 import type { EnginePaths } from '../paths.ts'
 import { applyRules } from './nft.ts'
-import { publicationPath } from './publication-path.ts'
-import { publicationsOfOne } from './publications.ts'
+import { publicationPath, takenBackPath } from './publication-path.ts'
+import { readPublications } from './publications.ts'
 
 /** Takes the ports of a container out of the firewall whose monitor cannot do it any more. */
 export async function takeBack(paths: EnginePaths, id: string): Promise<void> {
-  const ports = publicationsOfOne(paths, id)
-  rmSync(publicationPath(paths, id), { force: true })
+  const places = [publicationPath(paths, id), takenBackPath(paths, id)]
+  const [ports = []] = places.map(readPublications).filter((found) => found.length > 0)
+  for (const path of places) rmSync(path, { force: true })
   try {
     if (ports.length > 0) await applyRules(removePorts(ports))
   } catch (error) {

@@ -1,5 +1,4 @@
-import { writeFileSync } from 'node:fs'
-import { removeCgroup } from '../../cgroups/remove.ts'
+import { existsSync, writeFileSync } from 'node:fs'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import type { HealthCheck } from '../../model/health.ts'
 import { SIGKILL } from '../../model/kernel-names.ts'
@@ -19,8 +18,10 @@ import { type Claims, connected, keptClaims, takeClaims } from './claims.ts'
 import {
   createContainerDirectory,
   deleteContainer,
-  finishContainer,
+  deleteFiles,
+  forgetRun,
   type HeldContainer,
+  noteExit,
   writeLiveState,
   writeRecord,
 } from '../state/containers.ts'
@@ -31,6 +32,7 @@ import { planFor, type ProvenTemplate } from '../prepared/plan-cache.ts'
 import { exposedPorts } from '../networks/exposed.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord, ExitRecord } from '../state/record.ts'
+import { afterMonitor } from './after-monitor.ts'
 import { storedLaunch } from './stored-launch.ts'
 import type { KeptMount } from '../volumes/users.ts'
 
@@ -271,12 +273,13 @@ async function seeToTheEnd(
     if (!ownsPids(record)) await launched.released
     settle(paths, held, record, { ...exitRecord(exit), startedMs })
     await launched.released
+    if (record.cgroup !== undefined && existsSync(record.cgroup)) await afterMonitor(paths, record, 'killed')
+    forgetRun(paths, held)
     return exit
   } catch (error) {
     launched.signal(SIGKILL)
     await launched.released
-    // A monitor that was killed could not do it; after any other it is gone already.
-    if (record.cgroup !== undefined) await removeCgroup(record.cgroup)
+    await afterMonitor(paths, record, error)
     settle(paths, held, record, {
       exitCode: 125,
       oomKilled: false,
@@ -284,6 +287,7 @@ async function seeToTheEnd(
       error: (error as Error).message,
       ...(startedMs === undefined ? {} : { startedMs }),
     })
+    forgetRun(paths, held)
     throw error
   }
 }
@@ -294,8 +298,8 @@ function ownsPids(record: ContainerRecord): boolean {
 
 /** A container that never ran is not kept, as podman has it with --rm and docker without: there is nothing to look at. */
 function settle(paths: EnginePaths, held: HeldContainer, record: ContainerRecord, exit: ExitRecord): void {
-  if (record.remove || exit.startedMs === undefined) deleteContainer(paths, held, record)
-  else finishContainer(paths, held, record, exit)
+  if (record.remove || exit.startedMs === undefined) deleteFiles(paths, held, record)
+  else noteExit(paths, held, record, exit)
 }
 
 function exitRecord(exit: ContainerExit): Omit<ExitRecord, 'startedMs'> {

@@ -5,7 +5,6 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -17,6 +16,7 @@ import { AT_FDCWD, cString, syscall, trySyscall } from '../../syscall/call.ts'
 import { errnoName, SyscallError } from '../../syscall/errno.ts'
 import { noteBoot } from './boot.ts'
 import { lockDirectory } from './directory-lock.ts'
+import { readJsonFile } from './json-file.ts'
 import { pause } from '../../syscall/pause.ts'
 import { releaseRange } from '../ids/id-range.ts'
 import { releaseConnections } from '../networks/lease-links.ts'
@@ -152,7 +152,8 @@ export function nameOf(paths: EnginePaths, id: string): string | undefined {
  */
 export function writeRecord(paths: EnginePaths, record: ContainerRecord): void {
   const inMemory = record.remove && record.unstarted !== true
-  replaceFile(join(inMemory ? paths.runRoot : paths.containers, record.id, RECORD), record)
+  // One that a power cut had emptied would be that of a container which never was.
+  replaceFile(join(inMemory ? paths.runRoot : paths.containers, record.id, RECORD), record, { durably: !inMemory })
 }
 
 /** The same at a start. The record that `create` has left on the disk goes last: until then it is not started. */
@@ -190,9 +191,9 @@ export function withRecordLock<T>(paths: EnginePaths, action: () => T): T {
   }
 }
 
-function replaceFile(path: string, content: unknown): void {
+function replaceFile(path: string, content: unknown, { durably = false } = {}): void {
   try {
-    writeFileSync(`${path}.new`, `${JSON.stringify(content)}\n`, { mode: 0o600 })
+    writeFileSync(`${path}.new`, `${JSON.stringify(content)}\n`, { mode: 0o600, flush: durably })
     renameSync(`${path}.new`, path)
   } catch (error) {
     rmSync(`${path}.new`, { force: true })
@@ -218,9 +219,8 @@ export function readLiveState(paths: EnginePaths, id: string): LiveState | undef
 
 function readJson(path: string): unknown {
   try {
-    return JSON.parse(readFileSync(path, 'utf8'))
+    return readJsonFile(path)
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined
     throw new TscrunError('STORE', `read ${path}: ${(error as Error).message}`, {
       subject: path,
       hint: '`tscrun system check` looks the store over',
@@ -229,6 +229,9 @@ function readJson(path: string): unknown {
   }
 }
 
+/** What a container has taken from others. */
+export type Holdings = Pick<ContainerRecord, 'name' | 'idRange' | 'connections' | 'mounts'>
+
 /**
  * Takes a container off the disk, with its anonymous volumes unless these are to stay. The caller holds its lock; its
  * processes have ended.
@@ -236,8 +239,36 @@ function readJson(path: string): unknown {
 export function deleteContainer(
   paths: EnginePaths,
   held: HeldContainer,
-  record: Pick<ContainerRecord, 'name' | 'idRange' | 'connections' | 'mounts'> | undefined,
+  record: Holdings | undefined,
   anonymousVolumes = true,
+): void {
+  releaseHoldings(paths, held, record, anonymousVolumes)
+  // First: once the other directory is gone, so is the lock, and a container of this id may be made anew.
+  removeRunDirectory(paths, held)
+  removeFiles(held)
+  unlock(held)
+}
+
+/**
+ * The same but for the run directory, by which the next command finds what a monitor that still takes down cgroup and
+ * mounts may leave; `forgetRun` is what follows.
+ */
+export function deleteFiles(paths: EnginePaths, held: HeldContainer, record: Holdings): void {
+  releaseHoldings(paths, held, record, true)
+  removeFiles(held)
+}
+
+/** Nobody of it is alive, and nothing is left. */
+export function forgetRun(paths: EnginePaths, held: HeldContainer): void {
+  removeRunDirectory(paths, held)
+  unlock(held)
+}
+
+function releaseHoldings(
+  paths: EnginePaths,
+  held: HeldContainer,
+  record: Holdings | undefined,
+  anonymousVolumes: boolean,
 ): void {
   if (record !== undefined) {
     releaseVolumes(paths, held.id, record.mounts, anonymousVolumes)
@@ -245,9 +276,14 @@ export function deleteContainer(
     if (record.idRange !== undefined) releaseRange(paths.ranges, held.id, record.idRange)
     if (record.connections !== undefined) releaseConnections(paths, held.id, record.connections)
   }
-  // First: once the other directory is gone, so is the lock, and a container of this id may be made anew.
-  removeTree(join(paths.runRoot, held.id), ['state.json', RECORD])
-  removeTree(held.directory, [
+}
+
+function removeRunDirectory(paths: EnginePaths, { id }: HeldContainer): void {
+  removeTree(join(paths.runRoot, id), ['state.json', RECORD])
+}
+
+function removeFiles({ directory }: HeldContainer): void {
+  removeTree(directory, [
     RECORD,
     'work/incompat/volatile',
     'work/incompat',
@@ -257,7 +293,6 @@ export function deleteContainer(
     'lower',
     'scratch',
   ])
-  unlock(held)
 }
 
 /** Somebody has given it another name meanwhile, or its name is gone already. */
@@ -304,15 +339,20 @@ export function finishContainer(
   exit: ExitRecord,
 ): void {
   try {
-    // As it is now: it may have been renamed or updated while it ran.
-    withRecordLock(paths, () => {
-      const { unstarted: _unstarted, ...now } = readRecord(paths, held.id) ?? record
-      writeRecord(paths, { ...now, exit })
-    })
+    noteExit(paths, held, record, exit)
     rmSync(join(paths.runRoot, held.id), { recursive: true, force: true })
   } finally {
     unlock(held)
   }
+}
+
+/** The same, but it stays among the live ones until `forgetRun`. */
+export function noteExit(paths: EnginePaths, { id }: HeldContainer, record: ContainerRecord, exit: ExitRecord): void {
+  // As it is now: it may have been renamed or updated while it ran.
+  withRecordLock(paths, () => {
+    const { unstarted: _unstarted, ...now } = readRecord(paths, id) ?? record
+    writeRecord(paths, { ...now, exit })
+  })
 }
 
 export function containerIds(paths: EnginePaths): string[] {

@@ -1,8 +1,8 @@
-import { readFileSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { errnoOf } from '../../model/errors.ts'
 import { decodeExit } from '../../runtime/launch.ts'
 import type { EnginePaths } from '../paths.ts'
+import { readJsonFile } from './json-file.ts'
 import type { ExitRecord } from './record.ts'
 
 /** What the monitor writes at the end of each life of a detached container (native/monitor.c). */
@@ -21,22 +21,18 @@ interface ExitFile {
 
 /** How a detached container ended; undefined where its monitor has not written it. */
 export function readExitFile(paths: EnginePaths, id: string): (ExitRecord & { readonly restarts: number }) | undefined {
-  try {
-    const file = JSON.parse(readFileSync(exitFile(paths, id), 'utf8')) as ExitFile
-    const { exitCode, signal } = decodeExit(file.status, file.oomKilled !== 0)
-    return {
-      exitCode,
-      ...(signal === undefined ? {} : { signal }),
-      oomKilled: file.oomKilled !== 0,
-      ...(file.timedOut === 1 ? { timedOut: true } : {}),
-      ...(file.startedMs === 0 ? {} : { startedMs: file.startedMs }),
-      finishedMs: file.finishedMs,
-      restarts: file.restarts,
-      ...(file.byPerson === 1 ? { byPerson: true } : {}),
-    }
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined
-    throw error
+  const file = readJsonFile(exitFile(paths, id)) as ExitFile | undefined
+  if (file === undefined) return undefined
+  const { exitCode, signal } = decodeExit(file.status, file.oomKilled !== 0)
+  return {
+    exitCode,
+    ...(signal === undefined ? {} : { signal }),
+    oomKilled: file.oomKilled !== 0,
+    ...(file.timedOut === 1 ? { timedOut: true } : {}),
+    ...(file.startedMs === 0 ? {} : { startedMs: file.startedMs }),
+    finishedMs: file.finishedMs,
+    restarts: file.restarts,
+    ...(file.byPerson === 1 ? { byPerson: true } : {}),
   }
 }
 

@@ -9,6 +9,7 @@ import {
   containerIds,
   deleteContainer,
   finishContainer,
+  forgetRun,
   type HeldContainer,
   liveIds,
   lockDirectory,
@@ -19,7 +20,7 @@ import { monitorSocket } from '../live/monitor-socket.ts'
 import { containerEvent, type NewEvent, writeEvents } from '../events/log.ts'
 import { readExitFile } from './exit-file.ts'
 import { leasesDirectory } from '../networks/lease-links.ts'
-import { publicationPath } from '../networks/publication-path.ts'
+import { deleteAttachments, takeBackPorts } from '../networks/left.ts'
 import { linkOwner } from './owner-link.ts'
 import type { EnginePaths } from '../paths.ts'
 import type { ContainerRecord, ExitRecord } from './record.ts'
@@ -58,6 +59,9 @@ async function sweepOne(paths: EnginePaths, id: string, { wasLive, booted }: Cir
   const lockFd = tryLock(directory)
   if (lockFd !== undefined && !booted) await takeBackPorts(paths, id)
   if (lockFd === 'gone') {
+    // Its monitor and who waited for that may both have been killed on the way out.
+    if (!(await endProcesses(paths, id, readRecord(paths, id)?.cgroup ?? cgroupOf(id), booted))) return
+    await deleteAttachments(paths, readRecord(paths, id))
     rmSync(join(paths.runRoot, id), { recursive: true, force: true })
     return
   }
@@ -71,6 +75,8 @@ async function sweepOne(paths: EnginePaths, id: string, { wasLive, booted }: Cir
     await deleteAttachments(paths, record)
     return finishContainer(paths, held, record, wentDown())
   }
+  // A `create` or a `start` that did not get as far as to start it.
+  if (record?.unstarted === true) return forgetRun(paths, held)
   // One in the background ends with its monitor only where nothing else could tell of it.
   const killed = !booted && existsSync(monitorSocket(paths, id)) && readLiveState(paths, id) !== undefined
   const ended = await endProcesses(paths, id, record === undefined ? cgroupOf(id) : record.cgroup, booted)
@@ -81,6 +87,7 @@ async function sweepOne(paths: EnginePaths, id: string, { wasLive, booted }: Cir
   if (doomed) return deleteContainer(paths, held, record)
   const told = readLiveState(paths, id) === undefined ? readExitFile(paths, id) : undefined
   if (told !== undefined) return finishContainer(paths, held, record, told)
+  if (record.exit !== undefined) return finishContainer(paths, held, record, record.exit)
   if (booted) return finishContainer(paths, held, record, wentDown())
   finishContainer(paths, held, record, {
     exitCode: 137,
@@ -89,19 +96,6 @@ async function sweepOne(paths: EnginePaths, id: string, { wasLive, booted }: Cir
     finishedMs: Date.now(),
     error: 'its monitor was killed',
   })
-}
-
-async function deleteAttachments(paths: EnginePaths, record: ContainerRecord | undefined): Promise<void> {
-  if (record?.cni === undefined) return
-  const { deleteLeftAttachments } = await import('../networks/cni/attach.ts')
-  await deleteLeftAttachments(paths, record)
-}
-
-/** What only the firewall still knows of a container whose monitor was killed. */
-async function takeBackPorts(paths: EnginePaths, id: string): Promise<void> {
-  if (!existsSync(publicationPath(paths, id))) return
-  const { takeBack } = await import('../networks/take-back.ts')
-  await takeBack(paths, id)
 }
 
 /** Or needs none. */

@@ -105,6 +105,8 @@ export async function pruneImages(
     untagged.push(...(removed?.untagged ?? []))
     if (removed?.deleted !== undefined) images.push(removed.deleted)
   }
+  // What killed commands have left is nobody's either.
+  await store.collect()
   return { untagged, images, reclaimedBytes: Math.max(0, before - bytes()) }
 }
 

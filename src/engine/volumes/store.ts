@@ -1,19 +1,10 @@
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, closeSync, existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { listDirectory, syncDirectory, uniqueWord, writeDurably } from '../../images/files.ts'
 import { removeTree } from '../../images/remove-tree.ts'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import type { EnginePaths } from '../paths.ts'
+import { readJsonFile } from '../state/json-file.ts'
 import { storeFailure } from '../state/store-failure.ts'
 import {
   DATA,
@@ -126,15 +117,20 @@ export function readVolume(paths: EnginePaths, name: string): VolumeRecord | und
   const volume = volumePath(paths, name)
   if (userIds(volume) === undefined) return undefined
   try {
-    return JSON.parse(readFileSync(join(volume, RECORD), 'utf8')) as VolumeRecord
+    const record = readJsonFile(join(volume, RECORD)) as VolumeRecord | undefined
+    return record ?? (userIds(volume) === undefined ? undefined : lostRecord(volume, name))
   } catch (error) {
-    // It is being removed; one that is there has its record.
-    if (errnoOf(error) === 'ENOENT' && userIds(volume) === undefined) return undefined
     throw new TscrunError('STORE', `read ${join(volume, RECORD)}: ${(error as Error).message}`, {
       subject: volume,
       cause: error,
     })
   }
+}
+
+/** A power cut can have emptied that of an anonymous one alone: it is not written durably. */
+function lostRecord(volume: string, name: string): VolumeRecord {
+  const createdMs = Math.round(statSync(join(volume, DATA)).mtimeMs)
+  return { version: 1, name, createdMs, labels: {}, options: {}, anonymous: true }
 }
 
 /** By name. What is half made or half removed is not among them. */

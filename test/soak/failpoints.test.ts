@@ -1,0 +1,170 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { makeHostNetwork } from '../kernel/fixtures/host-network.ts'
+import { makeMachine, PROJECT } from '../kernel/fixtures/machine.ts'
+import { compileStatic } from '../kernel/fixtures/rootfs.ts'
+import { randomOf, soakOf } from '../setup/soak.ts'
+import { COMMANDS, IMAGE, type KilledCommand } from './failpoints/commands.ts'
+import { killOnce, must, type Place, removeAll, type Strike, traced, treeOf, type Victim } from './failpoints/kill.ts'
+import { note, type Page, parsePage, rowOf, writtenPage } from './failpoints/page.ts'
+import { isNamed, pointOf, POINTS } from './failpoints/points.ts'
+import type { Call, Trace } from './failpoints/trace.ts'
+
+/**
+ * SIGKILL before each system call that changes something (failpoint.c), of the command line, of the monitor, of the first
+ * process, and of all at once. docs/kills.md has what was seen; `TSCRUN_TEST_WRITE=1 npm run soak -- --only failpoints`
+ * writes it anew.
+ */
+const { count, seed } = soakOf('failpoints', 20)
+const PAGE = join(PROJECT, 'docs/kills.md')
+const writes = process.env['TSCRUN_TEST_WRITE'] === '1'
+const only = process.env['TSCRUN_SOAK_COMMAND']
+const commands = COMMANDS.filter(({ name }) => only === undefined || name === only)
+
+// With settings that it does not know nothing is prepared.
+for (const name of Object.keys(process.env)) if (/^TSCRUN_(?:SOAK|SEED|TEST_WRITE)/.test(name)) delete process.env[name]
+
+let place: Place
+beforeAll(async () => {
+  place = await makePlace()
+})
+afterAll(() => disposeOf(place))
+
+async function makePlace(): Promise<Place> {
+  const machine = makeMachine()
+  const program = join(machine.directory, 'failpoint')
+  compileStatic(fileURLToPath(new URL('failpoints/failpoint.c', import.meta.url)), program)
+  const made = { machine, net: await makeHostNetwork(machine), program }
+  await must(made, ['run', '-d', '--name', 'base', '--rootfs', `${machine.rootfs}:O`, 'sleep', '19318'])
+  await must(made, ['commit', '-q', '-s', 'base', IMAGE])
+  await must(made, ['rm', '-f', 'base'])
+  // What the first one makes stays: directories, the bridge and the rules of the default network.
+  const flags = ['--network', 'bridge', '-p', '8317:80', '-v', '/v']
+  expect((await made.net.tscrun(['run', '--rm', ...flags, IMAGE, 'true'])).exitCode).toBe(0)
+  return made
+}
+
+function disposeOf({ net, machine }: Place): void {
+  net.dispose()
+  machine.dispose()
+}
+
+/** A kill that can be made, and the point it belongs to. */
+interface Candidate {
+  readonly command: KilledCommand
+  readonly strike: Strike
+}
+
+const candidates: Candidate[] = []
+const reached = new Set<string>()
+
+describe.each(commands)('$name', (command) => {
+  it('comes only by points that have a name', async () => {
+    const clean = treeOf(place)
+    const trace = await traced(place, command)
+    await removeAll(place, command, clean)
+    expect(treeOf(place)).toEqual(clean)
+    expect(trace.calls.filter((call) => !isNamed(call)).map(({ role, text }) => `${role} ${text}`)).toEqual([])
+    const points = new Set(trace.calls.flatMap((call) => pointOf(call)?.name ?? []))
+    for (const point of points) reached.add(point)
+    const rows = writes ? points : new Set(parsePage(readFileSync(PAGE, 'utf8')).get(command.name)?.keys())
+    expect([...points].filter((point) => !rows.has(point) && point !== 'helper')).toEqual([])
+    candidates.push(...strikesOf(trace).map((strike) => ({ command, strike })))
+  })
+})
+
+/**
+ * Its own role before the first and the last call of those that follow one another at a point, once for each way there;
+ * before the first at a point also the others that live by then.
+ */
+function strikesOf({ calls }: Trace): Strike[] {
+  const alive = new Set<Victim>(['cli'])
+  const last = new Map<string, string>()
+  const ways = new Set<string>()
+  return calls.flatMap((call, index): Strike[] => {
+    const { role, number } = call
+    const point = pointOf(call)
+    const own: Victim | undefined = role === 'cli' || role === 'monitor' || role === 'init' ? role : undefined
+    if (own !== undefined) alive.add(own)
+    if (point === undefined) return []
+    const next = calls.slice(index + 1).find((other) => other.role === role)
+    const nextPoint = next === undefined ? 'nothing' : pointOf(next)?.name
+    const isNew = (from: string | undefined, to: string | undefined): boolean => {
+      const way = `${role}: ${from} to ${to}`
+      const known = from === to || ways.has(way)
+      ways.add(way)
+      return !known
+    }
+    const isFirst = isNew(last.get(role), point.name)
+    const isLast = point.name !== nextPoint && !ways.has(`${role}: ${point.name} to ${nextPoint}`)
+    last.set(role, point.name)
+    const others: Victim[] = isNew('anything', point.name) && alive.size > 1 ? [...alive, 'all'] : []
+    const victims = new Set<Victim>([...(own !== undefined && (isFirst || isLast) ? [own] : []), ...others])
+    if (role === 'cli' && point.name === 'end') alive.delete('cli')
+    return [...victims].map((victim) => ({ role, number, victim }))
+  })
+}
+
+it.runIf(only === undefined)('every point that has a name is reached', () => {
+  expect(POINTS.map(({ name }) => name).filter((name) => !reached.has(name))).toEqual([])
+})
+
+it(
+  `after each of ${count} kills the next command tells the truth, everything can be removed, and nothing is left (seed ${seed})`,
+  async () => {
+    const known = parsePage(readFileSync(PAGE, 'utf8'))
+    const page: Page = new Map()
+    const failures: string[] = []
+    for (const { command, strike } of chosen()) {
+      try {
+        await strikeOnce(command, strike, known, page)
+      } catch (error) {
+        // The others are to be seen, too.
+        const { message, actual } = error as Error & { readonly actual?: unknown }
+        failures.push(`${message} ${JSON.stringify(actual)}`)
+        disposeOf(place)
+        place = await makePlace()
+      }
+    }
+    if (writes) {
+      const text = readFileSync(PAGE, 'utf8')
+      writeFileSync(PAGE, writtenPage(text, inOrder(new Map([...parsePage(text), ...page]))))
+    }
+    expect(failures).toEqual([])
+  },
+  count * 20_000,
+)
+
+/** Commands as they are listed, and none that is no longer. */
+function inOrder(page: Page): Page {
+  return new Map(COMMANDS.flatMap(({ name }) => (page.has(name) ? [[name, page.get(name) ?? new Map()]] : [])))
+}
+
+async function strikeOnce(command: KilledCommand, strike: Strike, known: Page, page: Page): Promise<void> {
+  const { victim } = strike
+  // Which point it was is told by the last call before the kill, whatever has come earlier or later this time.
+  const told = ({ calls }: Trace): ReadonlySet<string> => {
+    const name = pointOf(calls.at(-1) as Call)?.name
+    return (name === undefined ? undefined : known.get(command.name)?.get(name)?.said.get(victim)) ?? new Set()
+  }
+  const seen = await killOnce(
+    place,
+    command,
+    strike,
+    (trace, status) => writes || told(trace).size === 0 || told(trace).has(status),
+  )
+  const point = seen.trace.killed ? pointOf(seen.trace.calls.at(-1) as Call) : undefined
+  if (point === undefined) return
+  if (writes) note(rowOf(page, command.name, point.name), victim, seen.status, seen.cleaned)
+  else if (told(seen.trace).size > 0)
+    expect([...told(seen.trace)], `${command.name}: ${victim} killed at ${point.name}`).toContain(seen.status)
+}
+
+/** A sample that is the same for the same seed; all, where as many are asked for. */
+function chosen(): Candidate[] {
+  if (count >= candidates.length) return candidates
+  const random = randomOf(seed)
+  return Array.from({ length: count }, () => candidates[Math.floor(random() * candidates.length)] as Candidate)
+}

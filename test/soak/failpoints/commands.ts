@@ -1,0 +1,94 @@
+/** A command that is killed, and how the store stands before it. */
+export interface KilledCommand {
+  /** As the page docs/kills.md calls it. */
+  readonly name: string
+  readonly before: readonly (readonly string[])[]
+  readonly args: readonly string[]
+  /** What it starts is followed to its end; otherwise only as long as the command lives. */
+  readonly follow?: boolean
+  /** Besides the container: volumes or images tell what has come of it. */
+  readonly asks?: 'volume' | 'image'
+  /** Nothing is prepared: it is a first time. */
+  readonly first?: boolean
+}
+
+export const VICTIM = 'victim'
+export const IMAGE = 'localhost/base:1'
+/** A volume that takes what the image has there, and an anonymous one. */
+const VOLUMES = ['-v', 'named:/etc', '-v', '/anonymous'] as const
+const NAMED = ['--name', VICTIM] as const
+const STAYS = [IMAGE, 'sleep', '19318'] as const
+const ENDS = [IMAGE, 'true'] as const
+
+const created = ['create', ...NAMED, ...VOLUMES, ...STAYS]
+const running = ['run', '-d', ...NAMED, ...VOLUMES, ...STAYS]
+const ended = ['run', ...NAMED, ...VOLUMES, ...ENDS]
+
+export const COMMANDS: readonly KilledCommand[] = [
+  { name: 'create', before: [], args: created },
+  { name: 'run -d', before: [], args: running },
+  { name: 'run -d, to its end', before: [], args: ['run', '-d', ...NAMED, ...VOLUMES, ...ENDS], follow: true },
+  {
+    name: 'run -d --rm, to its end',
+    before: [],
+    args: ['run', '-d', '--rm', ...NAMED, ...VOLUMES, ...ENDS],
+    follow: true,
+  },
+  {
+    name: 'run -d --restart on-failure:1, to its end',
+    before: [],
+    args: ['run', '-d', '--restart', 'on-failure:1', ...NAMED, IMAGE, 'false'],
+    follow: true,
+  },
+  {
+    name: 'run -d --rm --network bridge -p, to its end',
+    before: [],
+    args: ['run', '-d', '--rm', ...NAMED, '--network', 'bridge', '-p', '8317:80', ...ENDS],
+    follow: true,
+  },
+  { name: 'run', before: [], args: ended, follow: true },
+  { name: 'run --rm', before: [], args: ['run', '--rm', ...NAMED, ...VOLUMES, ...ENDS], follow: true },
+  {
+    name: 'run --rm, that is kept for the next time',
+    before: [],
+    args: ['run', '--rm', ...ENDS],
+    follow: true,
+    first: true,
+  },
+  {
+    name: 'run --rm, prepared',
+    // What has changed a moment ago is not taken for settled: the second or third one prepares it.
+    before: [1, 2, 3].map(() => ['run', '--rm', ...ENDS]),
+    args: ['run', '--rm', ...ENDS],
+    follow: true,
+  },
+  { name: 'start', before: [created], args: ['start', VICTIM] },
+  {
+    name: 'start, of one with --rm and -t',
+    before: [['create', '--rm', '-t', ...NAMED, ...VOLUMES, ...STAYS]],
+    args: ['start', VICTIM],
+  },
+  { name: 'restart', before: [running], args: ['restart', '-t', '0', VICTIM] },
+  { name: 'stop', before: [running], args: ['stop', '-t', '0', VICTIM] },
+  { name: 'pause', before: [running], args: ['pause', VICTIM] },
+  { name: 'exec', before: [running], args: ['exec', VICTIM, 'true'] },
+  { name: 'exec -d', before: [running], args: ['exec', '-d', VICTIM, 'sleep', '19318'] },
+  { name: 'rename', before: [running], args: ['rename', VICTIM, 'other'] },
+  { name: 'update', before: [running], args: ['update', '--restart', 'on-failure', VICTIM] },
+  { name: 'commit', before: [running], args: ['commit', '-q', '-s', VICTIM, 'localhost/made:1'], asks: 'image' },
+  {
+    name: 'rmi',
+    before: [running, ['commit', '-q', '-s', VICTIM, 'localhost/made:1']],
+    args: ['rmi', 'localhost/made:1'],
+    asks: 'image',
+  },
+  { name: 'rm', before: [ended], args: ['rm', '-v', VICTIM] },
+  { name: 'rm -f', before: [running], args: ['rm', '-f', '-v', VICTIM] },
+  {
+    name: 'rm -f, of one with a network',
+    before: [['run', '-d', ...NAMED, '--network', 'bridge', '-p', '8317:80', ...STAYS]],
+    args: ['rm', '-f', VICTIM],
+  },
+  { name: 'volume create', before: [], args: ['volume', 'create', 'named'], asks: 'volume' },
+  { name: 'volume rm', before: [['volume', 'create', 'named']], args: ['volume', 'rm', 'named'], asks: 'volume' },
+]

@@ -1,0 +1,226 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { execa } from 'execa'
+import { expect } from 'vitest'
+import type { HostNetwork } from '../../kernel/fixtures/host-network.ts'
+import { cgroupsOf, type Machine, pidOf, processesWith, TSCRUN } from '../../kernel/fixtures/machine.ts'
+import { type KilledCommand, VICTIM } from './commands.ts'
+import { readTrace, type Trace } from './trace.ts'
+
+export type Victim = 'cli' | 'monitor' | 'init' | 'all'
+
+/** Where to kill, and whom. */
+export interface Strike {
+  readonly role: string
+  readonly number: number
+  readonly victim: Victim
+}
+
+export interface Place {
+  readonly machine: Machine
+  readonly net: HostNetwork
+  /** failpoint.c, compiled. */
+  readonly program: string
+}
+
+/** What the next commands have said and done. */
+export interface Seen {
+  readonly trace: Trace
+  /** `ps -a`: what its container is; `none`; and what else was asked. */
+  readonly status: string
+  /** Who has removed what was left. */
+  readonly cleaned: 'nothing is left' | 'next command' | 'rm'
+}
+
+/** Runs a command below the tracer, to its end or to a kill. */
+export async function traced(place: Place, command: KilledCommand, strike?: Strike): Promise<Trace> {
+  const { machine, net, program } = place
+  if (command.first === true) rmSync(join(machine.store, 'prepared'), { recursive: true, force: true })
+  for (const args of command.before) await must(place, args)
+  const log = join(machine.directory, 'trace')
+  const point = strike === undefined ? 'none:0' : `${strike.role}:${strike.number}`
+  const tscrun = [TSCRUN, '--root', machine.store, '--runroot', machine.runRoot, ...command.args]
+  const args = [
+    ...net.enter,
+    program,
+    log,
+    point,
+    strike?.victim ?? 'all',
+    command.follow === true ? 'all' : 'cli',
+    ...tscrun,
+  ]
+  const [first = '', ...rest] = args
+  const { exitCode, stderr } = await execa(first, rest, { reject: false, stdin: 'ignore' })
+  expect(exitCode, `${command.name}: ${stderr}`).not.toBe(99)
+  const trace = readTrace(log, machine)
+  if (strike === undefined) expect({ exitCode, stderr }, command.name).toEqual({ exitCode: 0, stderr: '' })
+  return trace
+}
+
+export async function must({ net }: Place, args: readonly string[]): Promise<string> {
+  const { exitCode, stdout, stderr } = await net.tscrun(args, { timeout: 60_000, env: { TSCRUN_NETWORK: 'none' } })
+  expect({ exitCode, stderr }, args.join(' ')).toEqual({ exitCode: 0, stderr: '' })
+  return stdout
+}
+
+/** Kills once, asks what is, removes all, and sees that nothing is left. `done`: a status to wait for. */
+export async function killOnce(
+  place: Place,
+  command: KilledCommand,
+  strike: Strike,
+  done: (trace: Trace, status: string) => boolean,
+): Promise<Seen> {
+  const clean = treeOf(place)
+  const trace = await traced(place, command, strike)
+  const label = `${command.name}, ${strike.victim} killed at ${strike.role}:${strike.number}`
+  const wasClean = isSame(treeOf(place), clean)
+  const ask = async (): Promise<string> =>
+    [await trueStatus(place, trace, label), ...(await askedOf(place, command))].join(', ')
+  let status = await ask()
+  for (let tries = 0; tries < 40 && (!done(trace, status) || isEnding(trace, status)); tries++) {
+    await sleep(50)
+    status = await ask()
+  }
+  // One with a name is there to stay.
+  const isClean = isSame(
+    treeOf(place).filter((path) => path !== 'volumes/named'),
+    clean,
+  )
+  await removeAll(place, command, clean)
+  await expectClean(place, trace, clean, label)
+  return {
+    trace,
+    status,
+    cleaned: wasClean ? 'nothing is left' : isClean ? 'next command' : 'rm',
+  }
+}
+
+/** Somebody of it still has to end, or to tell of it. */
+function isEnding({ names }: Trace, status: string): boolean {
+  const monitors = names.filter((name) => pidOf(`tscrun: ${name}`) !== undefined)
+  return monitors.length > 0 && !/^(?:running|paused)/.test(status)
+}
+
+/** As `ps -a` says it. What it says of running must be what the kernel says, before and after. */
+async function trueStatus(place: Place, trace: Trace, label: string): Promise<string> {
+  const isAttended = (): boolean => [VICTIM, ...trace.names].some((name) => pidOf(`tscrun: ${name}`) !== undefined)
+  for (let tries = 0; ; tries++) {
+    // A monitor that is about to end, or to begin another life, or a first process that is about to run the command.
+    const attended = isAttended()
+    const before = populated(place, trace)
+    const listed = await must(place, ['ps', '-a', '--no-trunc', '--format', '{{.ID}} {{.State}}'])
+    const after = populated(place, trace)
+    const states = new Map(
+      listed
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => line.split(' ') as [string, string]),
+    )
+    const running = [...states].filter(([, state]) => state === 'running' || state === 'paused').map(([id]) => id)
+    if (isSame(before, after)) {
+      if (isSame(running.toSorted(), before)) return [...states.values()].join('+') || 'none'
+      if (tries > 60 || !attended) {
+        expect({ running }, `${label}: ${listed}`).toEqual({ running: before })
+      }
+    }
+    await sleep(20)
+  }
+}
+
+/** Ids of containers with a process. */
+function populated({ machine }: Place, { ids }: Trace): string[] {
+  const all = new Set([...ids, ...machine.containers().filter((name) => name.length === 64)])
+  return [...all].filter((id) => cgroupsOf(id).some(isPopulated)).toSorted()
+}
+
+function isPopulated(cgroup: string): boolean {
+  try {
+    return readFileSync(join(cgroup, 'cgroup.events'), 'utf8').includes('populated 1')
+  } catch (error) {
+    if (['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')) return false
+    throw error
+  }
+}
+
+async function askedOf(place: Place, { asks }: KilledCommand): Promise<string[]> {
+  if (asks === 'volume') {
+    const volumes = await must(place, ['volume', 'ls', '-q'])
+    return [volumes.includes('named') ? 'a volume' : 'no volume']
+  }
+  if (asks === 'image') {
+    const images = await must(place, ['images', '--format', '{{.Repository}}'])
+    return [images.includes('localhost/made') ? 'an image' : 'no image']
+  }
+  return []
+}
+
+/** As a person would, but no more than is needed; whatever is still there then is a leftover. */
+export async function removeAll(place: Place, { asks }: KilledCommand, clean: readonly string[]): Promise<void> {
+  const ids = namesIn(join(place.machine.store, 'containers'))
+  if (ids.length > 0) {
+    const listed = (await must(place, ['ps', '-aq', '--no-trunc'])).split('\n').filter(Boolean)
+    if (listed.length > 0) await must(place, ['rm', '-f', '-v', ...listed])
+  }
+  if (namesIn(join(place.machine.store, 'volumes')).length > 0) await must(place, ['volume', 'prune', '-f', '-a'])
+  if (asks === 'image') {
+    const images = await must(place, ['images', '--format', '{{.Repository}}'])
+    if (images.includes('localhost/made')) await must(place, ['rmi', 'localhost/made:1'])
+    await must(place, ['image', 'prune', '-f'])
+  }
+  if (!isSame(treeOf(place), clean)) await must(place, ['ps', '-a'])
+}
+
+async function expectClean(
+  place: Place,
+  { ids, names }: Trace,
+  clean: readonly string[],
+  label: string,
+): Promise<void> {
+  const { machine, net } = place
+  const processes = (): number[] => [
+    ...processesWith(machine.directory),
+    ...[VICTIM, 'other', ...names].flatMap((name) => pidOf(`tscrun: ${name}`) ?? []),
+  ]
+  // Who was killed may still be on its way out.
+  for (let tries = 0; tries < 250 && processes().length > 0; tries++) await sleep(20)
+  expect(processes().map(describeProcess), label).toEqual([])
+  expect(ids.flatMap(cgroupsOf), label).toEqual([])
+  expect(treeOf(place), label).toEqual(clean)
+  expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(machine.directory)
+  expect(await net.host('ip -o link'), label).not.toMatch(/: tv/)
+  expect(await net.host('nft list table inet tscrun 2>&1 || true'), label).not.toContain('elements')
+}
+
+function describeProcess(pid: number): string {
+  const { stdout } = spawnSync('ps', ['-o', 'pid,ppid,stat,wchan,args', '--no-headers', '-p', String(pid)], {
+    encoding: 'utf8',
+  })
+  return stdout
+}
+
+const isSame = (a: readonly string[], b: readonly string[]): boolean => a.join('\n') === b.join('\n')
+
+/** All that a container, volume or image has a name for. */
+export function treeOf({ machine: { store, runRoot } }: Place): string[] {
+  const kinds = [
+    'containers',
+    'names',
+    'ranges',
+    'volumes',
+    'work',
+    'images/blobs/sha256',
+    'layers',
+    'records',
+    'networks',
+  ]
+  const leases = namesIn(join(store, 'leases')).map((network) => `leases/${network}`)
+  const below = (root: string, kind: string): string[] => namesIn(join(root, kind)).map((name) => `${kind}/${name}`)
+  const running = namesIn(runRoot).map((name) => `run/${name}`)
+  return [...[...kinds, ...leases].flatMap((kind) => below(store, kind)), ...running].toSorted()
+}
+
+function namesIn(directory: string): string[] {
+  return existsSync(directory) ? readdirSync(directory) : []
+}
