@@ -11,6 +11,8 @@ const FULL = {
   TSCRUN_SOAK_FAILPOINTS: '1000000',
   TSCRUN_SOAK_MIXED: '25',
   TSCRUN_SOAK_NETWORKS: '1000',
+  TSCRUN_SOAK_STORE_KILLS: '200',
+  TSCRUN_SOAK_STORE_MIXED: '300',
 }
 const root = fileURLToPath(new URL('..', import.meta.url))
 

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { type Digest, parseDigest } from '../model/digest.ts'
 import { TscrunError } from '../model/errors.ts'
@@ -6,11 +5,11 @@ import type { Descriptor, Manifest } from '../model/image.ts'
 import { formatPlatform, platformDistance } from '../model/platform.ts'
 import { formatReference, type Reference } from '../model/reference.ts'
 import { manifestReference, type RegistryClient } from '../registry/client.ts'
+import { storeBlob } from './blobs.ts'
 import { digestOf } from './chain.ts'
 import { choosePlatform, LIMITS, parseImageConfig, parseManifest, wrongPlatform } from './documents.ts'
 import { ACCEPT } from './docker-transport.ts'
 import { storeError, writeDurably } from './files.ts'
-import { hasBlob } from './garbage.ts'
 import { blobPath } from './layout.ts'
 import { openForReading } from './open-registry.ts'
 import type { PullImageOptions } from './pull.ts'
@@ -74,7 +73,7 @@ async function resolveImage(
   const name = formatReference(reference)
   const { resolved, descriptor, manifest, bytes } = await findManifest(client, reference, options)
   writeDurably(blobPath(store.paths, descriptor.digest), bytes, store.paths.work)
-  const configBytes = await fetchDocument(store, client, manifest.config)
+  const configBytes = await fetchDocument(store, client, manifest.config, options)
   const config = parseImageConfig(configBytes, `config of ${name}`)
   if (platformDistance(options.platform, config.platform) === undefined) {
     throw wrongPlatform(`image ${name}`, options.platform, [formatPlatform(config.platform)])
@@ -120,21 +119,23 @@ async function findManifest(
   throw new TscrunError('LIMIT_EXCEEDED', `image ${name}: indexes nested deeper than ${LIMITS.indexDepth}`)
 }
 
-/** A small blob that is read whole: an image's config. */
-async function fetchDocument(store: ImageStore, client: RegistryClient, descriptor: Descriptor): Promise<Buffer> {
-  const { digest, size } = descriptor
-  if (hasBlob(store.paths, digest, size)) {
-    const bytes = fs.readFileSync(blobPath(store.paths, digest))
+/** A small blob that is read whole: an image's config. Of several pulls at once one downloads it. */
+async function fetchDocument(
+  store: ImageStore,
+  client: RegistryClient,
+  descriptor: Descriptor,
+  { signal }: PullImageOptions,
+): Promise<Buffer> {
+  const { digest } = descriptor
+  const path = blobPath(store.paths, digest)
+  for (let tries = 0; ; tries++) {
+    const source = (offset: number): AsyncIterable<Buffer> => client.blob(descriptor, offset)
+    await storeBlob(store.paths, descriptor, source, signal === undefined ? {} : { signal })
+    const bytes = fs.readFileSync(path)
     if (digestOf(bytes) === digest) return bytes
+    // Somebody, or the disk, has changed it since it was stored: once more.
+    fs.rmSync(path)
+    if (tries > 0)
+      throw new TscrunError('STORE', `read ${path}: damaged, removed`, { subject: path, hint: 'is the disk well?' })
   }
-  const parts: Buffer[] = []
-  for await (const chunk of client.blob(descriptor, 0)) parts.push(chunk)
-  const bytes = Buffer.concat(parts)
-  const found = `sha256:${createHash('sha256').update(bytes).digest('hex')}`
-  if (found !== digest)
-    throw new TscrunError('DIGEST_MISMATCH', `fetch ${digest}: other bytes than the image promises`, {
-      subject: digest,
-    })
-  writeDurably(blobPath(store.paths, digest), bytes, store.paths.work)
-  return bytes
 }

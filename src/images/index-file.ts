@@ -81,7 +81,7 @@ function rawEntry(entry: IndexEntry): object {
   }
 }
 
-/** Makes the directories and files an OCI layout must have. */
+/** Makes the directories of a store. */
 export function prepareLayout(paths: StorePaths): void {
   for (const path of [
     paths.root,
@@ -94,6 +94,10 @@ export function prepareLayout(paths: StorePaths): void {
   ]) {
     makePrivateDirectory(path)
   }
+}
+
+/** Says that the directory of images is an OCI layout. The caller holds the store: else its half file may be swept away. */
+export function markLayout(paths: StorePaths): void {
   const marker = join(paths.images, 'oci-layout')
   if (!fs.existsSync(marker)) writeDurably(marker, '{"imageLayoutVersion":"1.0.0"}\n', paths.work)
 }

@@ -5,7 +5,7 @@ import type { Descriptor, ImageConfig, Platform } from '../model/image.ts'
 import { platformDistance } from '../model/platform.ts'
 import { formatReference, parseReference } from '../model/reference.ts'
 import { storeError, sweepFiles } from './files.ts'
-import { type IndexEntry, prepareLayout, readIndex, withEntry, writeIndex } from './index-file.ts'
+import { type IndexEntry, markLayout, prepareLayout, readIndex, withEntry, writeIndex } from './index-file.ts'
 import { blobPath, type StorePaths, storePaths } from './layout.ts'
 import { type Lock, tryLock, waitForLock } from './lock.ts'
 import { type ImageRecord, readRecord, writeRecord } from './record.ts'
@@ -117,10 +117,11 @@ export function openImageStore(options: StoreOptions): ImageStore {
     try {
       prepareLayout(paths)
       const alone = tryLock(paths.useLock, 'exclusive')
-      if (alone === undefined) return await waitForLock(paths.useLock, 'shared', signal)
-      sweepFiles(paths)
-      alone.share()
-      return alone
+      if (alone !== undefined) sweepFiles(paths)
+      alone?.share()
+      const held = alone ?? (await waitForLock(paths.useLock, 'shared', signal))
+      markLayout(paths)
+      return held
     } catch (error) {
       throw storeError(error, paths.root)
     }

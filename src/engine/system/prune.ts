@@ -105,7 +105,7 @@ export async function pruneImages(
     untagged.push(...(removed?.untagged ?? []))
     if (removed?.deleted !== undefined) images.push(removed.deleted)
   }
-  // What killed commands have left is nobody's either.
+  // What killed commands have left is nobody's either, nor what went while another command used the store.
   await store.collect()
   return { untagged, images, reclaimedBytes: Math.max(0, before - bytes()) }
 }

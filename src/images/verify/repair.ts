@@ -4,7 +4,7 @@ import { type ChainId, type Digest, hexOf } from '../../model/digest.ts'
 import { TscrunError } from '../../model/errors.ts'
 import { parseImageConfig, parseManifest } from '../documents.ts'
 import { discardTree } from '../garbage.ts'
-import { type IndexEntry, prepareLayout, writeIndex } from '../index-file.ts'
+import { type IndexEntry, markLayout, prepareLayout, writeIndex } from '../index-file.ts'
 import { blobPath, recordPath, type StorePaths, wholePath } from '../layout.ts'
 import { type Lock, tryLock } from '../lock.ts'
 import { listDirectory } from '../files.ts'
@@ -124,6 +124,7 @@ export function rebuildIndex(paths: StorePaths): boolean {
   using alone: Lock | undefined = tryLock(paths.useLock, 'exclusive')
   if (alone === undefined) return false
   prepareLayout(paths)
+  markLayout(paths)
   fs.rmSync(paths.index, { recursive: true, force: true })
   const entries = listDirectory(paths.records)
     .filter(isImageRecord)

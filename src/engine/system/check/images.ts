@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { prepareLayout } from '../../../images/index-file.ts'
 import type { ImageStore } from '../../../images/store.ts'
 import { type ImageFinding, verifyImages } from '../../../images/verify/image.ts'
 import { findLeftovers, type Leftover } from '../../../images/verify/leftovers.ts'
@@ -24,8 +23,9 @@ export function checkIndex({ store }: ImagesCheck): readonly CheckFinding[] {
   const { paths } = store
   const found: CheckFinding[] = []
   if (!existsSync(join(paths.images, 'oci-layout'))) {
-    const mend = (): boolean => {
-      prepareLayout(paths)
+    const mend = async (): Promise<boolean> => {
+      // Whoever holds a store makes it one.
+      using _hold = await store.hold()
       return true
     }
     found.push({ about: 'index', subject: paths.images, what: 'is no OCI layout: it has no oci-layout', mend })
