@@ -8,11 +8,15 @@ export function namedOrAll(
   verb: string,
   flags: FlagValues,
   operands: readonly string[],
+  noun = 'container',
 ): readonly string[] | undefined {
   const all = flags.bool('all')
-  const usage = { subject: verb, hint: `usage: tscrun ${verb} [OPTIONS] CONTAINER [CONTAINER...], or ${verb} --all` }
-  if (!all && operands.length === 0) throw new TscrunError('USAGE', `${verb}: the container is missing`, usage)
-  if (all && operands.length > 0) throw new TscrunError('USAGE', `${verb} --all: no container can be named`, usage)
+  const usage = {
+    subject: verb,
+    hint: `usage: tscrun ${verb} [OPTIONS] ${noun.toUpperCase()} [${noun.toUpperCase()}...], or ${verb} --all`,
+  }
+  if (!all && operands.length === 0) throw new TscrunError('USAGE', `${verb}: the ${noun} is missing`, usage)
+  if (all && operands.length > 0) throw new TscrunError('USAGE', `${verb} --all: no ${noun} can be named`, usage)
   if (!all && flags.has('filter')) throw new TscrunError('USAGE', `${verb} --filter: needs --all`, usage)
   return all ? undefined : operands
 }

@@ -13,6 +13,7 @@ import type { Repeatable } from './prepared/prepared.ts'
 import type { RegistryVerbs } from './image-verbs/registries.ts'
 import type { RemoveOptions } from './state/remove.ts'
 import type { CniVerbs } from './networks/cni/verbs.ts'
+import type { ImageFilter } from './image-verbs/filter.ts'
 import type { StoredImageVerbs } from './image-verbs/stored.ts'
 import type { SystemVerbs } from './system/verbs.ts'
 import type { PublishedPort } from '../model/launch.ts'
@@ -85,8 +86,13 @@ export interface Engine {
   pull(reference: string, options: PullOptions): Promise<PulledImage>
   /** The verbs on registries and on images outside the store. */
   registry(): Promise<RegistryVerbs>
-  images(): Promise<readonly ImageSummary[]>
-  removeImage(reference: string, options: { readonly force: boolean }): Promise<RemovedImage>
+  /** Newest first. Rejects with NO_SUCH_IMAGE where the filter compares with one that is not there. */
+  images(filter?: ImageFilter): Promise<readonly ImageSummary[]>
+  /** `allNames`: also one with several names, by its id. */
+  removeImage(
+    reference: string,
+    options: { readonly force: boolean; readonly allNames?: boolean },
+  ): Promise<RemovedImage>
   ps(options: PsOptions): Promise<readonly ContainerSummary[]>
   /** Takes an id, a unique beginning of one, or a name; resolves to the whole id. */
   remove(idOrName: string, options: RemoveOptions): Promise<string>
@@ -251,6 +257,7 @@ export interface ImageSummary {
   readonly createdMs?: number
   /** Bytes of the unpacked layers. */
   readonly size: number
+  readonly labels?: Readonly<Record<string, string>>
 }
 
 export interface RemovedImage {

@@ -288,7 +288,7 @@ function forwarded(verbs: () => Promise<StoreVerbs>): Pick<Engine, ForwardedVerb
       yield* (await verbs()).logs(idOrName, logs)
     },
     attach: async (idOrName, streams) => (await verbs()).attach(idOrName, streams),
-    images: async () => (await verbs()).images(),
+    images: async (filter) => (await verbs()).images(filter),
     removeImage: async (reference, removal) => (await verbs()).removeImage(reference, removal),
     ps: async (which) => (await verbs()).ps(which),
     remove: async (idOrName, removal) => (await verbs()).remove(idOrName, removal),

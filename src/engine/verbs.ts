@@ -13,6 +13,7 @@ import {
 } from './state/containers-view.ts'
 import { hostFacts } from '../runtime/host.ts'
 import type { Launched } from '../runtime/launch.ts'
+import { imageTest } from './image-verbs/filter.ts'
 import { imageSummaries, pullVerb, removeImageVerb } from './image-verbs/verbs.ts'
 import { engineInfo } from './show/info.ts'
 import { inspectContainer, inspectImage } from './show/inspect.ts'
@@ -112,15 +113,16 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore, context: VerbC
       writeEvents(paths, [imageEvent('pull', pulled.reference, pulled.reference)])
       return pulled
     },
-    images: async () => {
+    images: async (filter = {}) => {
       requireReadable(paths)
-      return imageSummaries(store)
+      if (filter.before !== undefined || filter.since !== undefined) await names.prepare()
+      return imageSummaries(store).filter(imageTest(store, filter))
     },
-    removeImage: async (reference, { force }) => {
+    removeImage: async (reference, removal) => {
       requireReadable(paths)
       await sweep(paths, 'live')
       await names.prepare(reference)
-      const removed = await removeImageVerb(paths, store, reference, force)
+      const removed = await removeImageVerb(paths, store, reference, removal)
       writeEvents(paths, [
         ...removed.untagged.map((name) => imageEvent('untag', name, name)),
         ...removed.deleted.map((digest) => imageEvent('delete', digest, reference)),

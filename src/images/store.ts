@@ -29,6 +29,8 @@ export interface StoredImage {
 export interface RemoveOptions {
   /** Also takes the names of an image that is in use or has several of them. */
   readonly force?: boolean
+  /** Also takes one that has several names, by its id. */
+  readonly allNames?: boolean
   /** Who uses an image: false for nobody, else true, a container's name, or a clause for the message with the way out. */
   readonly inUse?: (id: Digest) => boolean | string | ImageUse
 }
@@ -326,7 +328,7 @@ function without(
   if (!byId && entry.name !== undefined && names.length > 1) {
     return { entries: entries.filter((other) => other.name !== entry.name), untagged: [entry.name] }
   }
-  if (byId && names.length > 1 && removal.force !== true) {
+  if (byId && names.length > 1 && removal.force !== true && removal.allNames !== true) {
     throw new TscrunError('IMAGE_IN_USE', `image ${nameOrId}: it has the names ${names.join(', ')}`, {
       subject: nameOrId,
       hint: 'remove it by a name, or all of them with --force',

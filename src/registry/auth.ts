@@ -1,6 +1,7 @@
 import { TscrunError } from '../model/errors.ts'
 import { type Challenge, parseChallenges } from './challenge.ts'
 import { type Credentials, findCredentials } from './credentials.ts'
+import { primaryAuthFile } from './auth-files.ts'
 import type { Environment } from './environment.ts'
 import { isLoopback } from './hosts.ts'
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts'
@@ -198,11 +199,12 @@ export function refused(
 }
 
 function hintFor(registry: string, credentials: { readonly source: string } | undefined, env: Environment): string {
+  const caller = process.getuid?.() === 0 ? env['SUDO_USER'] || undefined : undefined
   if (credentials !== undefined) {
-    return `the login in ${credentials.source} does not open it; check the name, or log in again`
+    const whose = caller === undefined ? '' : ` (under sudo that is root's, not ${caller}'s)`
+    return `the login in ${credentials.source}${whose} does not open it; check the name, or log in again`
   }
   const login = `the image does not exist or needs a login; check the name, or log in with \`tscrun login ${registry}\``
-  const caller = env['SUDO_USER']
-  if (caller === undefined || caller === '' || process.getuid?.() !== 0) return login
-  return `${login}; under sudo the logins of root count, not those of ${caller}`
+  if (caller === undefined) return login
+  return `${login}; under sudo the logins of root count (${primaryAuthFile(env)}), not those of ${caller}`
 }

@@ -203,7 +203,7 @@ describe('secrets', () => {
     const { host } = await guardedRegistry()
     expect(await tscrun(store('pull', `${host}/a:1`), { env: { SUDO_USER: 'somebody' } })).toMatchObject({
       code: 125,
-      stderr: expect.stringMatching(/under sudo the logins of root count, not those of somebody\)\n$/),
+      stderr: expect.stringMatching(/under sudo the logins of root count \(\S+\), not those of somebody\)\n$/),
     })
   })
 })

@@ -30,7 +30,7 @@ export const loginCommand: Command = {
       throw new TscrunError('USAGE', `login to ${name}: a user name is not empty and has no colon`)
     }
     const authFile = flags.text('authfile')
-    await withSignals(({ aborted }) =>
+    const file = await withSignals(({ aborted }) =>
       registry.login(name, {
         user,
         password,
@@ -40,6 +40,7 @@ export const loginCommand: Command = {
         ...(certDir === undefined ? {} : { certDir }),
       }),
     )
+    if (flags.bool('verbose')) print(`Used:  ${file}\n`)
     print('Login Succeeded!\n')
     return 0
   },

@@ -1,3 +1,6 @@
+import type { Engine, Listener } from '../../engine/api.ts'
+import { TscrunError } from '../../model/errors.ts'
+import type { RegistryAccess } from '../../registry/session.ts'
 import type { Command } from '../command.ts'
 import { forEachOperand } from '../each.ts'
 import { PULL_FLAGS } from '../flags/registry.ts'
@@ -24,6 +27,7 @@ export const pullCommand: Command = {
       ...(await parseAccess(flags)),
     }
     const opened = await engine()
+    let exitCode = 0
     return withSignals(({ aborted }) => {
       const pullOne = async (name: string): Promise<void> => {
         aborted.throwIfAborted()
@@ -37,7 +41,31 @@ export const pullCommand: Command = {
           await finish()
         }
       }
-      return forEachOperand(operands, pullOne, globals.debug)
+      if (!flags.bool('all-tags')) return forEachOperand(operands, pullOne, globals.debug)
+      return forEachOperand(
+        operands,
+        async (name) => {
+          const tagged = await allTags(opened, name, { ...options, signal: aborted })
+          const failed = await forEachOperand(tagged, pullOne, globals.debug)
+          exitCode ||= failed
+        },
+        globals.debug,
+      ).then((code) => code || exitCode)
     })
   },
+}
+
+/** Names of all tags that the registry has of a repository. */
+async function allTags(engine: Engine, name: string, access: RegistryAccess & Listener): Promise<readonly string[]> {
+  const repository = name.replace(/^docker:\/\//, '')
+  // A port has a slash behind it.
+  if (/[:@][^/]*$/.test(repository)) {
+    throw new TscrunError('USAGE', `pull --all-tags ${name}: a repository has no tag`, {
+      subject: name,
+      hint: 'leave the tag out, or leave --all-tags out',
+    })
+  }
+  const registry = await engine.registry()
+  const tags = await registry.tags(repository, { ...access, limit: Number.POSITIVE_INFINITY })
+  return tags.map((tag) => `${repository}:${tag}`)
 }

@@ -46,6 +46,7 @@ const PLATFORM: Flag = { name: 'platform', kind: 'string', value: 'os/arch', hel
 
 export const PULL_FLAGS: readonly Flag[] = [
   ALL_PLATFORMS,
+  { name: 'all-tags', short: 'a', kind: 'bool', help: 'Download every tag of the repository' },
   AUTHFILE,
   CERT_DIR,
   CREDS,
@@ -58,6 +59,7 @@ export const PULL_FLAGS: readonly Flag[] = [
 ]
 
 export const PUSH_FLAGS: readonly Flag[] = [
+  { name: 'all-tags', short: 'a', kind: 'bool', help: 'Send all images of the repository that are stored' },
   AUTHFILE,
   CERT_DIR,
   CREDS,
@@ -105,6 +107,7 @@ export const LOGIN_FLAGS: readonly Flag[] = [
   { name: 'password-stdin', kind: 'bool', help: 'Read the password from standard input' },
   TLS_VERIFY,
   { name: 'username', short: 'u', kind: 'string', value: 'name', help: 'User name' },
+  { name: 'verbose', short: 'v', kind: 'bool', help: 'Print which file keeps the login' },
 ]
 
 export const LOGOUT_FLAGS: readonly Flag[] = [

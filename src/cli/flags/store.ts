@@ -11,13 +11,28 @@ export const FORMAT = {
 export const IMAGES_FLAGS: readonly Flag[] = [
   { name: 'all', short: 'a', kind: 'bool', help: 'Show images without a name too' },
   { name: 'digests', kind: 'bool', help: 'Show digests' },
+  {
+    name: 'filter',
+    short: 'f',
+    kind: 'list',
+    value: 'key=value',
+    help: 'Only what matches: dangling, reference, label, label!, id, before, since, until',
+  },
   FORMAT,
   HELP_FLAG,
+  { name: 'noheading', short: 'n', kind: 'bool', help: 'Leave the headings out' },
   { name: 'no-trunc', kind: 'bool', help: 'Do not shorten ids' },
   { name: 'quiet', short: 'q', kind: 'bool', help: 'Only print image ids' },
+  {
+    name: 'sort',
+    kind: 'string',
+    value: 'field',
+    help: 'created, id, repository, size or tag (default created)',
+  },
 ]
 
 export const RMI_FLAGS: readonly Flag[] = [
+  { name: 'all', short: 'a', kind: 'bool', help: 'Remove all images' },
   {
     name: 'force',
     short: 'f',
@@ -25,6 +40,7 @@ export const RMI_FLAGS: readonly Flag[] = [
     help: 'Remove the names also of an image that containers use or that has several',
   },
   HELP_FLAG,
+  { ...IGNORE, help: 'An image that is not there is no error' },
 ]
 
 export const PS_FLAGS: readonly Flag[] = [

@@ -51,12 +51,12 @@ const RUN: readonly Unsupported[] = [
 
 const OTHERS: Readonly<Record<string, readonly Unsupported[]>> = {
   pull: [
-    { names: 'a/all-tags disable-content-trust policy' },
+    { names: 'disable-content-trust policy' },
     { names: 'arch os variant', hint: 'use --platform OS/ARCH[/VARIANT]' },
     { names: 'decryption-key retry retry-delay' },
   ],
   push: [
-    { names: 'a/all-tags disable-content-trust', hint: 'push one name after the other' },
+    { names: 'disable-content-trust' },
     { names: 'platform', hint: 'what was pulled with --all-platforms is pushed with them' },
     {
       names: 'compression-format compression-level force-compression format f rm',
@@ -71,11 +71,11 @@ const OTHERS: Readonly<Record<string, readonly Unsupported[]>> = {
     { names: 'multi-arch', hint: 'use --all-platforms' },
     { names: 'sign-by encryption-key decryption-key retry-times preserve-digests remove-signatures' },
   ],
-  login: [{ names: 'verbose secret compat-auth-file' }],
+  login: [{ names: 'secret compat-auth-file' }],
   logout: [{ names: 'compat-auth-file' }],
   search: [{ names: 'compatible' }],
-  images: [{ names: 'f/filter n/noheading sort history tree', hint: 'see --format' }],
-  rmi: [{ names: 'a/all i/ignore no-prune platform', hint: 'tscrun rmi $(tscrun images -q)' }],
+  images: [{ names: 'history tree', hint: 'see tscrun history, tscrun image tree' }],
+  rmi: [{ names: 'no-prune platform', hint: 'layers that another image has stay in any case' }],
   ps: [
     {
       names: 'ns p/pod sync w/watch external',

@@ -17,12 +17,13 @@ export async function pullVerb(
 
 /** One row a name; an image without a name has one row too. */
 export function imageSummaries(store: ImageStore): ImageSummary[] {
-  return store.list().flatMap((image) => {
+  const summaries = store.list().flatMap((image): readonly ImageSummary[] => {
     const created = image.created === undefined ? Number.NaN : Date.parse(image.created)
     const common = {
       id: image.id,
       digest: image.manifest.digest,
       size: image.size,
+      labels: Object.fromEntries(image.config.labels),
       ...(Number.isNaN(created) ? {} : { createdMs: created }),
     }
     if (image.names.length === 0) return [common]
@@ -31,13 +32,14 @@ export function imageSummaries(store: ImageStore): ImageSummary[] {
       return { ...common, repository: `${registry}/${repository}`, ...(tag === undefined ? {} : { tag }) }
     })
   })
+  return summaries.toSorted((a, b) => (b.createdMs ?? 0) - (a.createdMs ?? 0))
 }
 
 export async function removeImageVerb(
   paths: EnginePaths,
   store: ImageStore,
   name: string,
-  force: boolean,
+  removal: { readonly force: boolean; readonly allNames?: boolean },
 ): Promise<RemovedImage> {
   const users = new Map(
     viewContainers(paths).flatMap(({ record }) =>
@@ -45,7 +47,7 @@ export async function removeImageVerb(
     ),
   )
   const inUse = (id: string): false | string | ImageUse => users.get(id) ?? mountUse(paths, id) ?? false
-  const { untagged, deleted } = await store.remove(name, { force, inUse })
+  const { untagged, deleted } = await store.remove(name, { ...removal, inUse })
   return { untagged, deleted: deleted === undefined ? [] : [deleted] }
 }
 
