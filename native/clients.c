@@ -8,7 +8,8 @@
  *   MSG_FOLLOW  answered by MSG_LOG now and after each rotation: the file waits in the socket until it is taken, so that
  *               a follower that is late loses nothing
  *   MSG_CHANGED  a, b: the restart policy; behind it the name; with it the plan of further lives. Answered by MSG_GO
- *   MSG_NAMES   with it what the name service is told of the container. Answered by MSG_GO
+ *   MSG_NAMES   with it what the name service is told of the container, the directory of its socket, and its program.
+ *               Answered by MSG_GO
  *
  * and is told MSG_GO when it is attached, MSG_DETACHED, MSG_CHECKED, and at the end MSG_EXITED. Who only waits sends
  * nothing.
@@ -158,9 +159,7 @@ static void obey(struct run *run, int who, const struct request *request, size_t
 			change(run, who, request, text, &fds[0]);
 		break;
 	case MSG_NAMES:
-		if (count > 0)
-			names_change(&fds[0]);
-		answer(who, MSG_GO, 0, 0);
+		answer(who, MSG_GO, (uint32_t)names_change(run, fds, count), 0);
 		break;
 	case MSG_STOP:
 		run->stopped = 1;

@@ -2,7 +2,7 @@
 #ifndef TSCRUN_MEMBERSHIP_H
 #define TSCRUN_MEMBERSHIP_H
 
-#include <stdint.h>
+#include "stage.h"
 
 /* What to wait for; -1: nothing. */
 int names_watch(void);
@@ -10,7 +10,10 @@ int names_watch(void);
 void names_lost(void);
 uint64_t names_due(void);
 void names_run_due(void);
-/* Something else is told of the container from now on; takes the file, unless the container has no such place. */
-void names_change(int *file);
+/*
+ * Something else is told of the container from now on; without a place it gets one, where more than the file came.
+ * Takes what it needs of the file, the directory of the service's socket, and its program. 0, or why not.
+ */
+int names_change(struct run *run, int *fds, unsigned count);
 
 #endif

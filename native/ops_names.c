@@ -40,8 +40,9 @@ static struct {
 	int sockets[SOCKETS];
 	int link; /* holds the program that leads port 53 to them */
 	int directory, program, cgroup;
+	int own[2]; /* of these, what is nobody else's */
 	uint64_t tried_ns, due_ns;
-} names = {.connection = -1, .file = -1, .sockets = {-1, -1, -1}, .link = -1};
+} names = {.connection = -1, .file = -1, .sockets = {-1, -1, -1}, .link = -1, .own = {-1, -1}};
 
 static int bpf(int command, union bpf_attr *attr)
 {
@@ -295,6 +296,7 @@ static void leave_service(void)
 	close_all(&names.file, 1);
 	close_all(names.sockets, SOCKETS);
 	close_all(&names.link, 1);
+	close_all(names.own, 2);
 	names.due_ns = 0;
 }
 
@@ -345,13 +347,31 @@ void names_run_due(void)
 		names.due_ns = now_ns() + PAUSE_NS;
 }
 
-void names_change(int *file)
+/* It was started without a place. The service goes to our own cgroup then, which is that of monitors. */
+static int take_place(struct run *run, int *fds)
 {
+	leave_service();
+	names.file = take_fd(&fds[0]);
+	names.directory = names.own[0] = take_fd(&fds[1]);
+	names.program = names.own[1] = take_fd(&fds[2]);
+	names.cgroup = -1;
+	int failed = make_sockets(run);
+	failed = failed ? failed : join_service();
+	if (failed)
+		leave_service();
+	return -failed;
+}
+
+int names_change(struct run *run, int *fds, unsigned count)
+{
+	if (count < 1)
+		return EINVAL;
 	if (names.file < 0)
-		return;
+		return count < 3 ? 0 : take_place(run, fds);
 	close_fd(&names.file);
-	names.file = take_fd(file);
+	names.file = take_fd(&fds[0]);
 	/* Without a connection it is told with the next one. */
 	if (names.connection >= 0 && send_membership(names.connection, 0) < 0)
 		names_lost();
+	return 0;
 }

@@ -57,7 +57,7 @@ void reply(const struct member *member, const struct sockaddr_in *to, const uint
 		struct cmsghdr header;
 		char space[CMSG_SPACE(sizeof(struct in_pktinfo))];
 	} control = {.header = {.cmsg_level = IPPROTO_IP, .cmsg_type = IP_PKTINFO, .cmsg_len = CMSG_LEN(sizeof(struct in_pktinfo))}};
-	/* The socket may have been bound before lo was there, and then has no address to send from. */
+	/* A socket that was bound before lo was there has no address to send from. */
 	struct in_pktinfo from = {.ipi_spec_dst.s_addr = htonl(NAMES_ADDRESS)};
 	struct msghdr message = {.msg_name = &host,
 				 .msg_namelen = sizeof host,
@@ -65,17 +65,17 @@ void reply(const struct member *member, const struct sockaddr_in *to, const uint
 				 .msg_iovlen = 2,
 				 .msg_control = &control,
 				 .msg_controllen = sizeof control.space};
-	if (size == 0)
+	if (size == 0 || size > 65535 - 28)
 		return;
+	memcpy(CMSG_DATA(&control.header), &from, sizeof from);
 	if (member->raw < 0) {
-		sendto(member->queries.fd, answer, size, MSG_NOSIGNAL | MSG_DONTWAIT, (const void *)to, sizeof *to);
+		message.msg_iov = &parts[1];
+		message.msg_iovlen = 1;
+		sendmsg(member->queries.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 		return;
 	}
 	/* udp(7): from the port that was asked; 0 is no checksum, which no memory needs. */
 	host.sin_port = 0;
-	memcpy(CMSG_DATA(&control.header), &from, sizeof from);
-	if (size > 65535 - 28)
-		return;
 	memcpy(store16(head, 53), &to->sin_port, 2);
 	store16(store16(head + 4, (unsigned)(sizeof head + size)), 0);
 	sendmsg(member->raw, &message, MSG_NOSIGNAL | MSG_DONTWAIT);

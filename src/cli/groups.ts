@@ -45,7 +45,9 @@ export const GROUPS: readonly Group[] = [
     name: 'network',
     summary: 'Manage networks',
     members: {
+      connect: ['network connect'],
       create: ['network create'],
+      disconnect: ['network disconnect'],
       exists: ['network exists'],
       inspect: ['network inspect'],
       ls: ['network ls'],

@@ -233,10 +233,22 @@ export const ENTRIES: readonly Entry[] = [
     load: async () => (await import('./commands/system.ts')).systemResetCommand,
   },
   {
+    name: 'network connect',
+    summary: 'Connect a container to one more network',
+    group: 'network',
+    load: async () => (await import('./commands/network-change.ts')).networkConnectCommand,
+  },
+  {
     name: 'network create',
     summary: 'Make a network',
     group: 'network',
     load: async () => (await import('./commands/network.ts')).networkCreateCommand,
+  },
+  {
+    name: 'network disconnect',
+    summary: 'Take a container from a network',
+    group: 'network',
+    load: async () => (await import('./commands/network-change.ts')).networkDisconnectCommand,
   },
   {
     name: 'network exists',

@@ -182,6 +182,7 @@ export const ERRNO = {
   EEXIST: 17,
   ENOTDIR: 20,
   EAFNOSUPPORT: 97,
+  ENODEV: 19,
   EISDIR: 21,
   EINVAL: 22,
   EROFS: 30,

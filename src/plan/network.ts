@@ -3,6 +3,7 @@ import { parseIp, type IpAddress } from '../model/ip.ts'
 import { O } from '../model/linux.ts'
 import type { FdSlot, Step } from '../model/step.ts'
 import {
+  deleteLink,
   linkUp,
   newAddress,
   newDefaultRoute,
@@ -33,7 +34,7 @@ export interface NetworkSteps {
  *
  * @param proc the container's own procfs; absent where it has none
  */
-export function networkSteps({ id, network }: LaunchSpec, proc: FdSlot | undefined): NetworkSteps {
+export function networkSteps({ id, network, detach }: LaunchSpec, proc: FdSlot | undefined): NetworkSteps {
   if (network === undefined) return { make: [], setUp: [], publish: [], unpublish: [] }
   if (network.cni !== undefined) {
     const cni = cniSteps(id, network.cni)
@@ -45,13 +46,14 @@ export function networkSteps({ id, network }: LaunchSpec, proc: FdSlot | undefin
     make: [
       { op: 'open_proc', fd: 'fd:netns', file: 'ns/net' },
       { op: 'open_netlink', fd: 'fd:netlink' },
-      ...links.flatMap(makeLink),
+      ...(detach === undefined ? [] : links.flatMap(putAway)),
+      ...linkSteps(links).make,
       { op: 'close', fd: 'fd:netlink' },
       { op: 'close', fd: 'fd:netns' },
     ],
     setUp: [
       { op: 'open_netlink', fd: 'fd:own-netlink' },
-      ...links.flatMap((link) => setUpLink(link, proc)),
+      ...linkSteps(links, proc).setUp,
       { op: 'close', fd: 'fd:own-netlink' },
     ],
     publish: [...nameSteps(network), ...listenSteps(network), ...firewall.publish],
@@ -61,6 +63,18 @@ export function networkSteps({ id, network }: LaunchSpec, proc: FdSlot | undefin
       ...firewall.unpublish,
     ],
   }
+}
+
+/** Through `fd:netlink` of the host, and `fd:own-netlink` in the container's namespace, which is `fd:netns`. */
+export function linkSteps(links: readonly ContainerLink[], proc?: FdSlot): Pick<NetworkSteps, 'make' | 'setUp'> {
+  return { make: links.flatMap(makeLink), setUp: links.flatMap((link) => setUpLink(link, proc)) }
+}
+
+/** What a life before has left goes when the kernel finds the time; until then its name is taken. */
+function putAway({ hostName }: ContainerLink): Step[] {
+  if (hostName === undefined) return []
+  const remove = netlinkStep('fd:netlink', deleteLink(hostName), '', `put away ${hostName} of a life before`)
+  return [{ ...remove, tolerate: ['ENODEV'], because: 'it is there only at a restart, and for a moment' }]
 }
 
 function makeLink(link: ContainerLink): Step[] {
@@ -102,7 +116,8 @@ function rateStep(socket: FdSlot, message: Message, link: string, about: string)
   return netlinkStep(socket, message, link, `hold it to ${about}`, NO_TBF)
 }
 
-function setUpLink({ name, index, addresses, gateways, rate }: ContainerLink, proc: FdSlot | undefined): Step[] {
+function setUpLink(link: ContainerLink, proc: FdSlot | undefined): Step[] {
+  const { name, index, addresses, rate } = link
   return [
     deafToRouters(name, proc),
     ...(rate?.out === undefined
@@ -112,9 +127,7 @@ function setUpLink({ name, index, addresses, gateways, rate }: ContainerLink, pr
       netlinkStep('fd:own-netlink', newAddress(index, ip(address), prefix), '', `give ${name} ${address}/${prefix}`),
     ),
     netlinkStep('fd:own-netlink', linkUp(index), '', `bring up ${name}`),
-    ...gateways.map((gateway) =>
-      netlinkStep('fd:own-netlink', newDefaultRoute(index, ip(gateway)), '', `make ${gateway} the default route`),
-    ),
+    ...routeSteps(link),
   ]
 }
 
@@ -131,13 +144,26 @@ function deafToRouters(name: string, proc: FdSlot | undefined): Step {
   return { op: 'sysctl', proc, path, value: '0', ...words }
 }
 
+/** The way out, where it is this link. */
+export function routeSteps({ index, gateways }: ContainerLink): Step[] {
+  return gateways.map((gateway) =>
+    netlinkStep('fd:own-netlink', newDefaultRoute(index, ip(gateway)), '', `make ${gateway} the default route`),
+  )
+}
+
 function ip(text: string): IpAddress {
   const address = parseIp(text)
   if (address === undefined) throw new RangeError(`plan: not an IP address: ${text}`)
   return address
 }
 
-function netlinkStep(socket: FdSlot, { bytes, marks }: Message, link: string, about: string, hint?: string): Step {
+export function netlinkStep(
+  socket: FdSlot,
+  { bytes, marks }: Message,
+  link: string,
+  about: string,
+  hint?: string,
+): Step {
   return {
     op: 'netlink',
     socket,

@@ -1,6 +1,6 @@
-import { closeSync } from 'node:fs'
+import { closeSync, constants, openSync } from 'node:fs'
 import { TscrunError } from '../model/errors.ts'
-import type { RestartPolicy } from '../model/launch.ts'
+import type { NamesLaunch, RestartPolicy } from '../model/launch.ts'
 import type { Plan } from '../model/step.ts'
 import { RESTART_POLICIES } from '../plan/detach.ts'
 import { encodePlan } from '../plan/encode.ts'
@@ -25,8 +25,8 @@ export interface MonitorClient {
   check(): Promise<boolean | string>
   /** What has been changed of the container: what is told of it from now on, and the plan of its further lives. */
   change(change: ContainerChange): void
-  /** What the name service is told of the container from now on. */
-  changeNames(text: string): void
+  /** What the name service is told of the container from now on; `undefined`: it has no name any more, if it had any. */
+  changeNames(names: NamesLaunch | undefined): void
   /** What was asked for last, to attach or to change, is done. */
   readonly done: Promise<void>
   /** How it ended, or that the detach keys were typed. Rejects with MONITOR_DIED, and with ABORTED where we read nothing. */
@@ -102,10 +102,14 @@ function talk(fd: number): MonitorClient {
       sendWithFds(fd, Buffer.concat([message, Buffer.from(name, 'latin1')]), [planFd])
       closeFd(planFd)
     },
-    changeNames: (text) => {
-      const file = memoryFile('tscrun-names', Buffer.from(text), false)
-      sendWithFds(fd, encodeMessage(MESSAGE.names), [file])
+    changeNames: (names) => {
+      // With the last two it can take a place that it has none of yet.
+      const needed = names === undefined ? [] : [names.directory, names.program]
+      const paths = needed.map((path) => openSync(path, constants.O_RDONLY))
+      const file = memoryFile('tscrun-names', Buffer.from(names?.text ?? 'D\n'), false)
+      sendWithFds(fd, encodeMessage(MESSAGE.names), [file, ...paths])
       closeFd(file)
+      for (const path of paths) closeSync(path)
     },
     done: done.promise,
     ended: ended.promise,

@@ -39,6 +39,16 @@ function given(list: readonly string[] | undefined): readonly string[] | undefin
   return list === undefined || list.length === 0 ? undefined : list
 }
 
+/** The same file with the lines of some addresses taken out, and those of others put in. */
+export function changedHosts(
+  hosts: string,
+  names: readonly string[],
+  { gone, come }: { readonly gone: readonly string[]; readonly come: readonly string[] },
+): string {
+  const kept = hosts.split('\n').filter((line) => line !== '' && !gone.includes(line.trim().split(/\s+/)[0] ?? ''))
+  return `${[...kept, ...come.map((address) => `${address} ${names.join(' ')}`)].join('\n')}\n`
+}
+
 /** /etc/hosts of a container (hosts(5)): itself by its names, then what the user adds as `host:ip`. */
 export function hostsFile(
   { names, addresses }: { readonly names: readonly string[]; readonly addresses: readonly string[] },

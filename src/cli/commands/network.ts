@@ -16,6 +16,7 @@ import { formatListing, formatObjects } from '../output/format.ts'
 import { inspectedNetwork, NETWORK_HEADINGS, networkRow } from '../output/networks.ts'
 import { print, printError } from '../output/print.ts'
 import { keyValues } from '../parse/environment.ts'
+import { parseNetworkFilter } from '../parse/network-filter.ts'
 import { parseInteger } from '../parse/numbers.ts'
 
 const DRIVERS = ['bridge', 'macvlan', 'ipvlan'] as const
@@ -69,7 +70,9 @@ export const networkLsCommand: Command = {
   flags: NETWORK_LS_FLAGS,
   operands: { min: 0, max: 0, noun: 'argument' },
   async run({ flags, engine }) {
-    const networks = await (await (await engine()).networks()).list()
+    const networks = await (await (await engine()).networks()).list(
+      parseNetworkFilter(flags.list('filter'), Date.now()),
+    )
     const rows = networks.map((network) => networkRow(network, flags.bool('no-trunc')))
     if (flags.bool('quiet')) print(rows.map(({ ID }) => `${ID}\n`).join(''))
     else {
@@ -146,7 +149,9 @@ export const networkPruneCommand: Command = {
   async run({ flags, engine }) {
     const warning = 'This removes all networks that no container has.'
     if (!flags.bool('force') && !(await confirmed(warning, 'network prune'))) return 0
-    const removed = await (await (await engine()).networks()).prune()
+    const removed = await (await (await engine()).networks()).prune(
+      parseNetworkFilter(flags.list('filter'), Date.now()),
+    )
     if (removed.length > 0) print(`Deleted Networks:\n${removed.join('\n')}\n`)
     return 0
   },

@@ -61,6 +61,8 @@ export const OPERANDS: Readonly<Record<string, readonly Kind[]>> = {
   'image tree': ['image', 'none'],
   'image unmount': ['image'],
   'image verify': ['image'],
+  'network connect': ['network', 'container', 'none'],
+  'network disconnect': ['network', 'container', 'none'],
   'network exists': ['network', 'none'],
   'network inspect': ['network'],
   'network rm': ['network'],

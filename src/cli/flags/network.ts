@@ -13,7 +13,15 @@ export const NETWORK_CREATE_FLAGS: readonly Flag[] = [
   { name: 'subnet', kind: 'list', value: 'cidr', help: 'Subnet, one a family (default a free one)' },
 ]
 
+const FILTER: Flag = {
+  name: 'filter',
+  kind: 'list',
+  value: 'key=value',
+  help: 'Only those: name, id, driver, label, label!, internal, dangling, until',
+}
+
 export const NETWORK_LS_FLAGS: readonly Flag[] = [
+  { ...FILTER, short: 'f' },
   FORMAT,
   HELP_FLAG,
   { name: 'no-trunc', kind: 'bool', help: 'Do not shorten ids' },
@@ -30,7 +38,21 @@ export const NETWORK_RM_FLAGS: readonly Flag[] = [
   HELP_FLAG,
 ]
 
+export const NETWORK_CONNECT_FLAGS: readonly Flag[] = [
+  { name: 'alias', kind: 'list', value: 'name', help: 'Another name of it in the network' },
+  HELP_FLAG,
+  { name: 'ip', kind: 'string', value: 'address', help: 'IPv4 address in the network' },
+  { name: 'ip6', kind: 'string', value: 'address', help: 'IPv6 address in the network' },
+  { name: 'mac-address', kind: 'string', value: 'address', help: 'MAC address in the network' },
+]
+
+export const NETWORK_DISCONNECT_FLAGS: readonly Flag[] = [
+  { name: 'force', short: 'f', kind: 'bool', help: 'One that is not connected, or not there, is no error' },
+  HELP_FLAG,
+]
+
 export const NETWORK_PRUNE_FLAGS: readonly Flag[] = [
+  FILTER,
   { name: 'force', short: 'f', kind: 'bool', help: 'Do not ask' },
   HELP_FLAG,
 ]

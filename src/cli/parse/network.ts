@@ -32,8 +32,65 @@ export function parseNetwork(flags: FlagValues, publishes: boolean): NetworkOpti
   if (words.some((word) => word.startsWith('cni:'))) return { cni: requests(flags, words.map(cniName)) }
   const wanted = OF_NETWORKS.some((name) => name !== 'publish' && flags.has(name))
   if (only === undefined && !publishes && !wanted) return undefined
-  const names = words.length === 0 ? [DEFAULT] : words.map((word) => (DEFAULT_WORDS.includes(word) ? DEFAULT : word))
-  return { networks: requests(flags, names) }
+  const asked = grouped(words).map(({ name, own }) => ({ name: DEFAULT_WORDS.includes(name) ? DEFAULT : name, own }))
+  const names = asked.length === 0 ? [DEFAULT] : asked.map(({ name }) => name)
+  return { networks: requests(flags, names).map((request) => withOwn(request, asked)) }
+}
+
+interface Asked {
+  readonly name: string
+  /** `key=value` that stood behind the network's name. */
+  readonly own: readonly string[]
+}
+
+/** podman's `NAME:ip=...,alias=...` and docker's `name=NAME,ip=...`, which have been parted at the commas. */
+function grouped(words: readonly string[]): Asked[] {
+  const asked: { name: string; own: string[] }[] = []
+  for (const word of words) {
+    const last = asked.at(-1)
+    const [, first = '', own] = /^(?:name=)?([^:=]+)(?::(.*))?$/s.exec(word) ?? []
+    if (first !== '') asked.push({ name: first, own: own === undefined ? [] : [own] })
+    else if (last !== undefined) last.own.push(word)
+    else throw badFlag('network', word, 'no network is named before it', 'e.g. backend:ip=10.111.0.10,alias=db')
+  }
+  return asked
+}
+
+const OWN_KEYS = { ip: 'ip', ip6: 'ip6', mac: 'mac', 'mac-address': 'mac', alias: 'alias' } as const
+
+function withOwn(request: NetworkRequest, asked: readonly Asked[]): NetworkRequest {
+  const result: { -readonly [Key in keyof NetworkRequest]: NetworkRequest[Key] } = { ...request }
+  for (const text of asked.flatMap(({ name, own }) => (name === request.name ? own : []))) {
+    const [, key = '', value = ''] = /^([^=]*)=(.+)$/s.exec(text) ?? []
+    const known = Object.hasOwn(OWN_KEYS, key) ? OWN_KEYS[key as keyof typeof OWN_KEYS] : undefined
+    if (known === undefined) throw badFlag('network', text, 'unknown option', Object.keys(OWN_KEYS).join(', '))
+    if (known === 'alias') result.aliases = [...(result.aliases ?? []), checkAlias('network', value)]
+    else result[known] = known === 'mac' ? parseMacAddress('network', value) : value
+  }
+  return result
+}
+
+/** What a name in a question can be. */
+function checkAlias(flag: string, text: string): string {
+  if (/^[a-zA-Z0-9_]([a-zA-Z0-9_.-]{0,251}[a-zA-Z0-9_])?$/.test(text)) return text
+  throw badFlag(flag, text, 'not a name', 'letters, digits, . _ -')
+}
+
+function parseMacAddress(flag: string, text: string): string {
+  if (/^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$/.test(text)) return text.toLowerCase()
+  throw badFlag(flag, text, 'not a unicast MAC address', 'e.g. 0a:1b:2c:3d:4e:5f')
+}
+
+/** `--ip`, `--ip6`, `--mac-address` and aliases by the flag of that name. Throws USAGE. */
+export function addressOptions(flags: FlagValues, aliasFlag: string): Omit<NetworkRequest, 'name'> {
+  const [ip, ip6, mac] = [flags.text('ip'), flags.text('ip6'), flags.text('mac-address')]
+  const aliases = flags.list(aliasFlag).map((alias) => checkAlias(aliasFlag, alias))
+  return {
+    ...(ip === undefined ? {} : { ip }),
+    ...(ip6 === undefined ? {} : { ip6 }),
+    ...(mac === undefined ? {} : { mac: parseMacAddress('mac-address', mac) }),
+    ...(aliases.length === 0 ? {} : { aliases }),
+  }
 }
 
 /** The plugins of one network may be told anything; of the two kinds together only one could be eth0. */
@@ -46,21 +103,14 @@ function cniName(word: string): string {
 const OF_NETWORKS = ['publish', 'ip', 'ip6', 'mac-address', 'network-alias', 'network-rate'] as const
 
 function requests(flags: FlagValues, names: readonly string[]): NetworkRequest[] {
-  const [ip, ip6, mac] = [flags.text('ip'), flags.text('ip6'), flags.text('mac-address')]
-  const aliases = flags.list('network-alias')
+  const own = addressOptions(flags, 'network-alias')
   const rateText = flags.text('network-rate')
   const rate = rateText === undefined ? undefined : parseNetworkRate(rateText)
-  const given = [ip, ip6, mac].some((value) => value !== undefined)
+  const given = [own.ip, own.ip6, own.mac].some((value) => value !== undefined)
   if (given && names.length > 1) throw badFlag('network', names.join(','), 'an address is for one network')
-  if (mac !== undefined && !/^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$/.test(mac)) {
-    throw badFlag('mac-address', mac, 'not a unicast MAC address', 'e.g. 0a:1b:2c:3d:4e:5f')
-  }
   return [...new Set(names)].map((name) => ({
     name,
-    ...(ip === undefined ? {} : { ip }),
-    ...(ip6 === undefined ? {} : { ip6 }),
-    ...(mac === undefined ? {} : { mac: mac.toLowerCase() }),
-    ...(aliases.length === 0 ? {} : { aliases }),
+    ...own,
     ...(rate === undefined ? {} : { rate }),
   }))
 }

@@ -1,5 +1,6 @@
 import { connectMonitor, type MonitorClient } from '../../runtime/monitor-client.ts'
-import { networkOfRecord, nextPlan, type StartableRecord } from './detached.ts'
+import { networkOfRecord } from '../networks/of-record.ts'
+import { nextPlan, type StartableRecord } from './detached.ts'
 import { monitorSocket } from './monitor-socket.ts'
 import { unlessGone } from './live.ts'
 import type { EnginePaths } from '../paths.ts'
@@ -15,8 +16,15 @@ export async function tellMonitor(paths: EnginePaths, record: ContainerRecord): 
   await withMonitor(paths, record.id, (client) => {
     client.change({ name: record.name, restart: startable.launch.restart, plan: nextPlan(paths, startable) })
   })
-  const names = networkOfRecord(paths, record)?.names
-  if (names !== undefined) await withMonitor(paths, record.id, (client) => client.changeNames(names.text))
+  const network = networkOfRecord(paths, record)
+  if (network !== undefined) await withMonitor(paths, record.id, (client) => client.changeNames(network.names))
+}
+
+/** Whether somebody would hear of a change: one in the foreground has no socket. */
+export function hasMonitor(paths: EnginePaths, id: string): boolean {
+  const client = connectMonitor(monitorSocket(paths, id))
+  client?.close()
+  return client !== undefined
 }
 
 async function withMonitor(paths: EnginePaths, id: string, ask: (client: MonitorClient) => void): Promise<void> {

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
-import type { DetachedLaunch, LaunchSpec, NetworkLaunch, Stdio } from '../../model/launch.ts'
+import type { DetachedLaunch, LaunchSpec, Stdio } from '../../model/launch.ts'
 import type { DetachedOptions, RunOptions } from '../../model/run-options.ts'
 import type { FdSlot, Plan } from '../../model/step.ts'
 import { compile } from '../../plan/compile.ts'
@@ -31,9 +31,7 @@ import { removeExitFile } from '../state/exit-file.ts'
 import { rejoin, storedJoins } from '../ids/joined-container.ts'
 import { ownerTag } from '../state/owner-link.ts'
 import { leaseLinks } from '../networks/lease-links.ts'
-import { readUp } from '../networks/host.ts'
-import { type Connected, networkLaunch } from '../networks/launch.ts'
-import type { Called } from '../../network/names.ts'
+import { calledOf, connectedOf, networkOfRecord } from '../networks/of-record.ts'
 import type { EnginePaths } from '../paths.ts'
 import type { PreparedContainer } from '../start/prepare.ts'
 import type { ContainerRecord, StoredLaunch } from '../state/record.ts'
@@ -320,27 +318,6 @@ function openPidfile(path: string): number {
     if (errno === undefined) throw error
     throw new TscrunError('USAGE', `--monitor-pidfile ${path}: ${errno}`, { errno, subject: path, cause: error })
   }
-}
-
-/** What each start of it needs of its networks, which are up; undefined for none. */
-export function networkOfRecord(paths: EnginePaths, record: ContainerRecord): NetworkLaunch | undefined {
-  const has = connectedOf(record)
-  return has === undefined ? undefined : networkLaunch(paths, calledOf(record), has, readUp(paths))
-}
-
-/** What it has of networks; undefined for none. */
-function connectedOf({ connections, ports = [], cni, resolvers }: ContainerRecord): Connected | undefined {
-  if (connections === undefined) return undefined
-  return {
-    connections,
-    ports,
-    ...(cni === undefined ? {} : { cni }),
-    ...(resolvers === undefined ? {} : { resolvers }),
-  }
-}
-
-function calledOf({ id, name, config }: ContainerRecord): Called {
-  return { id, name, ...(config.hostname === undefined ? {} : { hostname: config.hostname }) }
 }
 
 function detachOf(paths: EnginePaths, record: StartableRecord): DetachedLaunch {

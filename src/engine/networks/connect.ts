@@ -39,11 +39,13 @@ export async function takeConnections(paths: EnginePaths, id: string, options: C
   }
 }
 
-async function definitionOf(paths: EnginePaths, name: string): Promise<NetworkDefinition> {
+/** The default network is made when it is first asked for. */
+export async function definitionOf(paths: EnginePaths, name: string): Promise<NetworkDefinition> {
   return name === DEFAULT_NETWORK ? defaultNetwork(paths) : findNetwork(paths, name)
 }
 
-function takeConnection(
+/** @param index the link's number: 0 is eth0 */
+export function takeConnection(
   paths: EnginePaths,
   id: string,
   index: number,

@@ -105,6 +105,8 @@ function linkOf(
   mtu: number,
   all: readonly NetworkDefinition[],
 ): ContainerLink {
+  // Not its place among them where networks have been left since.
+  const number = Number(link.slice('eth'.length))
   const subnets = network.subnets.flatMap(({ subnet, gateway }) => {
     const prefix = parseSubnet(subnet)?.prefix
     const address = subnet.includes(':') ? ip6 : ip
@@ -115,8 +117,9 @@ function linkOf(
   return {
     driver: network.driver,
     on: network.link,
-    ...(network.driver === 'bridge' ? { hostName: `tv${index}${id.slice(0, 11)}` } : {}),
+    ...(network.driver === 'bridge' ? { hostName: `tv${number}${id.slice(0, 11)}` } : {}),
     name: link,
+    // Where the kernel counts to, whatever is asked for.
     index: 2 + index,
     mac,
     mtu,

@@ -1,13 +1,15 @@
 import { rmSync } from 'node:fs'
 import { TscrunError } from '../../model/errors.ts'
 import type { PublishedPort } from '../../model/launch.ts'
-import type { NetworkDefinition } from '../../model/network.ts'
+import type { NetworkRequest, NetworkDefinition } from '../../model/network.ts'
 import { containerIds, readRecord } from '../state/containers.ts'
 import { findContainer } from '../state/containers-view.ts'
 import type { EnginePaths } from '../paths.ts'
 import type { ContainerRecord } from '../state/record.ts'
+import { connectContainer, disconnectContainer } from './change.ts'
 import { createNetwork, type CreateNetworkOptions } from './create.ts'
 import { DEFAULT_NETWORK, findNetwork, listNetworks, removeDefinition } from './definitions.ts'
+import { matchesNetwork, type NetworkFilter } from './filter.ts'
 import { deleteBridge, lockNetworks, reload } from './host.ts'
 import { leasesDirectory } from './lease-links.ts'
 
@@ -28,13 +30,17 @@ export interface ConnectedContainer {
 export interface NetworkVerbs {
   /** Defines one; what of it is the host's is made for its first container. Rejects with NETWORK_IN_USE, USAGE. */
   create(options: CreateNetworkOptions): Promise<NetworkDefinition>
-  list(): Promise<readonly NetworkView[]>
+  list(filter?: NetworkFilter): Promise<readonly NetworkView[]>
   /** By its name, or a beginning of its id. Rejects with NO_SUCH_NETWORK. */
   get(nameOrId: string): Promise<NetworkView>
   /** With its bridge; containers that are connected keep it. Rejects with NETWORK_IN_USE. */
   remove(nameOrId: string): Promise<string>
   /** Removes those that no container has; resolves to their names. */
-  prune(): Promise<readonly string[]>
+  prune(filter?: NetworkFilter): Promise<readonly string[]>
+  /** One more network for a container, running or not. Rejects with CONTAINER_STATE, NO_SUCH_NETWORK, ADDRESS_IN_USE. */
+  connect(idOrName: string, request: NetworkRequest, tell?: (line: string) => void): Promise<void>
+  /** The other way. Rejects with CONTAINER_STATE. */
+  disconnect(idOrName: string, network: string): Promise<void>
   /** Makes bridges and rules anew, as after somebody has flushed the firewall. */
   reload(tell?: (line: string) => void): Promise<void>
   /** Ports of the host that lead to a container. Rejects with NO_SUCH_CONTAINER. */
@@ -44,10 +50,13 @@ export interface NetworkVerbs {
 export function networkVerbs(paths: EnginePaths): NetworkVerbs {
   return {
     create: (options) => createNetwork(paths, options),
-    list: async () => Promise.resolve(views(paths, listNetworks(paths))),
+    list: async (filter = {}) =>
+      Promise.resolve(views(paths, listNetworks(paths)).filter((network) => matchesNetwork(network, filter))),
     get: async (nameOrId) => Promise.resolve(viewOf(paths, findNetwork(paths, nameOrId))),
     remove: (nameOrId) => removeNetwork(paths, nameOrId),
-    prune: () => pruneNetworks(paths),
+    prune: (filter = {}) => pruneNetworks(paths, filter),
+    connect: (idOrName, request, tell = () => undefined) => connectContainer(paths, idOrName, request, tell),
+    disconnect: (idOrName, network) => disconnectContainer(paths, idOrName, network),
     reload: async (tell = () => undefined) => void (await reload(paths, tell)),
     ports: async (idOrName) => Promise.resolve(findContainer(paths, idOrName).record.ports ?? []),
   }
@@ -99,10 +108,10 @@ function remove(paths: EnginePaths, { name, id, driver, link }: NetworkDefinitio
   rmSync(leasesDirectory(paths, { id }), { recursive: true, force: true })
 }
 
-async function pruneNetworks(paths: EnginePaths): Promise<string[]> {
+async function pruneNetworks(paths: EnginePaths, filter: NetworkFilter): Promise<string[]> {
   using _lock = await lockNetworks(paths)
   const unused = views(paths, listNetworks(paths)).filter(
-    ({ name, containers }) => name !== DEFAULT_NETWORK && containers.length === 0,
+    (network) => network.name !== DEFAULT_NETWORK && network.containers.length === 0 && matchesNetwork(network, filter),
   )
   for (const network of unused) remove(paths, network)
   return unused.map(({ name }) => name)

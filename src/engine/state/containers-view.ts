@@ -157,7 +157,7 @@ export function matchesFilter(
     any(filter.exited, (code) => summary.exitCode === code) &&
     any(filter.health, (health) => (summary.health ?? 'none') === health) &&
     any(filter.volume, (volume) => summary.mounts.includes(volume)) &&
-    any(filter.network, (network) => summary.network === network) &&
+    any(filter.network, (network) => summary.network.split(',').includes(network)) &&
     any(filter.restartPolicy, (policy) => summary.restartPolicy === policy) &&
     any(filter.startsAtBoot, (wanted) => summary.startsAtBoot === wanted) &&
     (filter.label ?? []).every((label) => hasLabel(summary, label))
