@@ -206,7 +206,7 @@ describe('the name service', () => {
     await start('web', ['--network', 'front'])
     await start('other', ['--network', 'back'])
     await start('inside', ['--network', 'inner'])
-    const [pid, second] = services()
+    const [pid, second] = await until(() => services().length > 0 && services())
     expect(second).toBeUndefined()
     const status = readFileSync(`/proc/${pid}/status`, 'utf8')
     expect(status).toMatch(/^Uid:\t65534\t65534\t65534\t65534$/m)
@@ -221,7 +221,7 @@ describe('the name service', () => {
   it('is there again when it was killed, and after a restart without Node', async () => {
     await start('web', ['--network', 'front', '--restart', 'always'])
     await start('db', ['--network', 'front'])
-    const [pid = 0] = services()
+    const [pid = 0] = await until(() => services().length > 0 && services())
     process.kill(pid, 'SIGKILL')
     await until(() => services().some((other) => other !== pid))
     while ((await lookup('db', 'web'))[0] !== (await addresses('web', 'front'))[0]) await sleep(50)
@@ -232,6 +232,45 @@ describe('the name service', () => {
     while ((await net.tscrun(['exec', 'web', 'true'])).exitCode !== 0) await sleep(50)
     expect(await lookup('web', 'db')).toEqual(await addresses('db', 'front'))
     expect(services()).toHaveLength(1)
+  })
+
+  it('goes on whatever it is sent, by datagrams and by calls', async () => {
+    await start('web', ['--network', 'front'])
+    const script = String.raw`
+import random, socket
+address = ('127.0.0.11', 53)
+question = bytes.fromhex('123401000001000000000000037765620000010001')
+datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+random.seed(${process.env['TSCRUN_SEED'] ?? '1'})
+for round in range(1000):
+    packet = bytearray(question if round % 2 else random.randbytes(random.randrange(1, 600)))
+    for change in range(random.randrange(4)):
+        packet[random.randrange(len(packet))] = random.randrange(256)
+    datagrams.sendto(packet[: random.randrange(1, len(packet) + 1)], address)
+for round in range(60):
+    call = socket.create_connection(address)
+    call.sendall(random.randbytes(random.randrange(1, 400)) if round % 2 else b'\x00\x15' + question[: random.randrange(1, 21)])
+    call.close()
+call = socket.create_connection(address)
+call.sendall(2 * (b'\x00\x15' + question))
+reply = call.recv(2000)
+while len(reply) < 2 * 39:
+    reply += call.recv(2000)
+print(reply.count(b'\x12\x34'))`
+    // Until its exec it is the fork of a monitor.
+    const [pid] = await until(() => services().length > 0 && services())
+    const flags = ['--rm', '--network', 'front', '--rootfs', '/:O']
+    expect((await net.tscrun(['run', ...flags, 'python3', '-c', script])).stdout).toBe('2\n')
+    expect(services()).toEqual([pid])
+    expect(await lookup('web', 'web')).toEqual(await addresses('web', 'front'))
+  })
+
+  it('is that of the container whose network another one joins, too', async () => {
+    await start('web', ['--network', 'front'])
+    await start('db', ['--network', 'front'])
+    const { stdout } = await run(['--network', 'container:web'], 'nslookup db; nslookup web; cat /etc/hosts')
+    for (const name of ['db', 'web']) expect(stdout).toContain(`Address: ${(await addresses(name, 'front'))[0]}\n`)
+    expect(stdout).toMatch(/^10\.[0-9.]+ [0-9a-f]{12} web$/m)
   })
 
   it('forgets who has ended, and who was renamed is found by the new name', async () => {
