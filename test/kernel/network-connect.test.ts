@@ -90,7 +90,10 @@ it('one that does not run is connected at its next start', async () => {
 
 it('with options behind its name each network has its own', async () => {
   const networks = ['--network', 'front:ip=10.99.1.60,alias=one,alias=two', '--network', 'name=back,ip=10.99.2.60']
-  await start('web', networks)
+  await start('web', [...networks, '--add-host', 'host:host-gateway'])
+  expect(await inside('web', 'cat /etc/hosts; ping -c 1 -W 2 host')).toMatch(
+    /^10\.99\.1\.1 host$[^]*1 packets received/m,
+  )
   expect(await inside('web', 'ip -o -4 addr')).toMatch(/eth0 +inet 10\.99\.1\.60[^]*eth1 +inet 10\.99\.2\.60/)
   expect(await inside('web', 'nslookup two')).toContain('10.99.1.60')
   expect(await inside('db', 'nslookup two')).not.toContain('10.99.')

@@ -22,6 +22,18 @@ describe('what run says of networks', () => {
   it.each<[string, object]>([
     ['--network bridge', { network: DEFAULT }],
     ['--network default', { network: DEFAULT }],
+    [
+      '--network a:ip=10.0.0.3,alias=db,alias=sql,b --network name=c,mac-address=0A:00:00:00:00:01 --network-alias all',
+      {
+        network: {
+          networks: [
+            { name: 'a', ip: '10.0.0.3', aliases: ['all', 'db', 'sql'] },
+            { name: 'b', aliases: ['all'] },
+            { name: 'c', mac: '0a:00:00:00:00:01', aliases: ['all'] },
+          ],
+        },
+      },
+    ],
     ['--network a,b --network a', { network: { networks: [{ name: 'a' }, { name: 'b' }] } }],
     ['-p 8080:80', { ports: [{ protocol: 'tcp', hostPort: 8080, containerPort: 80 }], network: DEFAULT }],
     ['-p 80', { ports: [{ protocol: 'tcp', hostPort: 0, containerPort: 80 }], network: DEFAULT }],
@@ -52,6 +64,9 @@ describe('what run says of networks', () => {
     ['--network host,bridge', '--network bridge: it does not go together with host'],
     ['--network none -p 80', '--publish 80: --network none gives it no network of its own'],
     ['--network a,b --ip 10.0.0.3', '--network a,b: an address is for one network'],
+    ['--network a:color=red', '--network color=red: unknown option'],
+    ['--network ip=10.0.0.3', '--network ip=10.0.0.3: no network is named before it'],
+    ['--network a:alias=-x', '--network -x: not a name'],
     ['--mac-address 01:00:00:00:00:01', '--mac-address 01:00:00:00:00:01: not a unicast MAC address'],
     ['-p x', '--publish x: not a whole number'],
     ['-p 80:81-82', '--publish 80:81-82: the two ranges differ in length'],
