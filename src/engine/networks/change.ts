@@ -30,7 +30,7 @@ export async function connectContainer(
   const definition = await definitionOf(paths, request.name)
   checkChangeable(paths, findContainer(paths, idOrName), `network connect ${definition.name} ${idOrName}`)
   await bringUp(paths, [definition], tell)
-  using _lock = await lockNetworks(paths, 'exclusive')
+  using _lock = await lockNetworks(paths)
   const { record, live } = findContainer(paths, idOrName)
   const { connections = [] } = record
   if (connections.some(({ networkId }) => networkId === definition.id)) {
@@ -61,7 +61,7 @@ export async function connectContainer(
 export async function disconnectContainer(paths: EnginePaths, idOrName: string, network: string): Promise<void> {
   const what = `network disconnect ${network} ${idOrName}`
   checkChangeable(paths, findContainer(paths, idOrName), what)
-  using _lock = await lockNetworks(paths, 'exclusive')
+  using _lock = await lockNetworks(paths)
   const { record, live } = findContainer(paths, idOrName)
   const { connections = [], ports = [] } = record
   const connection = connections.find((one) => one.network === network || one.networkId.startsWith(network))
