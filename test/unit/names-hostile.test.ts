@@ -110,7 +110,7 @@ describe('the name service', () => {
       [query('www', 'A'), one],
       [query('m0.host', 'A'), one],
       [query('3.1.1.10.in-addr.arpa', 'PTR'), one],
-      [query(`${'3.0.0.0.'}${'0.'.repeat(24)}0.0.d.f.ip6.arpa`, 'PTR'), one],
+      [query(`3.0.0.0.${'0.'.repeat(24)}0.0.d.f.ip6.arpa`, 'PTR'), one],
       // There is such a name, but nothing of this kind.
       [query('m0', 'MX'), { code: 0, cut: false, records: 0 }],
       // An address of the network that nobody has.
