@@ -60,6 +60,8 @@ it('one of the default network begins to ask the name service, and ends with the
   expect(await inside('db', 'nslookup web')).toContain('10.99.2.')
   expect(await disconnect('back', 'web')).toMatchObject({ exitCode: 0, stderr: '' })
   expect(await inside('web', 'cat /etc/resolv.conf')).toBe(before)
+  const events = ['events', '--since', '1m', '--stream=false', '--filter', 'network=back', '--format', '{{.Action}}']
+  expect((await net.tscrun(events)).stdout).toMatch(/connect\ndisconnect\n$/)
   expect(await inside('web', 'ip link show eth1 2>&1; cat /etc/hosts')).toMatch(/can't find[^]*192\.0\.2\.9 mine/)
   expect(await inside('web', 'cat /etc/hosts')).not.toContain('10.99.2.')
   expect(await inside('db', 'nslookup web')).not.toContain('10.99.2.')

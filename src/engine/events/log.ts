@@ -10,7 +10,7 @@ export interface NewEvent {
   readonly type: 'container' | 'image' | 'network' | 'volume'
   /** docker's word for it; that of an exec has the command behind it (`exec_start: sh -c true`). */
   readonly action: string
-  /** The container's id, the image's or the volume's name. */
+  /** The id of a container or a network, the image's or the volume's name. */
   readonly id: string
   readonly attributes: Readonly<Record<string, string>>
 }
@@ -55,6 +55,11 @@ export function containerEvent(
 /** docker's `pull`, `untag`, `delete`; `id` is the name or the digest that it is about. */
 export function imageEvent(action: string, id: string, name: string): NewEvent {
   return { type: 'image', action, id, attributes: { name } }
+}
+
+/** docker's `connect` and `disconnect`. */
+export function networkEvent(action: string, id: string, attributes: Readonly<Record<string, string>>): NewEvent {
+  return { type: 'network', action, id, attributes }
 }
 
 /** The wall clock in nanoseconds, to the microsecond. */

@@ -6,6 +6,7 @@ import { CHANGED, plugSteps, unplugSteps } from '../../plan/network-change.ts'
 import { makeByStage } from '../../runtime/run-steps.ts'
 import { closeFd } from '../../syscall/process.ts'
 import { hasMonitor, tellMonitor } from '../live/changed.ts'
+import { networkEvent, writeEvents } from '../events/log.ts'
 import type { EnginePaths } from '../paths.ts'
 import { changeRecord } from '../state/containers.ts'
 import { type ContainerView, findContainer, noSuchContainer } from '../state/containers-view.ts'
@@ -51,6 +52,7 @@ export async function connectContainer(
       if (link !== undefined) runSteps(record, plugSteps(running(paths, record), link))
     }
     await settle(paths, record, { come: [connection], gone: [] }, live !== undefined)
+    tellEvent(paths, 'connect', record, connection)
   } catch (error) {
     releaseConnections(paths, record.id, [connection])
     throw error
@@ -87,6 +89,16 @@ export async function disconnectContainer(paths: EnginePaths, idOrName: string, 
   }
   await settle(paths, record, { come: [], gone: [connection] }, live !== undefined)
   releaseConnections(paths, record.id, [connection])
+  tellEvent(paths, 'disconnect', record, connection)
+}
+
+function tellEvent(
+  paths: EnginePaths,
+  action: 'connect' | 'disconnect',
+  { id }: ContainerRecord,
+  { network, networkId }: NetworkConnection,
+): void {
+  writeEvents(paths, [networkEvent(action, networkId, { container: id, name: network })])
 }
 
 const isWayOut = ({ gateways }: ContainerLink): boolean => gateways.length > 0
