@@ -39,13 +39,20 @@ function given(list: readonly string[] | undefined): readonly string[] | undefin
   return list === undefined || list.length === 0 ? undefined : list
 }
 
+export interface HostsChange {
+  readonly gone: readonly string[]
+  readonly come: readonly string[]
+  /** Addresses of the host, where another one takes the place of the first. */
+  readonly moved?: readonly [from: string, to: string]
+}
+
 /** The same file with the lines of some addresses taken out, and those of others put in. */
-export function changedHosts(
-  hosts: string,
-  names: readonly string[],
-  { gone, come }: { readonly gone: readonly string[]; readonly come: readonly string[] },
-): string {
-  const kept = hosts.split('\n').filter((line) => line !== '' && !gone.includes(line.trim().split(/\s+/)[0] ?? ''))
+export function changedHosts(hosts: string, names: readonly string[], { gone, come, moved }: HostsChange): string {
+  const kept = hosts.split('\n').flatMap((line) => {
+    const [, address = '', rest = ''] = /^\s*(\S+)(.*)$/.exec(line) ?? []
+    if (line === '' || gone.includes(address)) return []
+    return moved?.[0] === address ? [`${moved[1]}${rest}`] : [line]
+  })
   return `${[...kept, ...come.map((address) => `${address} ${names.join(' ')}`)].join('\n')}\n`
 }
 

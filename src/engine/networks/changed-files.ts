@@ -5,7 +5,7 @@ import { NAME_SERVER } from '../../network/names.ts'
 import { FILE, openFileSteps, type Running } from '../../plan/network-change.ts'
 import { makeByStage } from '../../runtime/run-steps.ts'
 import { readIfThere } from '../../runtime/host.ts'
-import { changedHosts, resolvConf } from '../../spec/network-files.ts'
+import { changedHosts, type HostsChange, resolvConf } from '../../spec/network-files.ts'
 import type { ContainerRecord } from '../state/record.ts'
 import type { ConnectionChange } from './change.ts'
 import { hasNames } from './has-names.ts'
@@ -19,10 +19,18 @@ function edits(record: ContainerRecord, { come, gone }: ConnectionChange): Reado
   const names = [...new Set([record.config.hostname ?? record.name, record.name])]
   const named = (record.connections ?? []).some(hasNames)
   return {
-    '/etc/hosts': (content) => changedHosts(content, names, { gone: addresses(gone), come: addresses(come) }),
+    '/etc/hosts': (content) =>
+      changedHosts(content, names, { gone: addresses(gone), come: addresses(come), ...movedHost(record, gone) }),
     '/etc/resolv.conf': (content) =>
       named === content.includes(NAME_SERVER) ? content : resolver(content, record, named),
   }
+}
+
+/** The host is found on another network; where there is none, its names stay as they are. */
+function movedHost({ connections = [] }: ContainerRecord, gone: ConnectionChange['gone']): Pick<HostsChange, 'moved'> {
+  const from = gone.flatMap(({ gateway }) => gateway ?? []).at(0)
+  const to = connections.flatMap(({ gateway }) => gateway ?? []).at(0)
+  return from === undefined || to === undefined ? {} : { moved: [from, to] }
 }
 
 /** It begins to ask the name service, or no longer does. */
