@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 const FULL = {
+  TSCRUN_SOAK_ARCHIVES: '4000',
   TSCRUN_SOAK_BYTES: '1000000000',
   TSCRUN_SOAK_CYCLES: '1000',
   TSCRUN_SOAK_FAILPOINTS: '1000000',

@@ -62,9 +62,11 @@ export async function fetchLayer(paths: StorePaths, layer: WantedLayer, job: Lay
   try {
     const extracted = await job.slot(() => extract(paths, layer, tree, job))
     await job.below
-    const copied = inheritFromLower(tree, lowerPaths(paths, job.lowers), extracted, (bytes) => {
-      const { use } = extracted
-      job.budget.note(layer.chainId, { ...use, bytes: use.bytes + bytes, sizes: use.sizes + bytes })
+    const copied = inheritFromLower(tree, lowerPaths(paths, job.lowers), extracted, {
+      onCopied: (bytes) => {
+        const { use } = extracted
+        job.budget.note(layer.chainId, { ...use, bytes: use.bytes + bytes, sizes: use.sizes + bytes })
+      },
     })
     const facts = commit(paths, layer.chainId, {
       tree,

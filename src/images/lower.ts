@@ -3,6 +3,7 @@ import { cString, syscall, trySyscall } from '../syscall/call.ts'
 import { SyscallError, errnoName } from '../syscall/errno.ts'
 import { closeFd } from '../syscall/process.ts'
 import { TscrunError } from '../model/errors.ts'
+import { tooMuch } from './budget.ts'
 import { copyAttributes, copyContent } from './copy-file.ts'
 import { OPAQUE, WHITEOUT } from './extractor/marks.ts'
 import { baseOf, inDirectory, parentOf, show } from './extractor/names.ts'
@@ -23,7 +24,21 @@ interface Stack {
   readonly lowers: readonly Lower[]
   /** Bytes that are about to be copied. */
   readonly count: (bytes: number) => void
+  /** Called for each layer that is asked for a name. */
+  readonly asked: () => void
+  /** Directories that no layer has, so none of what is in them either. */
+  readonly missing: Set<string>
 }
+
+export interface InheritOptions {
+  /** Told the sum of bytes before each copy; may throw. */
+  readonly onCopied: (bytes: number) => void
+  /** How often a layer below may be asked for a name: some seconds' worth without it. */
+  readonly maxLookups?: number
+}
+
+/** Ten thousand directories that no member describes, in an image of a hundred layers, each 10 deep. */
+const MAX_LOOKUPS = 10_000_000
 
 interface Lower {
   readonly fd: number
@@ -34,18 +49,28 @@ interface Lower {
 /**
  * What a layer's archive left to the layers below: owner, mode, time and attributes of directories it only
  * implied, files it only links to. Names come from the archive, so every path is resolved by openat2 without symlinks.
- * Answers how many bytes were copied; `onCopied` is told the sum before each copy, and may throw.
+ * Answers how many bytes were copied.
  */
 export function inheritFromLower(
   tree: string,
   lowers: readonly string[],
   layer: Pick<UnpackedLayer, 'implied' | 'missingLinks'>,
-  onCopied: (bytes: number) => void,
+  { onCopied, maxLookups = MAX_LOOKUPS }: InheritOptions,
 ): number {
   if (layer.missingLinks.length === 0 && (lowers.length === 0 || layer.implied.length === 0)) return 0
   let copied = 0
   const count = (bytes: number): void => onCopied((copied += bytes))
-  const stack: Stack = { root: openRoot(tree), lowers: lowers.toReversed().map(openLower), count }
+  let lookups = 0
+  const asked = (): void => {
+    if (++lookups > maxLookups) throw tooMuch(`more than ${maxLookups} lookups in the layers below it`)
+  }
+  const stack: Stack = {
+    root: openRoot(tree),
+    lowers: lowers.toReversed().map(openLower),
+    count,
+    asked,
+    missing: new Set(),
+  }
   try {
     const implied = new Set(layer.implied)
     for (const [name, target] of layer.missingLinks) {
@@ -68,7 +93,7 @@ export interface LowerFiles extends Disposable {
 export function openLowers(paths: readonly string[]): LowerFiles {
   const lowers = paths.toReversed().map(openLower)
   return {
-    find: (name) => findInLowers(lowers, name),
+    find: (name) => findInLowers({ lowers, asked: () => undefined }, name),
     [Symbol.dispose]: () => {
       for (const { fd } of lowers) fs.closeSync(fd)
     },
@@ -83,9 +108,12 @@ function openLower(path: string): Lower {
   return { fd: openRoot(path), marked: isMarkedLayer(path) }
 }
 
-function inheritDirectory({ root, lowers }: Stack, name: Buffer): void {
-  const found = findInLowers(lowers, name)
-  if (found === undefined) return
+function inheritDirectory(stack: Stack, name: Buffer): void {
+  const { root, missing } = stack
+  const key = name.toString('latin1')
+  const parent = parentOf(name).toString('latin1')
+  const found = name.length > 0 && missing.has(parent) ? undefined : findInLowers(stack, name)
+  if (found === undefined) return void missing.add(key)
   try {
     const stats = fs.fstatSync(found, { bigint: true })
     if (!stats.isDirectory()) return
@@ -169,13 +197,13 @@ function badLayer(reason: string): TscrunError {
   return new TscrunError('INVALID_IMAGE', `unpack layer: ${reason}`)
 }
 
-function copyUp({ lowers, count }: Stack, target: Buffer, copy: Buffer): void {
-  const found = findInLowers(lowers, target)
+function copyUp(stack: Stack, target: Buffer, copy: Buffer): void {
+  const found = findInLowers(stack, target)
   if (found === undefined) throw badLayer(`a hard link to ${show(target)}, which no layer has`)
   try {
     const stats = fs.fstatSync(found, { bigint: true })
     if (!stats.isFile()) throw badLayer(`a hard link to ${show(target)}, which is no file of a lower layer`)
-    count(Math.min(Number(stats.size), Number(stats.blocks) * 512))
+    stack.count(Math.min(Number(stats.size), Number(stats.blocks) * 512))
     const source = fs.openSync(`/proc/self/fd/${found}`, O_RDONLY)
     const destination = fs.openSync(copy, 'wx', 0o600)
     try {
@@ -191,18 +219,20 @@ function copyUp({ lowers, count }: Stack, target: Buffer, copy: Buffer): void {
 }
 
 /** What a name is in the stack of layers, top first, as overlayfs would see it: an O_PATH descriptor. */
-function findInLowers(lowers: readonly Lower[], name: Buffer): number | undefined {
+function findInLowers({ lowers, asked }: Pick<Stack, 'lowers' | 'asked'>, name: Buffer): number | undefined {
   for (const lower of lowers) {
+    asked()
     const fd = openBeneath(lower.fd, name, O_PATH | O_NOFOLLOW)
     if (typeof fd === 'number') return fd
-    if (hides(lower, name)) return undefined
+    if (hides(lower, name, asked)) return undefined
   }
   return undefined
 }
 
 /** True where a layer, not having a name itself, keeps the layers below it from showing theirs. */
-function hides({ fd, marked }: Lower, name: Buffer): boolean {
+function hides({ fd, marked }: Lower, name: Buffer, asked: () => void): boolean {
   for (let part = name; part.length > 0; part = parentOf(part)) {
+    asked()
     if (part !== name && endsMerging(fd, part)) return true
     if (!marked) continue
     const marks = [Buffer.concat([WHITEOUT, baseOf(part)]), OPAQUE]

@@ -149,6 +149,8 @@ describe('values of run that are good', () => {
     ['-u 1000:users -w /srv', { user: '1000:users', workdir: '/srv' }],
     ['--stop-signal 15', { stopSignal: 'SIGTERM' }],
     ['--stop-signal RTMIN+3', { stopSignal: 'SIGRTMIN+3' }],
+    ['--max-unpack-size 20g', { maxUnpackSize: 20 * 2 ** 30 }],
+    ['--max-unpack-size 0', { maxUnpackSize: 0 }],
     ['--pull ifnewer --platform aarch64', { pull: 'newer', platform: 'linux/arm64' }],
     ['--umask 027 --oom-score-adj -500 --timeout 3', { umask: 0o27, oomScoreAdj: -500, timeoutMs: 3000 }],
     [

@@ -1,6 +1,7 @@
 import { statfsSync } from 'node:fs'
 import { TscrunError, errnoOf } from '../../model/errors.ts'
 import { SyscallError } from '../../syscall/errno.ts'
+import { show } from './names.ts'
 
 /** What the extractor was at: writing a layer, or copying a stack of them into one tree. */
 export type Work = 'unpack layer' | 'copy layers'
@@ -32,7 +33,7 @@ const NO_SPACE_HINTS: Readonly<Record<Work, string>> = {
 export function extractorError(work: Work, error: unknown): TscrunError {
   if (error instanceof TscrunError) return error
   const errno = errnoOf(error)
-  const text = error instanceof Error ? error.message.split('\n', 1)[0] : String(error)
+  const text = textOf(error)
   const details = errno === undefined ? {} : { errno }
   if (error instanceof SyscallError && isTooLong(error)) {
     return new TscrunError('STORE', `${work}: ${text}: the filesystem of the store cannot hold so long an attribute`, {
@@ -51,6 +52,14 @@ export function extractorError(work: Work, error: unknown): TscrunError {
   }
   if (errno !== undefined && HOSTILE.has(errno)) return new TscrunError('INVALID_IMAGE', `${work}: ${text}`, details)
   return new TscrunError('STORE', `${work}: ${text}`, details)
+}
+
+/** `mkdir "a/b": ENOENT`, also where Node has its own sentence for it. */
+function textOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const { syscall, path, code } = error as { syscall?: unknown; path?: unknown; code?: unknown }
+  const isNodes = typeof syscall === 'string' && (typeof path === 'string' || Buffer.isBuffer(path))
+  return isNodes ? `${syscall} ${show(Buffer.from(path))}: ${String(code)}` : (error.message.split('\n', 1)[0] ?? '')
 }
 
 /** ext4 says that it has no room where an attribute is longer than a block. */

@@ -4,6 +4,7 @@ import { Readable } from 'node:stream'
 import { createGzip, gzipSync } from 'node:zlib'
 import { execa } from 'execa'
 import { describe, expect, it } from 'vitest'
+import { inheritFromLower } from '../../../src/images/lower.ts'
 import { TSCRUN } from '../fixtures/machine.ts'
 import { sha256 } from '../../clients/fixtures/images.ts'
 import { base256, dir, file, hardlink, long, member, pax, type Sparse, sparse, symlink, tar } from './fixtures/tar.ts'
@@ -238,6 +239,22 @@ describe.concurrent('a sparse file', () => {
       ] as const
       await expectRefused(takeLayers(tar(pax(records, symlink('f', 'x')))), 'INVALID_IMAGE')
       await expectRefused(takeLayers(tar(pax([['GNU.sparse.map', '0,0']], file('f', '')))), 'INVALID_IMAGE')
+    }),
+  )
+})
+
+describe('an archive that makes much to look for in the layers below', () => {
+  it(
+    'is stopped, and what no layer has is not looked for again below it',
+    trial(async ({ directory }) => {
+      const [tree = '', ...lowers] = ['tree', 'one', 'two', 'three'].map((name) => join(directory, 'source', name))
+      const implied = Array.from({ length: 100 }, (_, i) => `new${'/d'.repeat(i)}`)
+      for (const path of [join(tree, implied.at(-1) ?? ''), ...lowers]) fs.mkdirSync(path, { recursive: true })
+      const inherit = (names: readonly string[], maxLookups: number): number =>
+        inheritFromLower(tree, lowers, { implied: names, missingLinks: [] }, { onCopied: () => undefined, maxLookups })
+      // Each of the three layers is asked for `new`, and whether it hides it.
+      expect(inherit(implied, 6)).toBe(0)
+      expect(() => inherit(implied, 5)).toThrow(/more than 5 lookups/)
     }),
   )
 })
