@@ -146,10 +146,12 @@ function surroundings({ directory, tree }: Around): readonly string[] {
 async function expectHarmless(blob: Buffer): Promise<void> {
   const around = prepare()
   try {
-    const before = surroundings(around)
     const limits = { ...unpackLimits(4 << 20, 0, around.directory), cpuSeconds: 20 }
-    const extraction = startExtraction({ directory: around.tree, overlay: 'trusted.overlay.', limits })
-    const unpacked = extraction.write(blob).then(() => extraction.finish())
+    const place = join(around.directory, 'blob')
+    fs.writeFileSync(place, blob)
+    const before = surroundings(around)
+    const extraction = startExtraction(place, { directory: around.tree, overlay: 'trusted.overlay.', limits })
+    const unpacked = extraction.advance(blob.length).then(() => extraction.finish())
     const outcome: unknown = await unpacked
       .then((layer) => inheritFromLower(around.tree, [around.lower], layer, { onCopied: () => undefined }))
       .then(

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type UnpackLimits, unpackLimits } from '../../../src/images/budget.ts'
 import { type Extraction, startExtraction } from '../../../src/images/extraction.ts'
+import { BLOB_FD } from '../../../src/images/extractor/protocol.ts'
 import { AT_FDCWD, cString, syscall } from '../../../src/syscall/call.ts'
 import { startFaultyRegistry } from '../../clients/fixtures/faulty-registry.ts'
 import { makeImage } from '../../clients/fixtures/images.ts'
@@ -24,8 +25,11 @@ afterEach(async () => {
   fs.rmSync(directory, { recursive: true })
 })
 
-function start(limits: Partial<UnpackLimits> = {}): Extraction {
-  const extraction = startExtraction({
+/** On a blob that is as far as this. */
+function start(blob: Buffer, limits: Partial<UnpackLimits> = {}): Extraction {
+  const place = join(directory, 'blob')
+  fs.writeFileSync(place, blob)
+  const extraction = startExtraction(place, {
     directory: join(directory, 'tree'),
     overlay: 'trusted.overlay.',
     limits: { ...unpackLimits(1 << 30, 0, directory), ...limits },
@@ -36,8 +40,9 @@ function start(limits: Partial<UnpackLimits> = {}): Extraction {
 
 /** One that has written its first file and waits for the rest. */
 async function startedAt(limits: Partial<UnpackLimits> = {}): Promise<number> {
-  const extraction = start(limits)
-  await extraction.write(Buffer.concat([member(file('first')), member({ name: 'second', size: 5000 })]))
+  const blob = Buffer.concat([member(file('first')), member({ name: 'second', size: 5000 })])
+  const extraction = start(blob, limits)
+  await extraction.advance(blob.length)
   const { pid = 0 } = extraction
   await expect.poll(() => fs.readdirSync(`/proc/${pid}/root`).toSorted()).toEqual(['first', 'second'])
   return pid
@@ -100,9 +105,10 @@ describe('the process that unpacks a layer', () => {
       expect(of(pid, 'cmdline')).not.toContain('password')
       const open = fs.readdirSync(`/proc/${pid}/fd`).map((name) => fs.readlinkSync(`/proc/${pid}/fd/${name}`))
       expect(open).not.toContain(secret)
-      // Pipes and queues of events; one file, which is being written.
+      // Pipes and queues of events; the blob, which it can only read, and the file that is being written.
       const files = open.filter((target) => !/^(?:anon_inode:|pipe:|socket:|\/dev\/null)/.test(target))
-      expect(files).toEqual([expect.stringMatching(/second$/)])
+      expect(files.toSorted()).toEqual(['/second', join(directory, 'blob')])
+      expect(of(pid, `fdinfo/${BLOB_FD}`)).toMatch(/^flags:\t0?[0-7]*0$/m)
     } finally {
       syscall('close', [fd])
       delete process.env['TSCRUN_TEST_SECRET']
@@ -110,20 +116,20 @@ describe('the process that unpacks a layer', () => {
   })
 
   it('ends when it takes too much processor time', async () => {
-    const extraction = start({ cpuSeconds: 1, tarBytes: 2 ** 50, bytes: 2 ** 50 })
-    const zeros = Buffer.alloc(1 << 20)
-    const feeding = (async () => {
-      for (;;) await extraction.write(zeros)
-    })()
-    await expect(feeding).rejects.toMatchObject({
+    const extraction = start(Buffer.alloc(0), { cpuSeconds: 1, tarBytes: 2 ** 50, bytes: 2 ** 50 })
+    // Zeros without end, of which nothing is written.
+    fs.truncateSync(join(directory, 'blob'), 2 ** 43)
+    await extraction.advance(2 ** 43)
+    await expect(extraction.finish()).rejects.toMatchObject({
       code: 'LIMIT_EXCEEDED',
       message: 'unpack layer: it takes too much processor time',
     })
   })
 
   it('ends when a file becomes longer than is taken, though nobody counted', async () => {
-    const extraction = start({ sizes: 1000, bytes: 2 ** 40 })
-    await extraction.write(tar(file('long', 'x'.repeat(5000))))
+    const blob = tar(file('long', 'x'.repeat(5000)))
+    const extraction = start(blob, { sizes: 1000, bytes: 2 ** 40 })
+    await extraction.advance(blob.length)
     await expect(extraction.finish()).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED', message: /1000B|longer/ })
   })
 
