@@ -152,6 +152,9 @@ static void close_all(const int *fds, size_t count)
 
 #define MOST_GIVEN 16
 
+/* What has come for `take` already; -1: nothing. */
+static int given[MOST_GIVEN], given_count = -1;
+
 /* One message of the caller with the descriptors beside it; their number, or -errno. */
 static int receive(struct run *run, struct message *message, int *fds)
 {
@@ -185,25 +188,44 @@ static int has_ended(int pidfd)
 	return poll(&end, 1, 0) != 0;
 }
 
+/* A signal or a size that comes late is of the container before. */
+static int receive_one_of(struct run *run, uint32_t one, uint32_t other, struct message *message, int *fds)
+{
+	int count;
+	while ((count = receive(run, message, fds)) >= 0 && message->type != one && message->type != other)
+		close_all(fds, (size_t)count);
+	return count;
+}
+
+/* Whoever has use for it at once says so by what `take` waits for. */
 int op_hold(struct run *run, const struct arg *args)
 {
-	int given[MOST_GIVEN], count;
 	struct message message;
-	/* A signal or a size that comes late is of the container before. */
-	while ((count = receive(run, &message, given)) >= 0 && message.type != MSG_GO)
-		close_all(given, (size_t)count);
+	int count = receive_one_of(run, MSG_SOON, MSG_GO, &message, given);
 	if (count < 0)
 		return count;
-	int failed = (uint32_t)count != run->plan->inherited ? -EBADMSG : has_ended(run->init_pidfd) ? -ESRCH : 0;
-	if (!failed && message.a && !is_as_at_birth())
-		failed = -ESTALE;
-	if (failed) {
+	if (message.type == MSG_GO)
+		given_count = count;
+	else if (!is_as_at_birth())
+		return -ESTALE;
+	call_ourselves(args[0].p);
+	return has_ended(run->init_pidfd) ? -ESRCH : 0;
+}
+
+int op_take(struct run *run, const struct arg *args)
+{
+	(void)args;
+	struct message message;
+	int count = given_count >= 0 ? given_count : receive_one_of(run, MSG_GO, MSG_GO, &message, given);
+	given_count = -1;
+	if (count < 0)
+		return count;
+	if ((uint32_t)count != run->plan->inherited || has_ended(run->init_pidfd)) {
 		close_all(given, (size_t)count);
-		return failed;
+		return (uint32_t)count != run->plan->inherited ? -EBADMSG : -ESRCH;
 	}
 	for (int i = 0; i < count; i++)
 		run->fd[i] = given[i];
-	call_ourselves(args[0].p);
 	return 0;
 }
 

@@ -130,7 +130,8 @@
 	X(93, recv_fd, "o")                                                                  \
 	/* with the caller, and whoever comes later */                                       \
 	X(94, meet_caller, "u")     /* tell where we are, wait until told to go on */        \
-	X(107, hold, "s")           /* until the caller has use for it: its descriptors come here; our name from then on */ \
+	X(107, hold, "s")           /* until the caller has use for it; our name from then on */ \
+	X(108, take, "")            /* the caller's descriptors, for the inherited slots */  \
 	X(95, gate, "f")            /* wait for a connection; failures from here on go there */ \
 	/* of a process that joins a container */                                            \
 	X(104, join, "fu")          /* a pidfd, CLONE_NEW*: before its user namespace or behind it */ \
@@ -169,7 +170,7 @@ struct plan_header {
 
 #define PLAN_TRACE 1u    /* tell each step as it is done */
 #define PLAN_MONITOR 2u  /* stay and supervise; else end after the parent column */
-#define PLAN_HELD 4u     /* has a `hold`, where the inherited slots are filled; when all is done another one may follow */
+#define PLAN_HELD 4u     /* has a `hold` and a `take`, which fills the inherited slots; when all is done another one may follow */
 
 struct plan_step {
 	uint16_t op;
@@ -210,7 +211,7 @@ enum {
 	MSG_CHECKED = 7, /* a: 1 if the health check passed; error: why none was made */
 	MSG_SIGNAL = 16, /* a: signal for the container's first process */
 	MSG_RESIZE = 17, /* a: rows, b: columns */
-	MSG_GO = 18,     /* to `hold`: with the inherited descriptors; a: 1 to look whether the caller is as it was */
+	MSG_GO = 18,     /* to `take`: with the inherited descriptors */
 	MSG_ATTACH = 19, /* a: ATTACH_* */
 	MSG_STOP = 20,   /* a: signal, b: 0 where a person wants it to end, or STOP_FOR_NOW */
 	MSG_CHANGED = 21, /* a: RESTART_*, b: how many times; the container's name follows, and the plan of further lives
@@ -218,6 +219,7 @@ enum {
 	MSG_CHECK = 22,  /* make a health check now */
 	MSG_NAMES = 24,  /* with it what the name service is told of the container from now on */
 	MSG_RELEASED = 9, /* all is gone: a plan may follow */
+	MSG_SOON = 26,   /* to `hold`: look whether the caller is as it was, then go on; `take` follows */
 	MSG_PLAN = 25,   /* the plan follows in the same datagram */
 	MSG_FOLLOW = 23, /* hand over the file of the log, now and after each rotation */
 };

@@ -106,6 +106,7 @@ export const OPS = {
   recv_fd: { code: 93, fields: { fd: 'o' } },
   meet_caller: { code: 94, fields: { point: 'u' } },
   hold: { code: 107, fields: { title: 's' } },
+  take: { code: 108, fields: {} },
   gate: { code: 95, fields: { listener: 'f' } },
   join: { code: 104, fields: { process: 'f', flags: 'u' } },
   set_home: { code: 105, fields: { uid: 'u' } },
@@ -220,8 +221,8 @@ export interface Plan {
   /** The slot of the container's mount namespace, held until its exit has been told. */
   readonly mountNamespace?: FdSlot
   /**
-   * The parent's column has a `hold`: what stands before it can be done before the caller has use for the container, and
-   * the inherited slots are filled there. The stage takes another plan afterwards.
+   * The parent's column has a `hold`: what stands before it can be done before the caller has use for the container. The
+   * inherited slots are filled later, by `take`. The stage takes another plan afterwards.
    */
   readonly held?: boolean
 }

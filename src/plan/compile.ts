@@ -15,7 +15,7 @@ import { sharedMemorySteps } from '../rootfs/shared-memory.ts'
 import { checkSysctls } from '../security/sysctl.ts'
 import { detachSteps, eventSteps } from './detach.ts'
 import { labelSteps } from './attributes.ts'
-import { handedStreams, holdStep, leaveHostsMounts } from './held.ts'
+import { closeMade, handedStreams, holdStep, leaveHostsMounts, TAKE } from './held.ts'
 import { hookSteps, keepOwnNamespaces, listenerText, runsBeforeRoot, startHooks } from './hooks.ts'
 import { networkSteps } from './network.ts'
 import { outsideSteps } from './outside.ts'
@@ -120,16 +120,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...shm.parent,
     ...dev.first,
     // All of it so far can be there before anybody wants it, and leaves nothing on the disk.
-    ...(held
-      ? [
-          ...dev.make,
-          holdStep(`tscrun: ${spec.events?.name ?? spec.id.slice(0, 12)}`),
-          directory,
-          ...stdio.make,
-          ...handed.parent,
-          ...stdio.release,
-        ]
-      : []),
+    ...(held ? [...dev.make, holdStep(`tscrun: ${spec.events?.name ?? spec.id.slice(0, 12)}`), directory] : []),
     // The id-mapped view of the layers needs the child's user namespace, so the tree is made after the clone.
     ...rootfs.make,
     { op: 'send_fd', fd: 'fd:rootfs' },
@@ -138,9 +129,11 @@ export function compile(spec: LaunchSpec): Plan {
     ...mounts.parent,
     ...stdio.receive,
     // The child has all it needs to go on; what costs time but is needed only before the command runs is done beside it.
+    ...(held ? [...closeMade([...files.parent, ...dev.make, ...rootfs.make]), TAKE] : []),
     ...cgroup.guard,
     ...network.publish,
     ...(clones ? [] : rootfs.leave),
+    ...(held ? [...stdio.make, ...handed.parent, ...stdio.release] : []),
     { op: 'notify', point: MEETING.ready },
     ...hooks.parent,
     ...leaveToCaller(spec),
@@ -157,7 +150,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...shm.receive,
     ...dev.receiveFirst,
     // The host's mounts are let go of: nobody shall wait for a filesystem that a waiting process keeps.
-    ...(held ? [...dev.receive, leaveHostsMounts(), ...handed.child] : []),
+    ...(held ? [...dev.receive, leaveHostsMounts()] : []),
     { op: 'recv_fd', fd: 'fd:rootfs' },
     ...network.setUp,
     { op: 'move_mount', mount: 'fd:rootfs', dir: 'cwd', path: rootAt, about: 'place the root filesystem' },
@@ -176,6 +169,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...hooks.beforeRoot,
     enterRoot(spec, selection),
     ...rootPropagation(spec),
+    ...handed.child,
     ...(hooks.beforeRoot.length > 0 ? [] : [{ op: 'wait', point: MEETING.ready } as const]),
     ...stdio.place,
     ...preserved.map((fd, index): Step => ({ op: 'dup', fd, onto: 3 + index })),

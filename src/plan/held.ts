@@ -1,6 +1,6 @@
 import type { OciConfig } from '../model/config.ts'
 import type { LaunchSpec } from '../model/launch.ts'
-import type { Step } from '../model/step.ts'
+import { type FdSlot, type FieldKind, OPS, type Step } from '../model/step.ts'
 import type { StdioSteps } from './stdio.ts'
 
 /** Of which a held container has its own, all of them. */
@@ -31,6 +31,22 @@ function hasOwn({ mounts = [] }: OciConfig, place: string, wanted: string): bool
 /** Where the stage waits for its caller. */
 export function holdStep(title: string): Step {
   return { op: 'hold', title, about: 'wait for the caller' }
+}
+
+/** Where it gets the descriptors of its caller: all else is done by then. */
+export const TAKE: Step = { op: 'take', about: 'take the streams of the caller' }
+
+/** What these steps have opened is closed beside the child's work: some of it takes a while, and nobody shall wait for that. */
+export function closeMade(steps: readonly Step[]): Step[] {
+  const made = new Set<FdSlot>()
+  for (const step of steps) {
+    const values = step as unknown as Readonly<Record<string, FdSlot>>
+    for (const [field, kind] of Object.entries<FieldKind>(OPS[step.op].fields)) {
+      const slot = values[field]
+      if (kind === 'o' && slot !== undefined) made.add(slot)
+    }
+  }
+  return [...made].map((fd) => ({ op: 'close', fd }))
 }
 
 /** The child is born before the streams are there. */

@@ -77,6 +77,7 @@ const CALLS: Partial<Record<Step['op'], string>> = {
   open_pidfd: 'pidfd_open',
   meet_caller: 'recv',
   hold: 'recvmsg',
+  take: 'recvmsg',
   gate: 'accept4',
   join: 'setns',
   set_home: 'open',

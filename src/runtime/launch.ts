@@ -11,7 +11,7 @@ import { decodeMessage, encodeMessage, failureOf, MESSAGE, MESSAGE_BYTES, MESSAG
 import {
   beginStage,
   collectStages,
-  endHold,
+  giveFds,
   endStage,
   forgetStage,
   HELD_TITLE,
@@ -28,9 +28,9 @@ export interface LaunchOptions {
   readonly fds: readonly number[]
   /** The monitor may live on for long, with many others. */
   readonly lifetime?: 'long'
-  /** One that runs these very `bytes` up to the plan's hold, or has done so. */
+  /** One that runs these very `bytes` up to the plan's `take`, or has done so. */
   readonly ahead?: Stage
-  /** Called where `ahead` was lost before it had done anything: removes what one that was killed has left. */
+  /** Called where `ahead` was lost before that: removes what it has left. */
   readonly onLost?: () => Promise<void>
   /** Is given the stage of a plan that is held, when all of its container has gone; without this the stage ends. */
   readonly onReleased?: (stage: Stage) => void
@@ -108,7 +108,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
   // Signals before the command ran: told once more where its start is begun anew.
   const early: number[] = []
   let between = false
-  if (options.ahead === undefined || endHold(stage, options.fds, true)) watches = watch()
+  if (options.ahead === undefined || giveFds(stage, options.fds)) watches = watch()
   else void again()
   return {
     monitor: stage.pid,
@@ -127,7 +127,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
       const how = held ? { title: HELD_TITLE, fds: [] } : { title, fds }
       const fresh = beginStage(bytes, lifetime === undefined ? how : { ...how, lifetime })
       // One that has ended by now tells so itself.
-      if (held) endHold(fresh, fds, false)
+      if (held) giveFds(fresh, fds)
       return fresh
     } catch (error) {
       throw stageRefused(error)
@@ -156,7 +156,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
     }
   }
 
-  /** Nothing has happened yet but what a hold stands for: it is begun anew, by a stage as this process is now. */
+  /** Nothing has run yet: it is begun anew, by a stage as this process is now. */
   async function again(): Promise<void> {
     for (const each of watches) each.close()
     isAhead = false
@@ -196,7 +196,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
         options.onStep?.({ column, index, atNs: a })
         return
       case MESSAGE.failed:
-        if (isAhead && isBeforeHold(plan, column, index)) return void again()
+        if (isAhead && isBeforeTake(plan, column, index)) return void again()
         // The first one counts: the other side then only reports that its partner has gone.
         failure ??= explainFailure(plan, failureOf(message), options.workdir)
         return
@@ -269,12 +269,14 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
   }
 }
 
-/** Whether a failed step belongs to what is done before anybody wants the container. */
-function isBeforeHold(plan: Plan, column: ColumnName, index: number): boolean {
-  if (column === 'parent') return index <= plan.parent.findIndex(({ op }) => op === 'hold')
-  // The child waits for the first of what comes behind the hold.
-  const root = plan.child.findIndex(({ op }) => op === 'pivot_root')
-  return column === 'child' && index <= root + 1
+/** Whether a failed step belongs to what is done before the streams are there: it can be done once more. */
+function isBeforeTake(plan: Plan, column: ColumnName, index: number): boolean {
+  if (column === 'parent') return index <= plan.parent.findIndex(({ op }) => op === 'take')
+  // The child waits for the first of the streams.
+  return (
+    column === 'child' &&
+    index <= plan.child.findIndex((step) => step.op === 'recv_fd' && step.fd === plan.inherited[0])
+  )
 }
 
 /** A first process that the OOM killer took before it ran the command says nothing itself. */

@@ -26,6 +26,7 @@ export const MESSAGE = {
   names: 24,
   follow: 23,
   plan: 25,
+  soon: 26,
 } as const
 
 export interface Message {

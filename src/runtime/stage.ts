@@ -104,14 +104,15 @@ export function givePlan(stage: Stage, plan: Uint8Array): boolean {
   return sendMessage(stage.control, Buffer.concat([encodeMessage(MESSAGE.plan), plan]))
 }
 
-/**
- * The hold of its plan ends: it gets the descriptors of the inherited slots. False where it has ended before.
- *
- * @param ahead it has been made for a while: it looks whether this process is as it was
- */
-export function endHold(stage: Stage, fds: readonly number[], ahead: boolean): boolean {
+/** The hold of its plan ends: the container is wanted, and its directory is there. One that has ended is found later. */
+export function endHold(stage: Stage): void {
+  sendMessage(stage.control, encodeMessage(MESSAGE.soon))
+}
+
+/** It gets the descriptors of the inherited slots. False where it has ended before. */
+export function giveFds(stage: Stage, fds: readonly number[]): boolean {
   try {
-    sendWithFds(stage.control, encodeMessage(MESSAGE.go, ahead ? 1 : 0), fds)
+    sendWithFds(stage.control, encodeMessage(MESSAGE.go), fds)
     return true
   } catch (error) {
     if (error instanceof SyscallError && (error.code === 'EPIPE' || error.code === 'ECONNRESET')) return false

@@ -1,11 +1,13 @@
+import { rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { removeCgroup, removeEmptyCgroup } from '../../cgroups/remove.ts'
-import { dismissStage, endStage, givePlan, type Stage } from '../../runtime/stage.ts'
+import { dismissStage, endHold, endStage, givePlan, type Stage } from '../../runtime/stage.ts'
 import { randomId } from '../../syscall/random.ts'
 import { likelyRange, readPool } from '../ids/id-range.ts'
 import type { EnginePaths } from '../paths.ts'
 import { defaultName } from '../start/name.ts'
 import type { AheadStarts, MadeStart } from '../start/start.ts'
+import type { ContainerRecord } from '../state/record.ts'
 import type { ProvenTemplate } from './plan-cache.ts'
 
 /** A container that may be wanted next: its id, and its plan as the stage reads it. */
@@ -57,32 +59,56 @@ export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Pr
     begun = undefined
     return had
   }
+  const dismiss = async (): Promise<void> => {
+    const had = taken()
+    if (had !== undefined) await endStage(had.stage)
+  }
   try {
     return await start({
       ...(begun === undefined ? {} : { id: begun.id }),
+      wanted: () => {
+        if (begun !== undefined) endHold(begun.stage)
+      },
       launch: async (made) => {
-        const stage = await sameOf(taken(), made)
         const { template, record } = made
-        const next = template === undefined ? undefined : nextContainer(call.paths, template, record.cgroup)
+        const clear = async (): Promise<void> => removeBegun(call.paths, record)
+        const stage = await sameOf(taken(), made, clear)
+        let next: NextContainer | undefined
+        // Beside the start, not before it.
+        if (template !== undefined) {
+          setImmediate(() => (next = nextContainer(call.paths, template, record.cgroup))).unref()
+        }
         return {
           ...(stage === undefined ? {} : { ahead: stage }),
-          onLost: async () => (record.cgroup === undefined ? undefined : removeCgroup(record.cgroup)),
+          onLost: clear,
           onReleased: (free) => keep(request, free, next),
         }
       },
+      dismiss,
     })
   } finally {
-    const rest = taken()
-    if (rest !== undefined) await endStage(rest.stage)
+    await dismiss()
   }
 }
 
-/** A stage that has begun this very container; one that has begun another one under its id is gone before it begins. */
-async function sameOf(begun: Ahead | undefined, { bytes, plan }: MadeStart): Promise<Stage | undefined> {
+/** A stage that has begun this very container; nothing is left of one that has begun another one under its id. */
+async function sameOf(
+  begun: Ahead | undefined,
+  { bytes, plan }: MadeStart,
+  clear: () => Promise<void>,
+): Promise<Stage | undefined> {
   if (begun === undefined) return undefined
   if (plan.held === true && bytes?.equals(begun.bytes) === true) return begun.stage
   await endStage(begun.stage)
+  await clear()
   return undefined
+}
+
+/** What one that is no more has left for the container that is begun anew; it may have been killed. */
+async function removeBegun(paths: EnginePaths, { id, cgroup }: ContainerRecord): Promise<void> {
+  if (cgroup !== undefined) await removeCgroup(cgroup)
+  // An overlay that is thrown away says so in its working directory, and is then mounted no more.
+  for (const name of ['upper', 'work']) rmSync(join(paths.containers, id, name), { recursive: true, force: true })
 }
 
 /** Streams and signals of one call, and what is done with its result. */

@@ -56,8 +56,12 @@ export interface StartOptions {
 
 /** Starts that are begun before anybody wants them (prepared/ahead.ts). */
 export interface AheadStarts {
+  /** The container's directory is there, and its lock held: what has been begun for it goes on. */
+  wanted(): void
   /** For the launch of a container: what has been begun for it, and what becomes of its stage. */
   launch(made: MadeStart): Promise<Pick<LaunchOptions, 'ahead' | 'onLost' | 'onReleased'>>
+  /** Ends what has not come to a launch. */
+  dismiss(): Promise<void>
 }
 
 /** A container that is being started or runs. */
@@ -147,6 +151,7 @@ export async function startContainer(
   let record: ContainerRecord | undefined
   let claims: Claims = {}
   try {
+    options.ahead?.wanted()
     claims = await takeClaims(paths, prepared, options)
     const made = await makeStart(paths, prepared, options, claims)
     const { plan, program } = made
@@ -168,6 +173,7 @@ export async function startContainer(
     const { network = 'none' } = options.run
     return { id: held.id, made, network, bytes, launched, ended: seeToTheEnd(paths, held, record, launched) }
   } catch (error) {
+    await options.ahead?.dismiss()
     deleteContainer(paths, held, record ?? { name: prepared.name, ...keptClaims(claims) })
     throw error
   }
