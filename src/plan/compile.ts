@@ -15,7 +15,7 @@ import { sharedMemorySteps } from '../rootfs/shared-memory.ts'
 import { checkSysctls } from '../security/sysctl.ts'
 import { detachSteps, eventSteps } from './detach.ts'
 import { labelSteps } from './attributes.ts'
-import { closeMade, handedStreams, holdStep, leaveHostsMounts, TAKE } from './held.ts'
+import { assembleEarly, closeMade, handedStreams, holdStep, isAnyTime, leaveHostsMounts, TAKE } from './held.ts'
 import { hookSteps, keepOwnNamespaces, listenerText, runsBeforeRoot, startHooks } from './hooks.ts'
 import { networkSteps } from './network.ts'
 import { outsideSteps } from './outside.ts'
@@ -98,6 +98,21 @@ export function compile(spec: LaunchSpec): Plan {
     resolve: 0,
   }
   const preserved = preservedSlots(spec.oci?.preserveFds ?? 0)
+  const sysctls = sysctlSteps(spec, selection)
+  const last = processSteps(
+    {
+      ...spec,
+      atStart: startHooks(spec),
+      ...(listener === undefined ? {} : { listenerText: listener }),
+      groupsMayBeFixed: literal !== undefined && selection.joinsUser,
+    },
+    process,
+  )
+  const slotOf = (place: string): FdSlot =>
+    dev.prepared.get(place) ?? `fd:mount${config.mounts?.findIndex(({ destination }) => destination === place) ?? 0}`
+  const assembled = held
+    ? assembleEarly(config, mounts.child, slotOf, dev.covers)
+    : { early: [], late: mounts.child, covered: config }
 
   const parent: Step[] = [
     { op: 'umask', mask: 0 },
@@ -150,19 +165,19 @@ export function compile(spec: LaunchSpec): Plan {
     ...shm.receive,
     ...dev.receiveFirst,
     // The host's mounts are let go of: nobody shall wait for a filesystem that a waiting process keeps.
-    ...(held ? [...dev.receive, leaveHostsMounts()] : []),
+    ...(held ? [...dev.receive, leaveHostsMounts(), ...sysctls, ...assembled.early, ...last.filter(isAnyTime)] : []),
     { op: 'recv_fd', fd: 'fd:rootfs' },
     ...network.setUp,
     { op: 'move_mount', mount: 'fd:rootfs', dir: 'cwd', path: rootAt, about: 'place the root filesystem' },
     ...(held ? [] : dev.receive),
-    ...mounts.child,
+    ...assembled.late,
     ...dev.place,
     ...files.place,
     ...stdio.open,
     ...workdirSteps(process),
-    ...sysctlSteps(spec, selection),
+    ...(held ? [] : sysctls),
     // After the sysctls: /proc/sys becomes read-only here.
-    ...protectSteps(config, dev.covers),
+    ...protectSteps(assembled.covered, dev.covers),
     ...dev.finish,
     ...mounts.late,
     ...readonlyRoot(spec),
@@ -173,15 +188,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...(hooks.beforeRoot.length > 0 ? [] : [{ op: 'wait', point: MEETING.ready } as const]),
     ...stdio.place,
     ...preserved.map((fd, index): Step => ({ op: 'dup', fd, onto: 3 + index })),
-    ...processSteps(
-      {
-        ...spec,
-        atStart: startHooks(spec),
-        ...(listener === undefined ? {} : { listenerText: listener }),
-        groupsMayBeFixed: literal !== undefined && selection.joinsUser,
-      },
-      process,
-    ),
+    ...(held ? last.filter((step) => !isAnyTime(step)) : last),
   ]
   return {
     parent,

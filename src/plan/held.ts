@@ -1,6 +1,7 @@
-import type { OciConfig } from '../model/config.ts'
+import type { OciConfig, OciMount } from '../model/config.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import { type FdSlot, type FieldKind, OPS, type Step } from '../model/step.ts'
+import { protectSteps } from '../rootfs/protect.ts'
 import type { StdioSteps } from './stdio.ts'
 
 /** Of which a held container has its own, all of them. */
@@ -20,12 +21,72 @@ export function canBeHeld({ config, rootfs, stdio, files, kernel, ...rest }: Lau
   const own = NAMESPACES.every((wanted) =>
     config.linux?.namespaces?.some(({ type, path }) => type === wanted && path === undefined),
   )
-  return own && hasOwn(config, '/dev', 'tmpfs') && hasOwn(config, '/proc', 'proc')
+  return own && KERNELS.every(([place, type]) => isOwn(config, place, type))
 }
 
-function hasOwn({ mounts = [] }: OciConfig, place: string, wanted: string): boolean {
+/** What the kernel and the engine fill: assembled before the root filesystem is there. */
+const KERNELS = [
+  ['/proc', 'proc'],
+  ['/dev', 'tmpfs'],
+  ['/sys', 'sysfs'],
+] as const
+
+/** A filesystem of its own, and nothing of the host is put below it: covers would come before that. */
+function isOwn({ mounts = [] }: OciConfig, place: string, wanted: string): boolean {
   const there = mounts.filter(({ destination }) => destination === place)
-  return there.length === 1 && there[0]?.type === wanted && there[0].options?.includes('bind') !== true
+  const below = mounts.filter(({ destination }) => destination.startsWith(`${place}/`))
+  const isBind = ({ type, options = [] }: OciMount): boolean =>
+    type === undefined || [type, ...options].some((word) => word === 'bind' || word === 'rbind')
+  return there.length === 1 && there[0]?.type === wanted && ![...there, ...below].some(isBind)
+}
+
+const isKernels = (path: string): boolean => KERNELS.some(([place]) => path.startsWith(`${place}/`))
+
+/**
+ * What the child does at its first root, the filesystem of /etc/hosts and its kin: /proc, /dev and /sys with all below them,
+ * and their covers. Each goes to its place with what is on it.
+ *
+ * @param slotOf the mount of a destination
+ */
+export function assembleEarly(
+  config: OciConfig,
+  placing: readonly Step[],
+  slotOf: (destination: string) => FdSlot,
+  covers: FdSlot,
+): { readonly early: readonly Step[]; readonly late: readonly Step[]; readonly covered: OciConfig } {
+  const early: Step[] = KERNELS.flatMap(([place]): Step[] => [
+    { op: 'mkdir', dir: FIRST_ROOT, path: place.slice(1), mode: 0o755 },
+    { op: 'move_mount', mount: slotOf(place), dir: FIRST_ROOT, path: place.slice(1), about: `keep ${place} at hand` },
+  ])
+  const late: Step[] = []
+  let into = late
+  for (const step of placing) {
+    if (step.op === 'target' && isKernels(step.path)) into = early
+    into.push(into === early && step.op === 'target' ? { ...step, root: FIRST_ROOT } : step)
+    if (step.op === 'close') into = late
+  }
+  const linux = config.linux ?? {}
+  const only = (wanted: (path: string) => boolean): OciConfig => ({
+    ...config,
+    linux: {
+      ...linux,
+      maskedPaths: (linux.maskedPaths ?? []).filter(wanted),
+      readonlyPaths: (linux.readonlyPaths ?? []).filter(wanted),
+    },
+  })
+  const covering = protectSteps(only(isKernels), covers).map(
+    (step): Step => ('root' in step ? { ...step, root: FIRST_ROOT } : step),
+  )
+  return { early: [...early, ...covering], late, covered: only((path) => !isKernels(path)) }
+}
+
+const FIRST_ROOT: FdSlot = 'fd:files'
+
+/** Steps that depend on nothing that comes behind the hold, nor does that on them. */
+const ANY_TIME: readonly Step['op'][] = ['bounding', 'new_keyring']
+
+export function isAnyTime({ op }: Step): boolean {
+  return ANY_TIME.includes(op)
 }
 
 /** Where the stage waits for its caller. */
@@ -40,6 +101,7 @@ export const TAKE: Step = { op: 'take', about: 'take the streams of the caller' 
 export function closeMade(steps: readonly Step[]): Step[] {
   const made = new Set<FdSlot>()
   for (const step of steps) {
+    if (step.op === 'close' && step.fd !== 'cwd' && step.fd !== 'none') made.delete(step.fd)
     const values = step as unknown as Readonly<Record<string, FdSlot>>
     for (const [field, kind] of Object.entries<FieldKind>(OPS[step.op].fields)) {
       const slot = values[field]
@@ -62,5 +124,5 @@ export function handedStreams({ inherited }: Pick<StdioSteps, 'inherited'>): {
 
 /** The filesystem of /etc/hosts and its kin is the root until that of the container is there. */
 export function leaveHostsMounts(): Step {
-  return { op: 'pivot_root', root: 'fd:files', about: "leave the host's mounts" }
+  return { op: 'pivot_root', root: FIRST_ROOT, about: "leave the host's mounts" }
 }

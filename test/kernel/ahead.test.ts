@@ -51,9 +51,10 @@ function waitingOf(parent: number): Waiting | undefined {
   const [init] = stage === undefined ? [] : childrenOf(stage)
   if (stage === undefined || init === undefined) return undefined
   const id = /\/tscrun\/([0-9a-f]{64})/.exec(readFileSync(`/proc/${init}/cgroup`, 'latin1'))?.[1]
-  // It has left the host's mounts: the last thing that it does before it waits.
-  const mounts = readFileSync(`/proc/${init}/mountinfo`, 'latin1').trim().split('\n')
-  return id === undefined || mounts.length !== 1 ? undefined : { stage, init, id }
+  // All that it does before it waits: it has left the host's mounts, and has its own filesystems with their covers.
+  const mounts = readFileSync(`/proc/${init}/mountinfo`, 'latin1')
+  const isReady = !/ \/boot | - (ext4|xfs|btrfs) /.test(mounts) && / \/proc\/timer_list /.test(mounts)
+  return id === undefined || !isReady ? undefined : { stage, init, id }
 }
 
 function commandOf(pid: number): string {
