@@ -15,7 +15,16 @@ import { sharedMemorySteps } from '../rootfs/shared-memory.ts'
 import { checkSysctls } from '../security/sysctl.ts'
 import { detachSteps, eventSteps } from './detach.ts'
 import { labelSteps } from './attributes.ts'
-import { assembleEarly, closeMade, handedStreams, holdStep, isAnyTime, leaveHostsMounts, TAKE } from './held.ts'
+import {
+  assembleEarly,
+  closeMade,
+  handedStreams,
+  holdStep,
+  isAnyTime,
+  leaveHostsMounts,
+  needsDirectory,
+  TAKE,
+} from './held.ts'
 import { hookSteps, keepOwnNamespaces, listenerText, runsBeforeRoot, startHooks } from './hooks.ts'
 import { networkSteps } from './network.ts'
 import { outsideSteps } from './outside.ts'
@@ -97,6 +106,7 @@ export function compile(spec: LaunchSpec): Plan {
     mode: 0,
     resolve: 0,
   }
+  const early = needsDirectory(spec.rootfs)
   const preserved = preservedSlots(spec.oci?.preserveFds ?? 0)
   const sysctls = sysctlSteps(spec, selection)
   const last = processSteps(
@@ -135,21 +145,25 @@ export function compile(spec: LaunchSpec): Plan {
     ...shm.parent,
     ...dev.first,
     // All of it so far can be there before anybody wants it, and leaves nothing on the disk.
-    ...(held ? [...dev.make, holdStep(`tscrun: ${spec.events?.name ?? spec.id.slice(0, 12)}`), directory] : []),
+    ...(held
+      ? [...dev.make, holdStep(`tscrun: ${spec.events?.name ?? spec.id.slice(0, 12)}`), ...(early ? [directory] : [])]
+      : []),
     // The id-mapped view of the layers needs the child's user namespace, so the tree is made after the clone.
     ...rootfs.make,
     { op: 'send_fd', fd: 'fd:rootfs' },
     ...(held ? [] : dev.make),
     ...(clones ? rootfs.leave : []),
+    // Volumes may be made and filled until here.
+    ...(held ? [TAKE, ...(early ? [] : [directory])] : []),
     ...mounts.parent,
     ...stdio.receive,
     // The child has all it needs to go on; what costs time but is needed only before the command runs is done beside it.
-    ...(held ? [...closeMade([...files.parent, ...dev.make, ...rootfs.make]), TAKE] : []),
     ...cgroup.guard,
     ...network.publish,
     ...(clones ? [] : rootfs.leave),
     ...(held ? [...stdio.make, ...handed.parent, ...stdio.release] : []),
     { op: 'notify', point: MEETING.ready },
+    ...(held ? closeMade([...files.parent, ...dev.make, ...rootfs.make]) : []),
     ...hooks.parent,
     ...leaveToCaller(spec),
   ]

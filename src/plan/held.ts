@@ -24,6 +24,11 @@ export function canBeHeld({ config, rootfs, stdio, files, kernel, ...rest }: Lau
   return own && KERNELS.every(([place, type]) => isOwn(config, place, type))
 }
 
+/** Whether its root filesystem is partly in the container's directory: without that it can be made before there is one. */
+export function needsDirectory(rootfs: LaunchSpec['rootfs']): boolean {
+  return rootfs.kind === 'overlay' && rootfs.upper === 'directory'
+}
+
 /** What the kernel and the engine fill: assembled before the root filesystem is there. */
 const KERNELS = [
   ['/proc', 'proc'],

@@ -15,6 +15,8 @@ interface NextContainer {
   readonly id: string
   /** Absolute directory; absent where it has none. */
   readonly cgroup?: string
+  /** It can go on before the container's directory is there. */
+  readonly scratch: boolean
   readonly bytes: Buffer
 }
 
@@ -63,20 +65,21 @@ export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Pr
     const had = taken()
     if (had !== undefined) await endStage(had.stage)
   }
+  if (begun?.scratch === true) endHold(begun.stage)
   try {
     return await start({
       ...(begun === undefined ? {} : { id: begun.id }),
       wanted: () => {
-        if (begun !== undefined) endHold(begun.stage)
+        if (begun?.scratch === false) endHold(begun.stage)
       },
       launch: async (made) => {
-        const { template, record } = made
+        const { template, record, scratch } = made
         const clear = async (): Promise<void> => removeBegun(call.paths, record)
         const stage = await sameOf(taken(), made, clear)
         let next: NextContainer | undefined
         // Beside the start, not before it.
         if (template !== undefined) {
-          setImmediate(() => (next = nextContainer(call.paths, template, record.cgroup))).unref()
+          setImmediate(() => (next = nextContainer(call.paths, template, { scratch, cgroup: record.cgroup }))).unref()
         }
         return {
           ...(stage === undefined ? {} : { ahead: stage }),
@@ -159,12 +162,12 @@ const MOST_TRIES = 40
  * Another container of the same template: nothing of it is taken yet, neither its name nor its range of ids. Undefined
  * where none is found soon whose name has as many letters, and whose range is free.
  *
- * @param beside the cgroup of a container of the template
+ * @param one of the template
  */
 function nextContainer(
   paths: EnginePaths,
   template: ProvenTemplate,
-  beside: string | undefined,
+  one: { readonly scratch: boolean; readonly cgroup: string | undefined },
 ): NextContainer | undefined {
   const { like } = template
   for (let tries = 0; tries < MOST_TRIES; tries++) {
@@ -173,8 +176,8 @@ function nextContainer(
     if (name.length !== like.name.length) continue
     const firstId = likelyRange(paths.ranges, id, readPool(paths.idPool))
     if (firstId === undefined || String(firstId).length !== String(like.firstId).length) continue
-    const cgroup = beside === undefined ? {} : { cgroup: join(dirname(beside), id) }
-    return { id, ...cgroup, bytes: template.bytesFor({ id, name, firstId, nowMs: 0 }) }
+    const cgroup = one.cgroup === undefined ? {} : { cgroup: join(dirname(one.cgroup), id) }
+    return { id, ...cgroup, scratch: one.scratch, bytes: template.bytesFor({ id, name, firstId, nowMs: 0 }) }
   }
   return undefined
 }

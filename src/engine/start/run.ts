@@ -111,8 +111,8 @@ export function runWithStreams(
   const input = wantsInput ? makePipe() : undefined
   const streams = {
     stdin: input === undefined ? null : new Socket({ fd: input.write, readable: false, writable: true }),
-    stdout: new Socket({ fd: out.read, readable: true, writable: false }),
-    stderr: new Socket({ fd: err.read, readable: true, writable: false }),
+    stdout: readFrom(out.read),
+    stderr: readFrom(err.read),
   }
   const theirs = [...(input === undefined ? [] : [input.read]), out.write, err.write]
   let running: Pick<RunningHandle, 'launched' | 'ended'> | undefined
@@ -122,7 +122,10 @@ export function runWithStreams(
     running?.launched.signal(constants.signals[signal])
   }
   const promise = go()
-  return Object.assign(promise, { ...streams, kill }) as RunHandle
+  return Object.defineProperties(Object.assign(promise, { stdin: streams.stdin, kill }), {
+    stdout: { get: streams.stdout.get, enumerable: true },
+    stderr: { get: streams.stderr.get, enumerable: true },
+  }) as RunHandle
 
   function letGo(): void {
     for (const fd of theirs) closeFd(fd)
@@ -132,7 +135,8 @@ export function runWithStreams(
     try {
       running = await begin({ interactive: wantsInput, fds: theirs })
     } catch (error) {
-      for (const stream of [streams.stdin, streams.stdout, streams.stderr]) stream?.destroy()
+      streams.stdin?.destroy()
+      for (const stream of [streams.stdout, streams.stderr]) stream.destroy()
       letGo()
       throw error
     }
@@ -158,7 +162,7 @@ export function runWithStreams(
     const limit = options.maxBuffer ?? DEFAULT_MAX_BUFFER
     const collect = options.buffer !== false
     const [stdout, stderr] = [streams.stdout, streams.stderr].map((stream) =>
-      collector(stream, collect, limit, killNow),
+      collector(stream.get(), collect, limit, killNow),
     )
     try {
       const exit = await handle.ended
@@ -177,6 +181,20 @@ export function runWithStreams(
       options.signal?.removeEventListener('abort', killNow)
       streams.stdin?.destroy()
     }
+  }
+}
+
+/** A stream of a descriptor, made when somebody wants it: a start need not wait for that. */
+function readFrom(fd: number): { get(): Socket; destroy(): void } {
+  let made: Socket | undefined
+  return {
+    get: () => (made ??= new Socket({ fd, readable: true, writable: false })),
+    destroy: () => {
+      if (made === undefined) closeFd(fd)
+      // Whoever asks for it later gets one that has ended, not one of another file of this number.
+      made ??= new Socket()
+      made.destroy()
+    },
   }
 }
 

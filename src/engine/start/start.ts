@@ -9,7 +9,7 @@ import type { DetachedOptions, NetworkOption, RunOptions, VolumeMount } from '..
 import type { Called } from '../../network/names.ts'
 import { compile } from '../../plan/compile.ts'
 import { encodePlan } from '../../plan/encode.ts'
-import { canBeHeld } from '../../plan/held.ts'
+import { canBeHeld, needsDirectory } from '../../plan/held.ts'
 import { describeStep } from '../../plan/words.ts'
 import { type ContainerExit, launch, type Launched, type LaunchOptions } from '../../runtime/launch.ts'
 import type { MadeBy } from '../api.ts'
@@ -83,6 +83,8 @@ export interface MadeStart {
   /** As the stage reads it, where it is known already. */
   readonly bytes?: Buffer
   readonly template?: ProvenTemplate
+  /** Its root filesystem needs nothing of the container's directory. */
+  readonly scratch: boolean
   readonly record: ContainerRecord
   /** Of the plan's slot `fd:devices`, where it has one. */
   readonly program?: number
@@ -124,6 +126,7 @@ export async function makeStart(
       ? planFor(whole, { id, name, firstId: idRange.hostId, nowMs: 0, ...addressesOf(first) }, plan)
       : { plan: plan() }),
     record,
+    scratch: !needsDirectory(spec.rootfs),
     ...(program === undefined ? {} : { program }),
     workdir: spec.config.process?.cwd ?? '/',
   }
