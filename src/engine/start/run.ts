@@ -123,8 +123,8 @@ export function runWithStreams(
   }
   const promise = go()
   return Object.defineProperties(Object.assign(promise, { stdin: streams.stdin, kill }), {
-    stdout: { get: streams.stdout.get, enumerable: true },
-    stderr: { get: streams.stderr.get, enumerable: true },
+    stdout: { get: () => streams.stdout.get(), enumerable: true },
+    stderr: { get: () => streams.stderr.get(), enumerable: true },
   }) as RunHandle
 
   function letGo(): void {
