@@ -15,16 +15,7 @@ import { sharedMemorySteps } from '../rootfs/shared-memory.ts'
 import { checkSysctls } from '../security/sysctl.ts'
 import { detachSteps, eventSteps } from './detach.ts'
 import { labelSteps } from './attributes.ts'
-import {
-  assembleEarly,
-  closeMade,
-  handedStreams,
-  holdStep,
-  isAnyTime,
-  leaveHostsMounts,
-  needsDirectory,
-  TAKE,
-} from './held.ts'
+import { heldWay, ordinaryWay } from './held.ts'
 import { hookSteps, keepOwnNamespaces, listenerText, runsBeforeRoot, startHooks } from './hooks.ts'
 import { networkSteps } from './network.ts'
 import { outsideSteps } from './outside.ts'
@@ -95,8 +86,6 @@ export function compile(spec: LaunchSpec): Plan {
   const hooks = hookSteps(spec, selection)
   const outside = spec.oci === undefined ? { first: [], born: [] } : outsideSteps(spec.id, config, selection)
   const listener = listenerText(spec)
-  const held = spec.held === true
-  const handed = held ? handedStreams(stdio) : { parent: [], child: [] }
   const directory: Step = {
     op: 'open',
     fd: 'fd:directory',
@@ -106,7 +95,6 @@ export function compile(spec: LaunchSpec): Plan {
     mode: 0,
     resolve: 0,
   }
-  const early = needsDirectory(spec.rootfs)
   const preserved = preservedSlots(spec.oci?.preserveFds ?? 0)
   const sysctls = sysctlSteps(spec, selection)
   const last = processSteps(
@@ -118,25 +106,22 @@ export function compile(spec: LaunchSpec): Plan {
     },
     process,
   )
-  const slotOf = (place: string): FdSlot =>
-    dev.prepared.get(place) ?? `fd:mount${config.mounts?.findIndex(({ destination }) => destination === place) ?? 0}`
-  const assembled = held
-    ? assembleEarly(config, mounts.child, slotOf, dev.covers)
-    : { early: [], late: mounts.child, covered: config }
+  const parts = { directory, stdio, files, dev, rootfs, placing: mounts.child, sysctls, last }
+  const way = spec.held === true ? heldWay(spec, parts) : ordinaryWay(config, parts)
 
   const parent: Step[] = [
     { op: 'umask', mask: 0 },
-    ...(held ? [] : [directory]),
+    ...way.directory,
     ...detach.begin,
     ...eventSteps(spec),
-    ...(held ? [] : stdio.make),
+    ...way.streams.make,
     ...cgroup.make,
     ...outside.first,
     ...keepOwnNamespaces(spec, selection),
     ...joinSteps(selection, spec.joins),
     // From here on there are two of us.
     cloneStep(selection, cgroup.make.length === 0 ? 'none' : 'fd:cgroup', spec.oci?.gate === true),
-    ...(held ? [] : stdio.release),
+    ...way.streams.release,
     ...cgroup.adopt,
     ...mappingSteps(config, selection),
     ...outside.born,
@@ -144,26 +129,22 @@ export function compile(spec: LaunchSpec): Plan {
     ...files.parent,
     ...shm.parent,
     ...dev.first,
-    // All of it so far can be there before anybody wants it, and leaves nothing on the disk.
-    ...(held
-      ? [...dev.make, holdStep(`tscrun: ${spec.events?.name ?? spec.id.slice(0, 12)}`), ...(early ? [directory] : [])]
-      : []),
+    ...way.hold,
     // The id-mapped view of the layers needs the child's user namespace, so the tree is made after the clone.
     ...rootfs.make,
     { op: 'send_fd', fd: 'fd:rootfs' },
-    ...(held ? [] : dev.make),
+    ...way.dev.make,
     ...(clones ? rootfs.leave : []),
-    // Volumes may be made and filled until here.
-    ...(held ? [TAKE, ...(early ? [] : [directory])] : []),
+    ...way.take,
     ...mounts.parent,
     ...stdio.receive,
     // The child has all it needs to go on; what costs time but is needed only before the command runs is done beside it.
     ...cgroup.guard,
     ...network.publish,
     ...(clones ? [] : rootfs.leave),
-    ...(held ? [...stdio.make, ...handed.parent, ...stdio.release] : []),
+    ...way.handOver,
     { op: 'notify', point: MEETING.ready },
-    ...(held ? closeMade([...files.parent, ...dev.make, ...rootfs.make]) : []),
+    ...way.close,
     ...hooks.parent,
     ...leaveToCaller(spec),
   ]
@@ -178,31 +159,30 @@ export function compile(spec: LaunchSpec): Plan {
     ...files.receive,
     ...shm.receive,
     ...dev.receiveFirst,
-    // The host's mounts are let go of: nobody shall wait for a filesystem that a waiting process keeps.
-    ...(held ? [...dev.receive, leaveHostsMounts(), ...sysctls, ...assembled.early, ...last.filter(isAnyTime)] : []),
+    ...way.assemble,
     { op: 'recv_fd', fd: 'fd:rootfs' },
     ...network.setUp,
     { op: 'move_mount', mount: 'fd:rootfs', dir: 'cwd', path: rootAt, about: 'place the root filesystem' },
-    ...(held ? [] : dev.receive),
-    ...assembled.late,
+    ...way.dev.receive,
+    ...way.placing,
     ...dev.place,
     ...files.place,
     ...stdio.open,
     ...workdirSteps(process),
-    ...(held ? [] : sysctls),
+    ...way.sysctls,
     // After the sysctls: /proc/sys becomes read-only here.
-    ...protectSteps(assembled.covered, dev.covers),
+    ...protectSteps(way.covered, dev.covers),
     ...dev.finish,
     ...mounts.late,
     ...readonlyRoot(spec),
     ...hooks.beforeRoot,
     enterRoot(spec, selection),
     ...rootPropagation(spec),
-    ...handed.child,
+    ...way.receive,
     ...(hooks.beforeRoot.length > 0 ? [] : [{ op: 'wait', point: MEETING.ready } as const]),
     ...stdio.place,
     ...preserved.map((fd, index): Step => ({ op: 'dup', fd, onto: 3 + index })),
-    ...(held ? last.filter((step) => !isAnyTime(step)) : last),
+    ...way.last,
   ]
   return {
     parent,
@@ -218,7 +198,7 @@ export function compile(spec: LaunchSpec): Plan {
     ],
     ...(spec.cgroup === undefined ? {} : { cgroup: 'fd:cgroup' }),
     ...(selection.joinsUser ? {} : { mountNamespace: 'fd:mntns' }),
-    ...(held ? { held } : {}),
+    ...(spec.held === true ? { held: true } : {}),
   }
 }
 

@@ -1,6 +1,8 @@
 import type { OciConfig, OciMount } from '../model/config.ts'
 import type { LaunchSpec } from '../model/launch.ts'
 import { type FdSlot, type FieldKind, OPS, type Step } from '../model/step.ts'
+import type { DevSteps } from '../rootfs/dev.ts'
+import type { FileSteps } from '../rootfs/files.ts'
 import { protectSteps } from '../rootfs/protect.ts'
 import type { StdioSteps } from './stdio.ts'
 
@@ -47,13 +49,82 @@ function isOwn({ mounts = [] }: OciConfig, place: string, wanted: string): boole
 
 const isKernels = (path: string): boolean => KERNELS.some(([place]) => path.startsWith(`${place}/`))
 
+/** Steps that a held plan has at other places than an ordinary one. */
+export interface Parts {
+  readonly directory: Step
+  readonly stdio: StdioSteps
+  readonly files: Pick<FileSteps, 'parent'>
+  readonly dev: Pick<DevSteps, 'make' | 'receive' | 'covers' | 'prepared'>
+  readonly rootfs: { readonly make: readonly Step[] }
+  /** Child: each mount onto its place. */
+  readonly placing: readonly Step[]
+  readonly sysctls: readonly Step[]
+  /** Child: from the last meeting point to the exec. */
+  readonly last: readonly Step[]
+}
+
+/** Where they stand, in the order of the recipe. */
+export interface Way {
+  readonly directory: readonly Step[]
+  readonly streams: Pick<StdioSteps, 'make' | 'release'>
+  readonly hold: readonly Step[]
+  readonly dev: Pick<DevSteps, 'make' | 'receive'>
+  readonly take: readonly Step[]
+  readonly handOver: readonly Step[]
+  readonly close: readonly Step[]
+  readonly assemble: readonly Step[]
+  readonly placing: readonly Step[]
+  readonly sysctls: readonly Step[]
+  readonly covered: OciConfig
+  readonly receive: readonly Step[]
+  readonly last: readonly Step[]
+}
+
+/** Nothing waits: the streams are there from the beginning, and the child is born with them. */
+export function ordinaryWay(config: OciConfig, { directory, stdio, dev, placing, sysctls, last }: Parts): Way {
+  const none = { hold: [], take: [], handOver: [], close: [], assemble: [], receive: [] }
+  return { ...none, directory: [directory], streams: stdio, dev, placing, sysctls, covered: config, last }
+}
+
+/**
+ * What stands before the hold leaves nothing on the disk. Behind it the root filesystem is made, while the caller still
+ * takes what the container needs on the disk; volumes may be made and filled until the descriptors are taken.
+ */
+export function heldWay(spec: LaunchSpec, parts: Parts): Way {
+  const { config, rootfs, events, id } = spec
+  const { directory, stdio, files, dev, sysctls, last } = parts
+  const isNeeded = needsDirectory(rootfs)
+  const slotOf = (place: string): FdSlot =>
+    dev.prepared.get(place) ?? `fd:mount${config.mounts?.findIndex(({ destination }) => destination === place) ?? 0}`
+  const { early, late, covered } = assembleEarly(config, parts.placing, slotOf, dev.covers)
+  const hold: Step = { op: 'hold', title: `tscrun: ${events?.name ?? id.slice(0, 12)}`, about: 'wait for the caller' }
+  const leave: Step = { op: 'pivot_root', root: FIRST_ROOT, about: "leave the host's mounts" }
+  return {
+    directory: [],
+    streams: { make: [], release: [] },
+    hold: [...dev.make, hold, ...(isNeeded ? [directory] : [])],
+    dev: { make: [], receive: [] },
+    take: [{ op: 'take', about: 'take the streams of the caller' }, ...(isNeeded ? [] : [directory])],
+    // The child is born before the streams are there.
+    handOver: [...stdio.make, ...stdio.inherited.map((fd): Step => ({ op: 'send_fd', fd })), ...stdio.release],
+    close: closeMade([...files.parent, ...dev.make, ...parts.rootfs.make]),
+    // The host's mounts are let go of: nobody shall wait for a filesystem that a waiting process keeps.
+    assemble: [...dev.receive, leave, ...sysctls, ...early, ...last.filter(isAnyTime)],
+    placing: late,
+    sysctls: [],
+    covered,
+    receive: stdio.inherited.map((fd): Step => ({ op: 'recv_fd', fd })),
+    last: last.filter((step) => !isAnyTime(step)),
+  }
+}
+
 /**
  * What the child does at its first root, the filesystem of /etc/hosts and its kin: /proc, /dev and /sys with all below them,
  * and their covers. Each goes to its place with what is on it.
  *
  * @param slotOf the mount of a destination
  */
-export function assembleEarly(
+function assembleEarly(
   config: OciConfig,
   placing: readonly Step[],
   slotOf: (destination: string) => FdSlot,
@@ -90,20 +161,12 @@ const FIRST_ROOT: FdSlot = 'fd:files'
 /** Steps that depend on nothing that comes behind the hold, nor does that on them. */
 const ANY_TIME: readonly Step['op'][] = ['bounding', 'new_keyring']
 
-export function isAnyTime({ op }: Step): boolean {
+function isAnyTime({ op }: Step): boolean {
   return ANY_TIME.includes(op)
 }
 
-/** Where the stage waits for its caller. */
-export function holdStep(title: string): Step {
-  return { op: 'hold', title, about: 'wait for the caller' }
-}
-
-/** Where it gets the descriptors of its caller: all else is done by then. */
-export const TAKE: Step = { op: 'take', about: 'take the streams of the caller' }
-
 /** What these steps have opened is closed beside the child's work: some of it takes a while, and nobody shall wait for that. */
-export function closeMade(steps: readonly Step[]): Step[] {
+function closeMade(steps: readonly Step[]): Step[] {
   const made = new Set<FdSlot>()
   for (const step of steps) {
     if (step.op === 'close' && step.fd !== 'cwd' && step.fd !== 'none') made.delete(step.fd)
@@ -114,20 +177,4 @@ export function closeMade(steps: readonly Step[]): Step[] {
     }
   }
   return [...made].map((fd) => ({ op: 'close', fd }))
-}
-
-/** The child is born before the streams are there. */
-export function handedStreams({ inherited }: Pick<StdioSteps, 'inherited'>): {
-  readonly parent: readonly Step[]
-  readonly child: readonly Step[]
-} {
-  return {
-    parent: inherited.map((fd): Step => ({ op: 'send_fd', fd })),
-    child: inherited.map((fd): Step => ({ op: 'recv_fd', fd })),
-  }
-}
-
-/** The filesystem of /etc/hosts and its kin is the root until that of the container is there. */
-export function leaveHostsMounts(): Step {
-  return { op: 'pivot_root', root: FIRST_ROOT, about: "leave the host's mounts" }
 }

@@ -21,7 +21,7 @@ import {
 
 export interface LaunchOptions {
   /** The plan encoded for a monitor, where the caller has it already. */
-  readonly bytes?: Uint8Array
+  readonly bytes?: () => Uint8Array
   /** Shown by ps(1) for the monitor. */
   readonly title: string
   /** Descriptors for the plan's inherited slots, in their order; the caller keeps its own copies. */
@@ -96,7 +96,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
   const exited = deferred<ContainerExit>()
   const released = deferred<void>()
   const held = plan.held === true
-  const bytes = options.bytes ?? encodePlan(plan, { monitor: true, trace: options.onStep !== undefined })
+  const bytes = options.bytes ?? (() => encodePlan(plan, { monitor: true, trace: options.onStep !== undefined }))
   const restoreTerminal = keepTerminal()
   let isAhead = options.ahead !== undefined
   let stage = options.ahead ?? begin()
@@ -125,7 +125,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
     try {
       const { title, fds, lifetime } = options
       const how = held ? { title: HELD_TITLE, fds: [] } : { title, fds }
-      const fresh = beginStage(bytes, lifetime === undefined ? how : { ...how, lifetime })
+      const fresh = beginStage(bytes(), lifetime === undefined ? how : { ...how, lifetime })
       // One that has ended by now tells so itself.
       if (held) giveFds(fresh, fds)
       return fresh

@@ -3,7 +3,7 @@ import { SyscallError } from '../syscall/errno.ts'
 import { closeFd, memoryFile, reapChild, reapStrays, sendMessage, socketPair, spawnStage } from '../syscall/process.ts'
 import { sendWithFds } from '../syscall/socket.ts'
 import { watchReadable } from '../syscall/watch.ts'
-import { encodeMessage, MESSAGE } from './messages.ts'
+import { encodeMessage, MESSAGE, MESSAGE_BYTES } from './messages.ts'
 
 /** A stage process: a child of ours, which ends when `control` is closed. */
 export interface Stage {
@@ -99,9 +99,15 @@ export const HELD_TITLE = 'tscrun: ahead'.padEnd(48)
 const MAX_PLAN = 64 * 1024
 
 /** Gives a stage whose container has gone the next plan, to be run up to its hold. False where it cannot be had. */
-export function givePlan(stage: Stage, plan: Uint8Array): boolean {
-  if (plan.length > MAX_PLAN) return false
-  return sendMessage(stage.control, Buffer.concat([encodeMessage(MESSAGE.plan), plan]))
+export function givePlan(stage: Stage, message: Uint8Array): boolean {
+  return message.length <= MAX_PLAN && sendMessage(stage.control, message)
+}
+
+/** Room for such a message with a plan of this size, and where the plan is written in it. */
+export function planMessage(size: number): { readonly message: Buffer; readonly plan: Buffer<ArrayBuffer> } {
+  const message = Buffer.alloc(MESSAGE_BYTES + size)
+  encodeMessage(MESSAGE.plan).copy(message)
+  return { message, plan: message.subarray(MESSAGE_BYTES) }
 }
 
 /** The hold of its plan ends: the container is wanted, and its directory is there. One that has ended is found later. */

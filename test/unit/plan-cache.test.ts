@@ -58,7 +58,7 @@ describe('plans of a process that starts many containers', () => {
       for (const identity of identities(12)) {
         const spec = specOf(identity, more)
         const made = planFor(spec, identity, () => (compiled++, planOf(spec, identity)))
-        expect(made.bytes).toEqual(encodePlan(planOf(spec, identity), { monitor: true, trace: false }))
+        expect(made.bytes()).toEqual(encodePlan(planOf(spec, identity), { monitor: true, trace: false }))
         expect(made.plan.inherited).toEqual(['fd:stdout'])
       }
       expect(compiled).toBe(3)
@@ -74,7 +74,7 @@ describe('plans of a process that starts many containers', () => {
         teardown: [{ op: 'umask', mask: Number.parseInt(identity.id.slice(0, 4), 16) }],
       })
       const made = planFor(spec, identity, () => (compiled++, plan()))
-      expect(made.bytes).toEqual(encodePlan(plan(), { monitor: true, trace: false }))
+      expect(made.bytes()).toEqual(encodePlan(plan(), { monitor: true, trace: false }))
     }
     expect(compiled).toBe(6)
   })

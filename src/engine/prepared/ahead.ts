@@ -1,7 +1,8 @@
 import { rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { removeCgroup, removeEmptyCgroup } from '../../cgroups/remove.ts'
-import { dismissStage, endHold, endStage, givePlan, type Stage } from '../../runtime/stage.ts'
+import { dismissStage, endHold, endStage, givePlan, planMessage, type Stage } from '../../runtime/stage.ts'
+import type { Identity } from '../../plan/template.ts'
 import { randomId } from '../../syscall/random.ts'
 import { likelyRange, readPool } from '../ids/id-range.ts'
 import type { EnginePaths } from '../paths.ts'
@@ -10,14 +11,14 @@ import type { AheadStarts, MadeStart } from '../start/start.ts'
 import type { ContainerRecord } from '../state/record.ts'
 import type { ProvenTemplate } from './plan-cache.ts'
 
-/** A container that may be wanted next: its id, and its plan as the stage reads it. */
+/** A container that may be wanted next. */
 interface NextContainer {
-  readonly id: string
+  readonly template: ProvenTemplate
+  readonly identity: Identity
   /** Absolute directory; absent where it has none. */
   readonly cgroup?: string
   /** It can go on before the container's directory is there. */
   readonly scratch: boolean
-  readonly bytes: Buffer
 }
 
 /** A stage that runs the plan of one up to the hold, or waits there. */
@@ -68,7 +69,7 @@ export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Pr
   if (begun?.scratch === true) endHold(begun.stage)
   try {
     return await start({
-      ...(begun === undefined ? {} : { id: begun.id }),
+      ...(begun === undefined ? {} : { id: begun.identity.id }),
       wanted: () => {
         if (begun?.scratch === false) endHold(begun.stage)
       },
@@ -97,11 +98,14 @@ export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Pr
 /** A stage that has begun this very container; nothing is left of one that has begun another one under its id. */
 async function sameOf(
   begun: Ahead | undefined,
-  { bytes, plan }: MadeStart,
+  { template, plan, record }: MadeStart,
   clear: () => Promise<void>,
 ): Promise<Stage | undefined> {
   if (begun === undefined) return undefined
-  if (plan.held === true && bytes?.equals(begun.bytes) === true) return begun.stage
+  const { id, name, firstId } = begun.identity
+  const isSame = id === record.id && name === record.name && firstId === record.idRange?.hostId
+  // Then what it was given is, byte by byte, what it would be given.
+  if (plan.held === true && isSame && template === begun.template) return begun.stage
   await endStage(begun.stage)
   await clear()
   return undefined
@@ -134,11 +138,21 @@ function take(request: string): Ahead | undefined {
 
 /** Has a stage whose container has gone begin the next one. */
 function keep(request: string, stage: Stage, next: NextContainer | undefined): void {
-  if (next === undefined || !givePlan(stage, next.bytes)) return dismiss(stage, next)
+  if (next === undefined || !givePlan(stage, messageOf(next))) return dismiss(stage, next)
   const ahead = { ...next, stage }
   const timer = setTimeout(() => dismissWaiting(ahead), PATIENCE_MS).unref()
   waiting.push({ request, ahead, timer })
   if (waiting.length > MOST) dismissWaiting(waiting[0]?.ahead)
+}
+
+/** Written anew for each; the socket has its own copy. */
+const messages = new WeakMap<ProvenTemplate, ReturnType<typeof planMessage>>()
+
+function messageOf({ template, identity }: NextContainer): Buffer {
+  const made = messages.get(template) ?? planMessage(template.size)
+  messages.set(template, made)
+  template.fill(identity, made.plan)
+  return made.message
 }
 
 function dismissWaiting(ahead: Ahead | undefined): void {
@@ -177,7 +191,7 @@ function nextContainer(
     const firstId = likelyRange(paths.ranges, id, readPool(paths.idPool))
     if (firstId === undefined || String(firstId).length !== String(like.firstId).length) continue
     const cgroup = one.cgroup === undefined ? {} : { cgroup: join(dirname(one.cgroup), id) }
-    return { id, ...cgroup, scratch: one.scratch, bytes: template.bytesFor({ id, name, firstId, nowMs: 0 }) }
+    return { template, identity: { id, name, firstId, nowMs: 0 }, ...cgroup, scratch: one.scratch }
   }
   return undefined
 }

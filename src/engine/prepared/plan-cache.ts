@@ -7,15 +7,17 @@ import { fillIn, type Identity, macDigits, makeTemplate, type Sample, type Templ
 export interface EncodedPlan {
   /** Its columns are compiled when somebody asks for them: when a step has failed. */
   readonly plan: Plan
-  readonly bytes: Buffer
+  readonly bytes: () => Buffer
   /** The same for a container of another identity; absent where nobody knows yet that it depends on that alone. */
   readonly template?: ProvenTemplate
 }
 
+/** The same object for all starts of which it holds: with the same identity, too, their bytes are the same. */
 export interface ProvenTemplate {
-  /** The bytes for an identity whose name and numbers have as many characters as `like`'s. */
-  bytesFor(identity: Identity): Buffer
+  /** Writes the bytes for an identity whose name and numbers have as many characters as `like`'s. */
+  fill(identity: Identity, onto: Buffer<ArrayBuffer>): void
   readonly like: Identity
+  readonly size: number
 }
 
 /** What is known of starts that differ in nothing but the identity. */
@@ -24,7 +26,7 @@ interface Known {
   readonly ends: Pick<Plan, 'pumps' | 'inherited' | 'held'>
   template?: Template
   /** A third start has shown that it holds. */
-  proven: boolean
+  proven?: ProvenTemplate
 }
 
 const MOST = 32
@@ -37,12 +39,13 @@ const known = new Map<string, Known>()
 export function planFor(spec: LaunchSpec, identity: Identity, compile: () => Plan): EncodedPlan {
   const key = keyOf(spec, identity)
   const before = known.get(key)
-  if (before?.template !== undefined && before.proven) {
-    const { template, sample } = before
+  if (before?.template !== undefined && before.proven !== undefined) {
+    const { template, proven } = before
+    let bytes: Buffer | undefined
     return {
       plan: lazily(compile, before.ends),
-      bytes: fillIn(template, identity),
-      template: { bytesFor: (other) => fillIn(template, other), like: sample.identity },
+      bytes: () => (bytes ??= fillIn(template, identity)),
+      template: proven,
     }
   }
   const plan = compile()
@@ -51,24 +54,33 @@ export function planFor(spec: LaunchSpec, identity: Identity, compile: () => Pla
     if (known.size >= MOST) known.delete(known.keys().next().value ?? '')
     const { pumps, inherited, held } = plan
     const ends = { pumps, inherited, ...(held === undefined ? {} : { held }) }
-    known.set(key, { sample: { bytes, identity }, ends, proven: false })
+    known.set(key, { sample: { bytes, identity }, ends })
   } else {
     learn(before, { bytes, identity })
   }
-  return { plan, bytes }
+  return { plan, bytes: () => bytes }
 }
 
 function learn(before: Known, sample: Sample): void {
-  if (before.template !== undefined) {
-    before.proven = fillIn(before.template, sample.identity).equals(sample.bytes)
-    if (!before.proven) delete before.template
+  const { template } = before
+  if (template !== undefined) {
+    if (fillIn(template, sample.identity).equals(sample.bytes)) before.proven = provenOf(template, sample.identity)
+    else delete before.template
     return
   }
   const [one, other] = [before.sample.identity, sample.identity]
   // What is the same in both by chance would pass for what is the same in all.
   if (one.id[0] === other.id[0] || one.name === other.name || one.firstId === other.firstId) return
-  const template = makeTemplate(before.sample, sample)
-  if (template !== undefined) before.template = template
+  const made = makeTemplate(before.sample, sample)
+  if (made !== undefined) before.template = made
+}
+
+function provenOf(template: Template, like: Identity): ProvenTemplate {
+  const fill = (identity: Identity, onto: Buffer<ArrayBuffer>): void => {
+    onto.set(template.bytes)
+    fillIn(template, identity, onto)
+  }
+  return { fill, like, size: template.bytes.length }
 }
 
 function lazily(compile: () => Plan, ends: Known['ends']): Plan {

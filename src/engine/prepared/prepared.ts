@@ -240,7 +240,7 @@ async function templatesOf(
         }
   const made = await makeStart(paths, again, { run, stdio }, { idRange, ...connected })
   const plan = makeTemplate(
-    { bytes: handle.bytes, identity: own },
+    { bytes: handle.bytes(), identity: own },
     { bytes: encodePlan(made.plan, { monitor: true, trace: false }), identity: other },
   )
   const record = (from: MadeStart, identity: Identity): Sample => {

@@ -71,7 +71,7 @@ export interface RunningHandle {
   /** As it was asked for, or decided. */
   readonly network: NetworkOption
   /** The plan as the stage has read it. */
-  readonly bytes: Buffer
+  readonly bytes: () => Buffer
   readonly launched: Launched
   /** Resolves when it has ended and everything that has to go is gone. Rejects where it could not be started. */
   readonly ended: Promise<ContainerExit>
@@ -81,7 +81,7 @@ export interface RunningHandle {
 export interface MadeStart {
   readonly plan: Plan
   /** As the stage reads it, where it is known already. */
-  readonly bytes?: Buffer
+  readonly bytes?: () => Buffer
   readonly template?: ProvenTemplate
   /** Its root filesystem needs nothing of the container's directory. */
   readonly scratch: boolean
@@ -164,7 +164,8 @@ export async function startContainer(
     if (options.shareLoop === true) await nextTurn()
     const trace = options.onDebug !== undefined
     const ahead = await options.ahead?.launch(made)
-    const bytes = trace || made.bytes === undefined ? encodePlan(plan, { monitor: true, trace }) : made.bytes
+    const bytes =
+      trace || made.bytes === undefined ? once(() => encodePlan(plan, { monitor: true, trace })) : made.bytes
     const launched = launch(plan, {
       bytes,
       title: `tscrun: ${prepared.name}`,
@@ -180,6 +181,11 @@ export async function startContainer(
     deleteContainer(paths, held, record ?? { name: prepared.name, ...keptClaims(claims) })
     throw error
   }
+}
+
+function once<T>(make: () => T): () => T {
+  let made: T | undefined
+  return () => (made ??= make())
 }
 
 /** What makes the checks is loaded for a container that has them. */
