@@ -31,6 +31,8 @@ export interface BlobOptions {
   readonly syncedLater?: boolean
   /** The bytes come from the network, not from the store. */
   readonly onDownload?: () => void
+  /** Asked where they were wrong: true where another place may have the right ones, which are read from now on. */
+  readonly otherPlace?: () => boolean
 }
 
 const PIECE = 1 << 20
@@ -48,37 +50,65 @@ export async function storeBlob(
   source: BlobSource,
   options: BlobOptions,
 ): Promise<void> {
-  if (!hasBlob(paths, blob.digest, blob.size)) {
-    const partial = join(paths.work, `blob-${hexOf(blob.digest)}`)
-    using lock = await waitForLock(`${partial}.lock`, 'exclusive', options.signal)
+  for (;;) {
     if (!hasBlob(paths, blob.digest, blob.size)) {
-      options.onDownload?.()
-      await download(paths, blob, partial, source, options)
+      const partial = join(paths.work, `blob-${hexOf(blob.digest)}`)
+      using lock = await waitForLock(`${partial}.lock`, 'exclusive', options.signal)
+      if (!hasBlob(paths, blob.digest, blob.size)) {
+        options.onDownload?.()
+        await download(paths, blob, partial, source, options)
+        lock.unlink()
+        return
+      }
       lock.unlink()
-      return
     }
-    lock.unlink()
+    if (options.sink === undefined || (await readStored(paths, blob, options))) return
+    await options.sink.restart()
   }
-  if (options.sink !== undefined) await readStored(paths, blob, options)
 }
 
-/** Passes a stored blob to a sink, checking it once more: disks err, and people edit files. */
-async function readStored(paths: StorePaths, blob: Descriptor, options: BlobOptions): Promise<void> {
+/**
+ * Passes a stored blob to a sink, checking it once more: disks err, people edit files, a power cut may leave a name without
+ * its bytes. One that is wrong is removed, and false is answered.
+ */
+async function readStored(paths: StorePaths, blob: Descriptor, options: BlobOptions): Promise<boolean> {
   const path = blobPath(paths, blob.digest)
+  const feed = patiently(options)
   options.sink?.begin(path)
   const file = await open(path, 'r')
   try {
     const hash = createHash('sha256')
-    await pass(file, hash, options)
-    if (hash.digest('hex') === hexOf(blob.digest)) return
+    await pass(file, hash, { ...options, ...feed })
+    if (hash.digest('hex') === hexOf(blob.digest)) {
+      feed.refusal()
+      return true
+    }
   } finally {
     await file.close()
   }
   fs.rmSync(path)
-  throw new TscrunError('DIGEST_MISMATCH', `read ${path}: damaged, removed`, {
-    subject: path,
-    hint: 'pull the image again',
-  })
+  return false
+}
+
+/**
+ * A sink that is told no more once it has refused something: whether that is the image's fault or that of wrong bytes is
+ * known when all have been read. `refusal` throws what it said.
+ */
+function patiently({ sink }: BlobOptions): { readonly sink?: BlobSink; readonly refusal: () => void } {
+  let refused: { readonly error: unknown } | undefined
+  const refusal = (): void => {
+    if (refused !== undefined) throw refused.error
+  }
+  if (sink === undefined) return { refusal }
+  const advance = async (size: number): Promise<void> => {
+    if (refused !== undefined) return
+    try {
+      await sink.advance(size)
+    } catch (error) {
+      refused = { error }
+    }
+  }
+  return { refusal, sink: { ...sink, advance } }
 }
 
 /** Reads a file from its start into hash and sink; answers its size. */
@@ -106,14 +136,14 @@ async function download(
   const { O_RDWR, O_CREAT, O_NOFOLLOW } = fs.constants
   const file = await open(partial, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
   try {
-    options.sink?.begin(partial)
-    const continued = await receive(file, blob, source, options)
-    if (continued === 'damaged') {
-      // What was left of an earlier download was wrong: once more, all of it.
+    for (;;) {
+      options.sink?.begin(partial)
+      const outcome = await receive(file, blob, source, options)
+      if (outcome === 'good') break
+      if (outcome === 'wrong' && options.otherPlace?.() !== true) throw mismatch(blob)
+      // Once more, all of it.
       await options.sink?.restart()
       await file.truncate(0)
-      options.sink?.begin(partial)
-      if ((await receive(file, blob, source, options)) === 'damaged') throw mismatch(blob)
     }
     if (options.syncedLater !== true) await file.datasync()
   } catch (error) {
@@ -134,13 +164,16 @@ function mismatch(blob: Descriptor): TscrunError {
   })
 }
 
-/** Brings the file to the blob's full length. `damaged` is answered only where old bytes may be to blame. */
+/** Brings the file to the blob's full length. `damaged`: what was left of an earlier download may be to blame. */
 async function receive(
   file: FileHandle,
   blob: Descriptor,
   source: BlobSource,
-  options: BlobOptions,
-): Promise<'good' | 'damaged'> {
+  asked: BlobOptions,
+): Promise<'good' | 'damaged' | 'wrong'> {
+  // Where there is no other place, a refusal ends it at once.
+  const feed = asked.otherPlace === undefined ? { refusal: () => undefined } : patiently(asked)
+  const options = { ...asked, ...feed }
   const hash = createHash('sha256')
   const { size } = await file.stat()
   if (size > blob.size) await file.truncate(0)
@@ -155,9 +188,9 @@ async function receive(
   }
   const onCome = (bytes: number): void => options.onBytes?.(offset + bytes)
   await inLargePieces(source(offset), blob.size - offset, { take, onCome })
-  if (hash.digest('hex') === hexOf(blob.digest) && at === blob.size) return 'good'
-  if (offset > 0) return 'damaged'
-  throw mismatch(blob)
+  if (hash.digest('hex') !== hexOf(blob.digest) || at !== blob.size) return offset > 0 ? 'damaged' : 'wrong'
+  feed.refusal()
+  return 'good'
 }
 
 interface PieceReader {

@@ -22,6 +22,8 @@ export interface LayersOptions extends Pick<PullImageOptions, 'parallel' | 'onPr
 /** Where the bytes of blobs come from, from an offset on. */
 export interface BlobReader {
   blob(descriptor: Descriptor, offset: number, onRetry: (reason: string) => void): AsyncIterable<Buffer>
+  /** The bytes of this blob were wrong: true where another place is asked from now on. Absent where there is one alone. */
+  otherPlace?(descriptor: Descriptor): boolean
 }
 
 export interface FetchedLayers {
@@ -50,6 +52,7 @@ export async function fetchLayers(
     try {
       const fetched = await fetchLayer(store.paths, layer, {
         source: (offset) => blobs.blob(layer.blob, offset, (reason) => tell({ type: 'retry', id: digest, reason })),
+        ...otherPlaceOf(blobs, layer.blob),
         signal: options.signal,
         budget: options.budget,
         slot,
@@ -80,6 +83,11 @@ export async function fetchLayers(
   if (options.signal.aborted) throw options.signal.reason
   const fetched = await Promise.all(doneOf.map((done) => done.promise))
   return { facts: fetched.map(({ facts }) => facts), unsynced: fetched.some((layer) => layer.unsynced) }
+}
+
+/** As an option of `storeBlob`. */
+export function otherPlaceOf(blobs: BlobReader, blob: Descriptor): { readonly otherPlace?: () => boolean } {
+  return blobs.otherPlace === undefined ? {} : { otherPlace: () => blobs.otherPlace?.(blob) === true }
 }
 
 interface Deferred<T> {

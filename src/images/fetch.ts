@@ -9,6 +9,7 @@ import { storeBlob } from './blobs.ts'
 import { digestOf } from './chain.ts'
 import { choosePlatform, LIMITS, parseImageConfig, parseManifest, wrongPlatform } from './documents.ts'
 import { ACCEPT } from './docker-transport.ts'
+import { otherPlaceOf } from './fetch-layers.ts'
 import { storeError, writeDurably } from './files.ts'
 import { blobPath } from './layout.ts'
 import { openForReading } from './open-registry.ts'
@@ -130,7 +131,10 @@ async function fetchDocument(
   const path = blobPath(store.paths, digest)
   for (let tries = 0; ; tries++) {
     const source = (offset: number): AsyncIterable<Buffer> => client.blob(descriptor, offset)
-    await storeBlob(store.paths, descriptor, source, signal === undefined ? {} : { signal })
+    await storeBlob(store.paths, descriptor, source, {
+      ...otherPlaceOf(client, descriptor),
+      ...(signal === undefined ? {} : { signal }),
+    })
     const bytes = fs.readFileSync(path)
     if (digestOf(bytes) === digest) return bytes
     // Somebody, or the disk, has changed it since it was stored: once more.

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { type ChainId, type DiffId, hexOf } from '../model/digest.ts'
 import { TscrunError } from '../model/errors.ts'
 import type { Descriptor } from '../model/image.ts'
-import { type BlobSink, type BlobSource, storeBlob } from './blobs.ts'
+import { type BlobOptions, type BlobSink, type BlobSource, storeBlob } from './blobs.ts'
 import type { ImageBudget } from './budget.ts'
 import { type Extraction, finishExtraction, startExtraction } from './extraction.ts'
 import type { UnpackedLayer } from './extractor/protocol.ts'
@@ -25,6 +25,8 @@ export interface WantedLayer {
 
 export interface LayerJob {
   readonly source: BlobSource
+  /** See BlobOptions. */
+  readonly otherPlace?: () => boolean
   readonly signal?: AbortSignal
   /** Of the whole image. */
   readonly budget: ImageBudget
@@ -91,12 +93,12 @@ async function completeBlob(paths: StorePaths, layer: WantedLayer, job: LayerJob
   const { blob } = layer
   if (hasBlob(paths, blob.digest, blob.size)) return job.onPhase('exists')
   const onDownload = (): void => job.onPhase('downloading')
-  await job.slot(() => storeBlob(paths, blob, job.source, { ...signalOf(job), onBytes: job.onBytes, onDownload }))
+  await job.slot(() => storeBlob(paths, blob, job.source, { ...blobOptions(job), onBytes: job.onBytes, onDownload }))
   job.onPhase('complete')
 }
 
-function signalOf(job: LayerJob): { readonly signal?: AbortSignal } {
-  return job.signal === undefined ? {} : { signal: job.signal }
+function blobOptions({ signal, otherPlace }: LayerJob): Pick<BlobOptions, 'signal' | 'otherPlace'> {
+  return { ...(signal === undefined ? {} : { signal }), ...(otherPlace === undefined ? {} : { otherPlace }) }
 }
 
 async function extract(paths: StorePaths, layer: WantedLayer, tree: string, job: LayerJob): Promise<UnpackedLayer> {
@@ -113,7 +115,7 @@ async function extract(paths: StorePaths, layer: WantedLayer, tree: string, job:
   }
   try {
     const onDownload = (): void => job.onPhase('downloading')
-    const options = { ...signalOf(job), sink, syncedLater: true, onBytes: job.onBytes, onDownload }
+    const options = { ...blobOptions(job), sink, syncedLater: true, onBytes: job.onBytes, onDownload }
     await storeBlob(paths, layer.blob, job.source, options)
     if (extraction === undefined) throw new Error(`nobody has read ${layer.blob.digest}`)
     job.onPhase('extracting')

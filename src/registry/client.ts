@@ -24,6 +24,8 @@ export interface RegistryClient {
   manifestDigest(tag: string, accept: readonly string[]): Promise<string | undefined>
   /** A blob from byte `offset` on, in order and whole; broken transfers are continued without the reader noticing. */
   blob(descriptor: Descriptor, offset: number, onRetry?: (reason: string) => void): AsyncGenerator<Buffer>
+  /** The bytes of this blob were wrong: true where another place is asked from now on. Absent where there is one alone. */
+  otherPlace?(descriptor: Descriptor): boolean
   close(): void
 }
 

@@ -71,6 +71,15 @@ function isLayer({ kind, body, path }: RegistryRequest): boolean {
   return kind === 'blob' && body !== undefined && !body.includes('diff_ids') && path.includes('sha256:')
 }
 
+const isManifest = ({ kind }: RegistryRequest): boolean => kind === 'manifest'
+const isConfig = ({ kind, body }: RegistryRequest): boolean => kind === 'blob' && body?.includes('diff_ids') === true
+
+/** A bit of the byte at this place is turned. */
+function flip(bytes: Buffer, at: number): Buffer {
+  bytes[at] = (bytes[at] ?? 0) ^ 1
+  return bytes
+}
+
 /** Sends bytes so slowly that the idle clock hears some all the time. */
 function trickle(response: ServerResponse, body: Buffer): void {
   let at = 0
@@ -298,6 +307,41 @@ describe('mirrors', () => {
       expect.stringMatching(/^bytes=100-/),
     ])
     expect(events).toContainEqual(expect.objectContaining({ type: 'retry', reason: expect.stringMatching(/^mirror /) }))
+  })
+
+  it.each([
+    ['a layer with a bit turned', isLayer, (body: Buffer) => flip(body, body.length - 9)],
+    ['a layer that is no archive', isLayer, (body: Buffer) => Buffer.alloc(body.length, 7)],
+    ['another manifest', isManifest, (body: Buffer) => flip(body, body.length - 5)],
+    ['another config', isConfig, (body: Buffer) => flip(body, 9)],
+  ])('that send %s are left, and all of it comes from the next place', async (_, isWrong, spoil) => {
+    const primary = await serve(() => false)
+    const mirror = await serve((request, response) => {
+      if (!isWrong(request) || request.body === undefined) return false
+      const body = spoil(Buffer.from(request.body))
+      const said = { 'content-type': OCI_MANIFEST, 'docker-content-digest': blobOf(request.body).digest }
+      response.writeHead(200, { ...said, 'content-length': body.length }).end(body)
+      return true
+    })
+    const image = await pullMirrored([primary.host, mirror.host])
+    expect(fs.readFileSync(join(image.layers[0] ?? '', 'file')).equals(CONTENT)).toBe(true)
+    expect(mirror.log.some(isWrong)).toBe(true)
+    expect(primary.log.some(isWrong)).toBe(true)
+    expect(events).toContainEqual(
+      expect.objectContaining({
+        type: 'retry',
+        reason: expect.stringMatching(/^mirror .*other bytes than its digest says/),
+      }),
+    )
+  })
+
+  it('of which the last sends wrong bytes leave nothing behind', async () => {
+    const wrong: Fault = (request, response) => {
+      if (!isLayer(request) || request.body === undefined) return false
+      response.writeHead(200, { 'content-length': request.body.length }).end(Buffer.alloc(request.body.length, 7))
+      return true
+    }
+    await expectRefused(pullMirrored([(await serve(wrong)).host, (await serve(wrong)).host]), 'DIGEST_MISMATCH')
   })
 
   it('get the login that is configured for them, never that of the registry or of the command line', async () => {

@@ -241,6 +241,14 @@ describe('after a power cut', () => {
     expect(await findings()).toEqual([])
   })
 
+  it('a blob that has its name and not its bytes is got anew', async () => {
+    unlist()
+    spoilNotes(() => '')
+    rewrite(blob(image.layers[0]?.digest), (bytes) => Buffer.alloc(bytes.length))
+    await load(store, image)
+    expect(await findings()).toEqual([])
+  })
+
   it('a layer that a listed image names is relied on: it was written out before that', async () => {
     const layers = store.list()[0]?.layers ?? []
     const before = layers.map((path) => fs.statSync(path).ino)
