@@ -7,12 +7,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/mount.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -32,6 +35,14 @@
 #define OWN_ARCH AUDIT_ARCH_AARCH64
 #endif
 
+char resolv_conf[256];
+
+static int inside(const char *path, const char *directory)
+{
+	size_t size = strlen(directory);
+	return strncmp(path, directory, size) == 0 && (path[size] == 0 || path[size] == '/');
+}
+
 /* In mounts of our own: a clone of the directory, as the host changes it. One that is not there is none. */
 static int clone_into(const char *from, const char *to, unsigned flags)
 {
@@ -45,6 +56,27 @@ static int clone_into(const char *from, const char *to, unsigned flags)
 	return failed ? -1 : 0;
 }
 
+/* Where the host's resolv.conf really is: `/mnt/wsl` of WSL, `/var/run` that is a link itself. */
+static int clone_elsewhere(void)
+{
+	char path[PATH_MAX], to[sizeof ROOT_AT + PATH_MAX] = ROOT_AT;
+	if (!realpath(RESOLV_CONF, path))
+		return errno == ENOENT ? 0 : -1;
+	if (strlen(path) < sizeof resolv_conf)
+		strcpy(resolv_conf, path);
+	*strrchr(path, '/') = 0;
+	if (!*path || inside(path, "/etc") || inside(path, "/run"))
+		return 0;
+	strcat(to, path);
+	for (char *at = to + sizeof ROOT_AT; (at = strchr(at, '/')); at++) {
+		*at = 0;
+		if (mkdir(to, 0755) < 0 && errno != EEXIST)
+			return -1;
+		*at = '/';
+	}
+	return clone_into(path, to, 0);
+}
+
 /* /etc/resolv.conf may be a mount of its own, or a link into /run. */
 static int leave_files(void)
 {
@@ -52,7 +84,8 @@ static int leave_files(void)
 		return -1;
 	if (mount("tmpfs", ROOT_AT, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k,mode=755") < 0)
 		return -1;
-	if (clone_into("/etc", ROOT_AT "/etc", AT_RECURSIVE) < 0 || clone_into("/run", ROOT_AT "/run", 0) < 0)
+	if (clone_into("/etc", ROOT_AT "/etc", AT_RECURSIVE) < 0 || clone_into("/run", ROOT_AT "/run", 0) < 0 ||
+	    clone_elsewhere() < 0)
 		return -1;
 	if (chdir(ROOT_AT) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0)
 		return -1;

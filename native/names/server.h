@@ -59,6 +59,10 @@ void calls_step(struct source *source);
 void calls_forget(const struct member *member);
 uint64_t calls_expire(uint64_t now);
 
+#define RESOLV_CONF "/etc/resolv.conf"
+/* Where it was at our start, if there was one: a link of the host may lead through what is not in sight here. */
+extern char resolv_conf[256];
+
 /* Gives up everything but reading the host's resolv.conf and sockets of the internet. 0, or -1 with errno. */
 int confine(void);
 

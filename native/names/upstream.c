@@ -21,7 +21,6 @@
 #define MOST_TRIES 4
 #define MAX_ASKED 512
 #define MAX_ASKED_OF_ONE 128
-#define RESOLV_CONF "/etc/resolv.conf"
 #define RESOLV_CONF_BYTES 8192
 #define LOOK_AGAIN_MS 1000
 
@@ -57,11 +56,11 @@ static int read_server(const char *text, union address *server)
 	return 1;
 }
 
-static unsigned read_resolv_conf(union address *servers)
+static unsigned read_resolv_conf(const char *path, union address *servers)
 {
 	char text[RESOLV_CONF_BYTES];
 	unsigned count = 0;
-	int fd = open(RESOLV_CONF, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
 	if (fd >= 0)
 		close(fd);
@@ -92,13 +91,17 @@ static unsigned host_servers(union address *servers)
 	struct stat info;
 	uint64_t now = now_ms();
 	if (!looked_ms || now - looked_ms >= LOOK_AGAIN_MS) {
+		const char *path = RESOLV_CONF;
 		looked_ms = now;
-		if (stat(RESOLV_CONF, &info) < 0)
+		int found = stat(path, &info) == 0;
+		if (!found && resolv_conf[0])
+			found = stat(path = resolv_conf, &info) == 0;
+		if (!found)
 			count = 0, seen.st_ino = 0;
 		else if (info.st_ino != seen.st_ino || info.st_size != seen.st_size ||
 			 info.st_mtim.tv_sec != seen.st_mtim.tv_sec || info.st_mtim.tv_nsec != seen.st_mtim.tv_nsec) {
 			seen = info;
-			count = read_resolv_conf(known);
+			count = read_resolv_conf(path, known);
 		}
 	}
 	memcpy(servers, known, sizeof known);
