@@ -86,7 +86,7 @@ void events_write(struct events *events, const char *action, const char *more)
 void events_started(struct events *events)
 {
 	char *at = text;
-	if (!events->path)
+	if (!events->path || events->exec)
 		return;
 	if (events->created_ns)
 		at = put_event(at, events, "create", NULL, events->created_ns);
@@ -95,16 +95,17 @@ void events_started(struct events *events)
 	append(events->path, text, (size_t)(at - text));
 }
 
-void events_died(struct events *events, int status, int oom_killed, int removed)
+void events_died(struct events *events, int status, int oom_killed, int timed_out, int removed)
 {
 	char more[64];
-	int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	int code = timed_out ? EXIT_TIMED_OUT : WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	if (!events->path)
 		return;
-	if (oom_killed)
+	if (oom_killed && !events->exec)
 		events_write(events, "oom", NULL);
-	*put(put_number(put(more, "\"exitCode\":\""), (uint64_t)code), "\"") = 0;
-	char *at = put_event(text, events, "die", more, wall_clock_ns());
+	char *behind = put(put_number(put(more, "\"exitCode\":\""), (uint64_t)code), "\"");
+	*(timed_out ? put(behind, ",\"timedOut\":\"true\"") : behind) = 0;
+	char *at = put_event(text, events, events->exec ? "exec_die" : "die", more, wall_clock_ns());
 	if (removed)
 		at = put_event(at, events, "destroy", NULL, wall_clock_ns());
 	append(events->path, text, (size_t)(at - text));
@@ -129,7 +130,8 @@ int op_events(struct run *run, const struct arg *args)
 				  .id = kept_id,
 				  .attributes = kept_attributes,
 				  .attributes_size = args[3].len,
-				  .removes = (args[4].u & EVENTS_REMOVE) != 0};
+				  .removes = (args[4].u & EVENTS_REMOVE) != 0,
+				  .exec = (args[4].u & EVENTS_EXEC) != 0};
 	memcpy(events->name, name, strlen(name) + 1);
 	/* Told with the start, which is on nobody's way. */
 	if (first && args[4].u & EVENTS_CREATE)

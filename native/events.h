@@ -16,6 +16,7 @@ struct events {
 	const char *attributes; /* members of a JSON object */
 	size_t attributes_size;
 	int removes;	     /* its end is its removal */
+	int exec;	     /* it is one more command in the container */
 	uint64_t created_ns; /* when it was made, if that has not been told yet */
 };
 
@@ -24,7 +25,7 @@ void events_write(struct events *events, const char *action, const char *more);
 /* The start, and before it that it was made. */
 void events_started(struct events *events);
 /* `removed`: and with it, its removal. */
-void events_died(struct events *events, int status, int oom_killed, int removed);
+void events_died(struct events *events, int status, int oom_killed, int timed_out, int removed);
 
 /* Gives back what only writing needs. */
 void events_rest(void);

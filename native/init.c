@@ -3,6 +3,7 @@
  */
 #define _GNU_SOURCE
 #include "stage.h"
+#include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +32,7 @@ void run_init(struct run *run)
 	_exit(125);
 }
 
-int op_clone(struct run *run, const struct arg *args)
+static int clone_into(struct run *run, uint64_t flags, int cgroup)
 {
 	int pair[2], pidfd = -1;
 	/* A clone does not know its own pid outside its pid namespace: the parent writes it down before it lets go on. */
@@ -44,13 +45,13 @@ int op_clone(struct run *run, const struct arg *args)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
 	struct clone_args clone = {
-		.flags = args[0].u | CLONE_PIDFD,
+		.flags = flags | CLONE_PIDFD,
 		.pidfd = (uintptr_t)&pidfd,
-		.exit_signal = args[0].u & CLONE_PARENT ? 0 : SIGCHLD,
+		.exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD,
 	};
-	if (args[1].fd >= 0) {
+	if (cgroup >= 0) {
 		clone.flags |= CLONE_INTO_CGROUP;
-		clone.cgroup = (uint64_t)args[1].fd;
+		clone.cgroup = (uint64_t)cgroup;
 	}
 	long pid = syscall(SYS_clone3, &clone, sizeof clone);
 	if (pid < 0) {
@@ -66,6 +67,56 @@ int op_clone(struct run *run, const struct arg *args)
 	*run->told_pid = run->init = (pid_t)pid;
 	run->init_pidfd = pidfd;
 	return 0;
+}
+
+int op_clone(struct run *run, const struct arg *args)
+{
+	return clone_into(run, args[0].u, args[1].fd);
+}
+
+/* A file of /proc; answers its length, with a zero behind it, or -1. */
+static ssize_t read_proc(const char *directory, uint64_t number, const char *file, char *into, size_t size)
+{
+	char path[64];
+	*put(put_number(put(path, directory), number), file) = 0;
+	cleanup_close fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -1 : read(fd, into, size - 1);
+	if (got >= 0)
+		into[got] = 0;
+	return got;
+}
+
+/* The cgroup below this one in which a process is now; -1 where it is in none of them. */
+static int cgroup_below(int cgroup, int process)
+{
+	char text[4096], name[4096], link[64];
+	*put_number(put(link, "/proc/self/fd/"), (uint64_t)cgroup) = 0;
+	ssize_t length = readlink(link, name, sizeof name - 2);
+	if (length <= 0 || read_proc("/proc/self/fdinfo/", (uint64_t)process, "", text, sizeof text) < 0)
+		return -1;
+	*put(name + length, "/") = 0;
+	const char *pid = strstr(text, "\nPid:\t");
+	char *last = memrchr(name, '/', (size_t)length);
+	if (!pid || !last || read_proc("/proc/", strtoull(pid + strlen("\nPid:\t"), NULL, 10), "/cgroup", text, sizeof text) < 0)
+		return -1;
+	/* Paths there begin at the root of our cgroup namespace: the container's own name is what both have. */
+	char *path = strncmp(text, "0::", 3) == 0 ? text : strstr(text, "\n0::");
+	char *end = path ? strchr(path + 1, '\n') : NULL;
+	if (!end)
+		return -1;
+	*end = 0;
+	char *below = strstr(path, last);
+	return below ? openat(cgroup, below + strlen(last), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+}
+
+/* EBUSY: it hands controllers down; EOPNOTSUPP: it is within a threaded subtree (clone3(2), CLONE_INTO_CGROUP). */
+int op_clone_beside(struct run *run, const struct arg *args)
+{
+	int failed = clone_into(run, args[0].u, args[1].fd);
+	if (failed != -EBUSY && failed != -EOPNOTSUPP)
+		return failed;
+	cleanup_close beside = cgroup_below(args[1].fd, args[2].fd);
+	return beside < 0 ? failed : clone_into(run, args[0].u, beside);
 }
 
 /* Waits for every orphan as process 1, hands signals on, and ends as its one child ended. */

@@ -343,6 +343,8 @@ static int tear_down(struct run *run, int final)
 /* Whoever started the monitor as a service sees how the container ended. */
 static int exit_code(const struct life *life)
 {
+	if (life->timed_out)
+		return EXIT_TIMED_OUT;
 	return WIFSIGNALED(life->status) ? 128 + WTERMSIG(life->status) : WEXITSTATUS(life->status);
 }
 
@@ -354,7 +356,7 @@ int supervise(struct run *run)
 		struct message exited = {.type = MSG_EXITED, .a = (uint64_t)life.status, .b = life.oom | (life.timed_out ? 4 : 0)};
 		record_end(run, &life, restarts);
 		if (life.started && run->detached)
-			events_died(&run->events, life.status, life.oom != 0, 0);
+			events_died(&run->events, life.status, life.oom != 0, life.timed_out, 0);
 		/* Who is connected is so with this life; the next one may be joined anew. */
 		clients_end(&exited);
 		if (is_to_live_again(run, &life, restarts)) {
@@ -375,7 +377,7 @@ int supervise(struct run *run)
 			tell(run, MSG_EXITED, (uint32_t)refused, exited.a, exited.b | (stream == 2 ? 2 : 0));
 			/* A caller in the foreground has its answer first. */
 			if (life.started && !run->detached)
-				events_died(&run->events, life.status, life.oom != 0, run->events.removes);
+				events_died(&run->events, life.status, life.oom != 0, life.timed_out, run->events.removes);
 			release_mounts(run);
 			int failed = tear_down(run, 1) < 0;
 			if (run->events.removes && run->detached && life.started && !failed)

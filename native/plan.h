@@ -70,6 +70,7 @@
 	X(40, unshare, "u")                                                                  \
 	X(41, setns, "fu")                                                                   \
 	X(42, clone, "uf")          /* flags, cgroup: the child runs the child column */     \
+	X(77, clone_beside, "uff") /* the same, or where a process is that a pidfd tells, if the cgroup has been divided */ \
 	X(43, open_proc, "os")      /* a file of the child's directory in /proc */           \
 	X(44, write_proc, "sb")                                                              \
 	X(45, setsid, "")                                                                    \
@@ -230,8 +231,10 @@ enum {
 #define ATTACH_STDERR 4u
 #define ATTACH_TERMINAL 8u
 
+#define EXIT_TIMED_OUT 255 /* podman's exit code of a container whose time was over */
 #define EVENTS_CREATE 1u /* the first start tells of the making, too */
 #define EVENTS_REMOVE 2u /* the end tells of the removal */
+#define EVENTS_EXEC 4u /* of one more command in it: of its end alone */
 
 #define STOP_FOR_NOW 1u /* until the next boot: the exit is not noted as wanted */
 

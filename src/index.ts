@@ -60,6 +60,7 @@ export interface Engine
     | 'runDetached'
     | 'create'
     | 'start'
+    | 'runAttached'
     | 'startAttached'
     | 'unitSource'
     | 'startable'

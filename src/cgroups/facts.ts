@@ -55,7 +55,7 @@ function readIfThere(read: (path: string) => string, path: string): string {
  * above this process's own cgroup counts, a writable one before a read-only one.
  */
 export function parseCgroupFacts({ mountinfo, cgroup, cgroups, controllers }: CgroupTexts): CgroupFacts {
-  const mounts = visible(mountinfo.split('\n').flatMap(parseMount))
+  const mounts = visible(mountinfo.split('\n').flatMap(parseMount)).flatMap(({ cgroup: found }) => found ?? [])
   const v1Controllers = boundToV1(mounts, cgroups)
   const own = ownPath(cgroup)
   const mount = pick(
@@ -75,12 +75,35 @@ export function parseCgroupFacts({ mountinfo, cgroup, cgroups, controllers }: Cg
   }
 }
 
-/** A later mount on the same place, or on a directory above it, hides one. */
-function visible(mounts: readonly CgroupMount[]): CgroupMount[] {
-  const covers = (above: string, below: string): boolean => below === above || below.startsWith(`${above}/`)
-  return mounts.filter(
-    ({ mountpoint }, i) => !mounts.slice(i + 1).some((later) => covers(later.mountpoint, mountpoint)),
-  )
+/** Any mount: another one may hide one of cgroups. */
+interface Mount {
+  readonly id: string
+  readonly parent: string
+  readonly mountpoint: string
+  readonly cgroup?: CgroupMount
+}
+
+/** Those of cgroups that a path leads to, as the kernel follows it: their order in the file is no order of time. */
+function visible(mounts: readonly Mount[]): Mount[] {
+  const ids = new Set(mounts.map(({ id }) => id))
+  const covers = (above: string, below: string): boolean =>
+    above === '/' || below === above || below.startsWith(`${above}/`)
+  const leadsTo = (path: string): Mount | undefined => {
+    let here: Mount | undefined
+    const seen = new Set<Mount>()
+    for (;;) {
+      // What is mounted on this one, and what the file does not tell of on which it is.
+      const next = mounts
+        .filter(({ parent }) => parent === here?.id || !ids.has(parent))
+        .filter((mount) => !seen.has(mount) && covers(mount.mountpoint, path))
+        .toSorted((one, other) => other.mountpoint.length - one.mountpoint.length)
+        .at(-1)
+      if (next === undefined) return here
+      seen.add(next)
+      here = next
+    }
+  }
+  return mounts.filter((mount) => mount.cgroup !== undefined && leadsTo(mount.mountpoint) === mount)
 }
 
 /** By the mounts, and by the hierarchy numbers of /proc/cgroups, which tell it in containers without those mounts too. */
@@ -98,25 +121,26 @@ function words(text: string): string[] {
 }
 
 /** `36 35 98:0 /root /mountpoint rw,noatime shared:1 - type source options`. */
-function parseMount(line: string): CgroupMount[] {
+function parseMount(line: string): Mount[] {
   const fields = line.split(' ')
   const separator = fields.indexOf('-', 6)
   const type = fields[separator + 1]
-  const [root, mountpoint, options] = fields.slice(3, 6)
-  if (separator < 0 || root === undefined || mountpoint === undefined || options === undefined) return []
-  if (type !== 'cgroup' && type !== 'cgroup2') return []
+  const [id = '', parent = ''] = fields
+  const [root, place, options] = fields.slice(3, 6)
+  if (separator < 0 || root === undefined || place === undefined || options === undefined) return []
+  const mountpoint = unescapePath(place)
+  if (type !== 'cgroup' && type !== 'cgroup2') return [{ id, parent, mountpoint }]
   const superOptions = (fields[separator + 3] ?? '').split(',')
   const unified = type === 'cgroup2'
-  return [
-    {
-      root: unescapePath(root),
-      mountpoint: unescapePath(mountpoint),
-      // Either the mount or the whole filesystem may be read-only.
-      readonly: [...options.split(','), ...superOptions].includes('ro'),
-      unified,
-      controllers: unified ? [] : superOptions.filter((word) => word !== '' && !NO_CONTROLLER.test(word)),
-    },
-  ]
+  const cgroup: CgroupMount = {
+    root: unescapePath(root),
+    mountpoint,
+    // Either the mount or the whole filesystem may be read-only.
+    readonly: [...options.split(','), ...superOptions].includes('ro'),
+    unified,
+    controllers: unified ? [] : superOptions.filter((word) => word !== '' && !NO_CONTROLLER.test(word)),
+  }
+  return [{ id, parent, mountpoint, cgroup }]
 }
 
 /** The kernel writes space, tab, newline and backslash as `\` and three octal digits of a byte. */

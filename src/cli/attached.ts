@@ -11,19 +11,20 @@ export interface AttachRequest {
 
 /** Connects this process's own streams with a detached container until one of them ends; answers the exit code. */
 export async function attachHere(
-  connect: (options: AttachOptions) => Promise<Attachment>,
+  connect: (options: AttachOptions, aborted: AbortSignal) => Promise<Attachment>,
   request: AttachRequest,
 ): Promise<number> {
-  return withSignals(async ({ takeOver }) => {
+  return withSignals(async ({ takeOver, aborted }) => {
     const { isTerminalFd } = await import('./output/terminal.ts')
     const terminal = await isTerminalFd(1)
-    const attachment = await connect({
+    const streams = {
       ...(request.stdin ? { stdin: 0 } : {}),
       stdout: 1,
       stderr: 2,
       detachKeys: request.detachKeys,
       ...(terminal ? { size: windowSize() } : {}),
-    })
+    }
+    const attachment = await connect(streams, aborted)
     if (request.signals) takeOver((signal) => attachment.signal(constants.signals[signal]))
     // The monitor is in another session and is not told of changes of this window.
     const changed = (): void => {

@@ -1,3 +1,4 @@
+import type { PublishedPort } from '../model/launch.ts'
 import type { HealthStatus } from '../model/health.ts'
 import type { DetachedOptions, RunOptions } from '../model/run-options.ts'
 import type { RegistryAccess } from '../registry/session.ts'
@@ -16,7 +17,6 @@ import type { CniVerbs } from './networks/cni/verbs.ts'
 import type { ImageFilter } from './image-verbs/filter.ts'
 import type { StoredImageVerbs } from './image-verbs/stored.ts'
 import type { SystemVerbs } from './system/verbs.ts'
-import type { PublishedPort } from '../model/launch.ts'
 import type { NetworkVerbs } from './networks/verbs.ts'
 import type { CreateVolumeOptions, PrunedVolumes, VolumeFilter, VolumeSummary } from './volumes/verbs.ts'
 import type { ContainerStats, StatsOptions } from './show/stats.ts'
@@ -40,6 +40,12 @@ export interface Engine {
   runForeground(image: string | undefined, args: readonly string[], options: ForegroundOptions): Promise<number>
   /** Runs a container that goes on without this process; resolves to its id when the command runs. */
   runDetached(image: string | undefined, args: readonly string[], options: BackgroundOptions): Promise<string>
+  /** The same, connected with its streams from the beginning. */
+  runAttached(
+    image: string | undefined,
+    args: readonly string[],
+    options: BackgroundOptions & { readonly attach: AttachOptions },
+  ): Promise<Attachment>
   /** Makes a container as `runDetached` does and does not start it; resolves to its id. */
   create(image: string | undefined, args: readonly string[], options: BackgroundOptions): Promise<string>
   /** Starts a stopped container again, with what it has written; resolves to its id. */
@@ -168,6 +174,13 @@ export interface UnitSource {
   readonly restart: RestartPolicyName
   /** Its name or number. */
   readonly stopSignal: string
+  /** As it was named; a root directory without an id. */
+  readonly image: string
+  readonly imageId?: string
+  /** `none`, `host`, names of networks, or another container's. */
+  readonly network: string
+  /** It has a user namespace of its own. */
+  readonly ownUser: boolean
   readonly env: readonly string[]
   readonly madeBy?: MadeBy
   /** Names of the containers whose namespaces it joins. */
@@ -269,7 +282,8 @@ export interface RemovedImage {
 
 export type RestartPolicyName = NonNullable<DetachedOptions['restart']>['name']
 
-export type ContainerStatus = 'created' | 'running' | 'paused' | 'stopped'
+/** `restarting`: it has ended, and its monitor will start it again. */
+export type ContainerStatus = 'created' | 'running' | 'paused' | 'restarting' | 'stopped'
 
 export interface PsOptions {
   /** Also those that do not run. */
@@ -297,7 +311,7 @@ export interface ContainerSummary {
   /** Names of volumes, sources of what is the host's. */
   readonly mounts: readonly string[]
   readonly network: string
-  /** Ports of the host that lead to it. */
+  /** Ports of the host that lead to it while it lives. */
   readonly ports: readonly PublishedPort[]
   /** Config digest of its image; absent with a root directory. */
   readonly imageId?: string
@@ -318,6 +332,16 @@ export interface ContainerFilter {
   readonly name?: readonly string[]
   /** `key` or `key=value`. */
   readonly label?: readonly string[]
+  /** The same; those that have one are left out. */
+  readonly noLabel?: readonly string[]
+  /** Made before all of these moments, milliseconds since 1970. */
+  readonly untilMs?: readonly number[]
+  /** Ports of the container that are published. */
+  readonly publish?: readonly {
+    readonly protocol: PublishedPort['protocol']
+    readonly first: number
+    readonly last: number
+  }[]
   readonly status?: readonly ContainerStatus[]
   readonly ancestor?: readonly string[]
   readonly exited?: readonly number[]

@@ -7,7 +7,9 @@ import type { Settings } from '../model/settings.ts'
 import type { BackgroundOptions, Engine, EngineOptions, ForegroundOptions, Listener, MadeBy } from './api.ts'
 import { NO_SETTINGS, type ResolvedSettings } from './config/file.ts'
 import { liveIds } from './state/containers.ts'
+import type { DetachedStart } from './live/detached.ts'
 import type { ExecOptions } from './live/exec.ts'
+import type { Attachment } from './live/live.ts'
 import { getImage } from './image-verbs/get-image.ts'
 import { hostFacts } from '../runtime/host.ts'
 import { isInFirst } from './ids/nesting.ts'
@@ -124,7 +126,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     how: 'createUnstarted' | 'startDetached',
     image: string | undefined,
     args: readonly string[],
-    asked: BackgroundOptions,
+    asked: BackgroundOptions & Pick<DetachedStart, 'attach' | 'onAttached'>,
   ): Promise<string> {
     const settled = await withSettings(asked, resolved)
     const detached = await import('./live/detached.ts')
@@ -134,6 +136,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
         ...(asked.cidfile === undefined ? {} : { cidfile: asked.cidfile }),
         ...(asked.signal === undefined ? {} : { signal: asked.signal }),
         ...(asked.monitorPidfile === undefined ? {} : { monitorPidfile: asked.monitorPidfile }),
+        ...attachOf(asked),
         ...debugOf(options),
         ...(asked.onWarning === undefined ? {} : { tell: asked.onWarning }),
       })
@@ -147,9 +150,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
   ): Promise<number> {
     const stdio = await streamsOf(run)
     const handle = await begin(image, args, { ...run, stdio, fds: [0, 1, 2] })
-    const kill = (signal: string): void => killBy(handle, signal)
-    run.onStarted?.({ id: handle.id, kill })
-    const timer = run.timeoutMs === undefined ? undefined : setTimeout(() => kill('SIGKILL'), run.timeoutMs)
+    run.onStarted?.({ id: handle.id, kill: (signal) => killBy(handle, signal) })
     // While the container runs: what an earlier command left behind when it was killed.
     const swept = liveIds(paths).some((id) => id !== handle.id) ? verbs().then((loaded) => loaded.sweep()) : undefined
     const source = (): Promise<Source> => sourceOf(image, { ...run, pull: 'never' }, {})
@@ -163,7 +164,6 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
       if (exit.refused !== undefined) throw outputRefused(exit.refused)
       return exit.exitCode
     } finally {
-      clearTimeout(timer)
       await swept
       await kept
     }
@@ -182,6 +182,8 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     begin,
     runForeground,
     runDetached: (image, args, run) => inBackground('startDetached', image, args, run),
+    runAttached: (image, args, run) =>
+      attached((onAttached) => inBackground('startDetached', image, args, { ...run, onAttached })),
     create: (image, args, run) => inBackground('createUnstarted', image, args, run),
     start: async (idOrName, start = {}) => (await verbs()).start(idOrName, { ...start, ...debugOf(options) }),
     stop: async (idOrName, stop) => (await verbs()).stop(idOrName, { ...stopDefaults(settings), ...stop }),
@@ -303,6 +305,21 @@ function forwarded(verbs: () => Promise<StoreVerbs>): Pick<Engine, ForwardedVerb
     pruneVolumes: async (which) => (await verbs()).pruneVolumes(which),
     info: async () => (await verbs()).info(),
   }
+}
+
+function attachOf({
+  attach,
+  onAttached,
+}: Pick<DetachedStart, 'attach' | 'onAttached'>): Pick<DetachedStart, 'attach' | 'onAttached'> {
+  return { ...(attach === undefined ? {} : { attach }), ...(onAttached === undefined ? {} : { onAttached }) }
+}
+
+/** The connection that a start hands out. */
+async function attached(start: (onAttached: (client: Attachment) => void) => Promise<unknown>): Promise<Attachment> {
+  let client: Attachment | undefined
+  await start((made) => (client = made))
+  if (client === undefined) throw new Error('its monitor does not listen')
+  return client
 }
 
 function debugOf({ onDebug }: EngineOptions): Pick<EngineOptions, 'onDebug'> {

@@ -121,12 +121,12 @@ function command({ program }: UnitContext, words: readonly (string | { readonly 
 }
 
 /** `%` begins a specifier (systemd.unit(5)). */
-function escapeSpecifiers(text: string): string {
+export function escapeSpecifiers(text: string): string {
   return text.replaceAll('%', '%%')
 }
 
 /** C's escapes within quotes (systemd.syntax(7)). */
-function quote(text: string): string {
+export function quote(text: string): string {
   if (/^[\w@%+=:,./$-]+$/.test(text)) return text
   const escaped = text
     .replaceAll('\\', '\\\\')

@@ -6,7 +6,6 @@ import type { ResolvedSettings } from './config/file.ts'
 import {
   type ContainerView,
   findContainer,
-  matchesFilter,
   summarize,
   tryFindContainer,
   viewContainers,
@@ -36,6 +35,7 @@ import { removeContainer } from './state/remove.ts'
 import { renameContainer } from './state/rename.ts'
 import type { ShortNames } from './image-verbs/short-names.ts'
 import { startOrder } from './live/start-order.ts'
+import { matchesFilter } from './state/filter.ts'
 import { sweep } from './state/sweep.ts'
 import { unitSource } from './unit-source.ts'
 import { readVolume } from './volumes/store.ts'
@@ -106,7 +106,7 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore, context: VerbC
     return { SizeRw: writable, SizeRootFs: root }
   }
   return {
-    sweep: () => sweep(paths, 'live'),
+    sweep: async () => void (await sweep(paths, 'live')),
     notePull: (reference) => writeEvents(paths, [imageEvent('pull', reference, reference)]),
     pull: async (reference, pull) => {
       const pulled = await pullVerb(store, reference, { ...pull, names })
@@ -131,8 +131,7 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore, context: VerbC
     },
     ps: async (options) => {
       requireReadable(paths)
-      await sweep(paths, 'all')
-      return listContainers(paths, store, options)
+      return listContainers(paths, store, options, await sweep(paths, 'all'))
     },
     remove: async (idOrName, options) => {
       requireReadable(paths)
@@ -193,7 +192,7 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore, context: VerbC
       await sweep(paths, 'all')
       const resting = viewContainers(paths)
         .filter(({ status }) => status === 'stopped' || status === 'created')
-        .filter((view) => matchesFilter(summarize(view), filter, view.record.imageId))
+        .filter((view) => matchesFilter(summarize(view), filter))
       return startOrder(resting).map(summarize)
     },
     startAttached: async (idOrName, attach) => {

@@ -238,6 +238,8 @@ export interface LaunchSpec {
   /** Of the namespaces that the config joins, those that are looked for anew at each start; the others have a path. */
   readonly joins?: readonly JoinedNamespace[]
   readonly events?: EventLaunch
+  /** In the foreground: it is killed when this time is over. */
+  readonly timeLimitMs?: number
   readonly health?: HealthLaunch
   readonly stopBy?: StopBy
   /** The plan is begun before it is needed (see `Plan.held`). */

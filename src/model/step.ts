@@ -48,6 +48,7 @@ export const OPS = {
   unshare: { code: 40, fields: { flags: 'u' } },
   setns: { code: 41, fields: { namespace: 'f', type: 'u' } },
   clone: { code: 42, fields: { flags: 'u', cgroup: 'f' } },
+  clone_beside: { code: 77, fields: { flags: 'u', cgroup: 'f', process: 'f' } },
   open_proc: { code: 43, fields: { fd: 'o', file: 's' } },
   write_proc: { code: 44, fields: { file: 's', bytes: 'b' } },
   setsid: { code: 45, fields: {} },

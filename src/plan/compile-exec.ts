@@ -4,6 +4,7 @@ import { CLONE, O, PR, RESOLVE } from '../model/linux.ts'
 import { MEETING, type FdSlot, type Plan, type Step } from '../model/step.ts'
 import { hostId, NAMESPACE_FLAGS } from '../namespaces/select.ts'
 import { bitMask, labelSteps } from './attributes.ts'
+import { type WatchedExec, watchedExecSteps } from './detach.ts'
 import { LISTENER_SOCKET, preservedSlots, processSteps } from './process.ts'
 import { consoleSocket, ptySteps, stdioSteps, type StdioSteps } from './stdio.ts'
 
@@ -17,6 +18,8 @@ export interface ExecSpec {
   readonly gidMappings: readonly IdMapping[]
   /** Absolute directory of the cgroup it is born into. */
   readonly cgroup?: string
+  /** In that one and no other; else, where it takes no processes, in that of the container's first process. */
+  readonly cgroupIsChosen?: boolean
   readonly stdio: Stdio
   readonly seccomp?: LaunchSpec['seccomp']
   /** Told with the filter's listener to the agent whose socket fills `fd:seccomp-socket`. */
@@ -27,6 +30,8 @@ export interface ExecSpec {
   readonly chroot?: boolean
   /** Without a monitor: it becomes the caller's child, and lives on when the caller has gone. */
   readonly detached: boolean
+  /** With a monitor of its own, which lives on when the caller has gone. */
+  readonly watched?: WatchedExec
   /** Descriptors 3, 4, ... of the caller that the command keeps. */
   readonly preserveFds: number
   /** A session keyring of its own. */
@@ -58,16 +63,12 @@ export function compileExec(spec: ExecSpec): Plan {
   const labels = labelSteps(process)
   const { initial, final } = process.execCPUAffinity ?? {}
   const parent: Step[] = [
+    ...(spec.watched === undefined ? [] : watchedExecSteps(spec.watched)),
     ...affinitySteps(initial, 'before it joins the container'),
     ...stdio.make,
     ...cgroupSteps(spec),
     ...(spec.namespaces.has('pid') ? [enterPids()] : []),
-    {
-      op: 'clone',
-      flags: spec.detached ? CLONE.PARENT : 0,
-      cgroup: spec.cgroup === undefined ? 'none' : 'fd:cgroup',
-      about: 'make the process',
-    },
+    cloneStep(spec),
     ...stdio.release,
     ...oomSteps(process),
     { op: 'notify', point: MEETING.mapped },
@@ -137,6 +138,15 @@ function cgroupSteps({ cgroup }: ExecSpec): Step[] {
       about: `open the cgroup ${cgroup}`,
     },
   ]
+}
+
+/** The container may have divided its cgroup ("no internal processes", cgroups(7)): then beside its first process. */
+function cloneStep({ cgroup, cgroupIsChosen, detached }: ExecSpec): Step {
+  const flags = detached ? CLONE.PARENT : 0
+  const about = 'make the process'
+  if (cgroup === undefined) return { op: 'clone', flags, cgroup: 'none', about }
+  if (cgroupIsChosen === true) return { op: 'clone', flags, cgroup: 'fd:cgroup', about }
+  return { op: 'clone_beside', flags, cgroup: 'fd:cgroup', process: TARGET, about }
 }
 
 function affinitySteps(cpus: string | undefined, when: string): Step[] {

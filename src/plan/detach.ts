@@ -1,5 +1,5 @@
 import type { HealthAction } from '../model/health.ts'
-import { type HealthLaunch, type LaunchSpec, LOG_FILE, type StopBy } from '../model/launch.ts'
+import { type EventLaunch, type HealthLaunch, type LaunchSpec, LOG_FILE, type StopBy } from '../model/launch.ts'
 import { O } from '../model/linux.ts'
 import type { FdSlot, Step } from '../model/step.ts'
 
@@ -22,18 +22,39 @@ export function eventSteps({ id, events }: LaunchSpec): Step[] {
   return [{ op: 'events', path, id, name, attributes, flags: (creates ? 1 : 0) | (removes ? 2 : 0) }]
 }
 
-/** What makes the stage a monitor on its own: a session, a log, a socket for clients, a record of how it goes on. */
-export function detachSteps({ detach, directory, health, stopBy }: LaunchSpec): DetachSteps {
-  const checks = health === undefined ? [] : healthSteps(health, stopBy)
-  if (detach === undefined) return { begin: checks, end: [], inherited: [] }
-  const { runDirectory, monitors, log, restart, timeLimitMs, remove } = detach
-  const begin: Step[] = [
+/** What makes the stage a monitor on its own of one more command: its end is told by `exec_die`. */
+export function watchedExecSteps({ monitors, events }: WatchedExec): Step[] {
+  const { path, id, name, attributes } = events
+  return [...leaveSteps(monitors), { op: 'events', path, id, name, attributes, flags: EXEC }]
+}
+
+export interface WatchedExec {
+  /** Absolute directory of the cgroup that the monitor itself goes to. */
+  readonly monitors?: string
+  readonly events: Pick<EventLaunch, 'path' | 'name' | 'attributes'> & { readonly id: string }
+}
+
+/** EVENTS_EXEC of native/plan.h. */
+const EXEC = 4
+
+function leaveSteps(monitors: string | undefined): Step[] {
+  return [
     ...(monitors === undefined ? [] : [openDirectory('fd:monitors', monitors)]),
     {
       op: 'detach',
       cgroup: monitors === undefined ? 'none' : 'fd:monitors',
       about: 'leave the session and the cgroup of the caller',
     },
+  ]
+}
+
+/** What makes the stage a monitor on its own: a session, a log, a socket for clients, a record of how it goes on. */
+export function detachSteps({ detach, directory, health, stopBy, timeLimitMs: limit }: LaunchSpec): DetachSteps {
+  const checks = health === undefined ? [] : healthSteps(health, stopBy)
+  if (detach === undefined) return { begin: [...limitSteps(limit), ...checks], end: [], inherited: [] }
+  const { runDirectory, monitors, log, restart, timeLimitMs, remove } = detach
+  const begin: Step[] = [
+    ...leaveSteps(monitors),
     openDirectory('fd:run-directory', runDirectory),
     { op: 'status', runDir: 'fd:run-directory', dir: 'fd:directory' },
     {
@@ -47,7 +68,7 @@ export function detachSteps({ detach, directory, health, stopBy }: LaunchSpec): 
     },
     { op: 'listen', listener: 'fd:listener' },
     { op: 'restart', policy: RESTART_POLICIES[restart.name], most: restart.name === 'on-failure' ? restart.most : 0 },
-    ...(timeLimitMs === undefined ? [] : [{ op: 'time_limit', ms: timeLimitMs } as const]),
+    ...limitSteps(timeLimitMs),
     ...checks,
   ]
   const end: Step[] = [{ op: 'last' }]
@@ -76,6 +97,10 @@ export function detachSteps({ detach, directory, health, stopBy }: LaunchSpec): 
     }
   }
   return { begin, end, inherited: ['fd:listener'] }
+}
+
+function limitSteps(ms: number | undefined): Step[] {
+  return ms === undefined ? [] : [{ op: 'time_limit', ms }]
 }
 
 function placeOf(path: string): { readonly parent: string; readonly name: string } {

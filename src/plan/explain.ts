@@ -81,7 +81,8 @@ function reasonOf(step: Step, errno: string): string {
 
 /** The kernel says ENOSPC of a limit on namespaces too (clone(2), unshare(2)). */
 function noSpaceHint(step: Step): string {
-  if (step.op === 'clone' || step.op === 'unshare') return 'too many namespaces: see /proc/sys/user'
+  if (step.op === 'clone' || step.op === 'clone_beside' || step.op === 'unshare')
+    return 'too many namespaces: see /proc/sys/user'
   return 'free some space, or choose another --root'
 }
 

@@ -49,6 +49,7 @@ const WORDINGS: Readonly<Record<string, Wording>> = {
   'open.flags': bits(O),
   'open.resolve': bits(RESOLVE),
   'clone.flags': bits(CLONE),
+  'clone_beside.flags': bits(CLONE),
   'unshare.flags': bits(CLONE),
   'setns.type': bits(CLONE),
   'join.flags': bits(CLONE),

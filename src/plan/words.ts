@@ -24,6 +24,7 @@ const CALLS: Partial<Record<Step['op'], string>> = {
   readonly_path: 'move_mount',
   open_pty: 'ioctl',
   clone: 'clone3',
+  clone_beside: 'clone3',
   loopback_up: 'ioctl SIOCSIFFLAGS',
   set_ids: 'setresuid',
   dup: 'dup2',

@@ -17,7 +17,7 @@ import { containerPaths, type ContainerState, readState, statusOf, writeWhole } 
 import { checkConsoleSocket } from './console-socket.ts'
 import { followStage } from './follow.ts'
 import { hostFacts } from './host.ts'
-import { inCgroupOf, namespacesToJoin } from './join.ts'
+import { namespacesToJoin } from './join.ts'
 import { type ContainerExit, launch, type Launched, type StepEvent } from './launch.ts'
 
 export interface ExecOptions {
@@ -55,9 +55,7 @@ export async function execInContainer(options: ExecOptions): Promise<ContainerEx
     openCallersFds(options, fds)
     const spec = execSpec(options, state, { config, process, pid: pid.pid })
     openContainersFds(spec, { config, process, pid: pid.pid }, fds)
-    const run = (plan: Plan): Promise<ContainerExit | undefined> =>
-      runPlan(plan, options, { fds, workdir: process.cwd })
-    return await (options.cgroup === undefined ? inCgroupOf(pid.pid, spec, run) : run(compileExec(spec)))
+    return await runPlan(compileExec(spec), options, { fds, workdir: process.cwd })
   } finally {
     for (const [slot, fd] of fds) if (OPENED.has(slot)) closeFd(fd)
   }
@@ -134,7 +132,7 @@ function execSpec(options: ExecOptions, state: ContainerState, { config, process
     preserveFds: options.preserveFds,
     keyring: state.keyring !== false,
     pidfdSocket: options.pidfdSocket !== undefined,
-    ...(cgroup === undefined ? {} : { cgroup }),
+    ...(cgroup === undefined ? {} : { cgroup, cgroupIsChosen: options.cgroup !== undefined }),
     ...(seccomp === undefined ? {} : { seccomp }),
     ...(text === undefined ? {} : { listenerText: text }),
     ...(config.linux === undefined ? {} : { linux: config.linux }),

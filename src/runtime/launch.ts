@@ -210,7 +210,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
       case MESSAGE.released:
         return hasGone()
       case MESSAGE.exited:
-        exit = { ...decodeExit(Number(a), (b & 1n) !== 0n), ...timedOutOf(b), ...refusalOf(error, (b & 2n) !== 0n) }
+        exit = { ...decodeExit(Number(a), (b & 1n) !== 0n, (b & 4n) !== 0n), ...refusalOf(error, (b & 2n) !== 0n) }
         if (failure === undefined) exited.resolve(exit)
     }
   }
@@ -312,16 +312,15 @@ export function monitorDied(): TscrunError {
   })
 }
 
-/** wait(2)'s status word. */
-export function decodeExit(status: number, oomKilled: boolean): ContainerExit {
-  const signal = status & 0x7f
-  if (signal === 0) return { exitCode: (status >> 8) & 0xff, signal: undefined, oomKilled }
-  return { exitCode: 128 + signal, signal: signalName(signal), oomKilled }
-}
+/** podman's exit code of a container whose time was over. */
+const TIMED_OUT = 255
 
-/** Of the bits that come with an exit. */
-export function timedOutOf(bits: bigint): Pick<ContainerExit, 'timedOut'> {
-  return (bits & 4n) === 0n ? {} : { timedOut: true }
+/** wait(2)'s status word. */
+export function decodeExit(status: number, oomKilled: boolean, timedOut = false): ContainerExit {
+  const signal = status & 0x7f
+  const late = timedOut ? ({ exitCode: TIMED_OUT, timedOut: true } as const) : {}
+  if (signal === 0) return { exitCode: (status >> 8) & 0xff, signal: undefined, oomKilled, ...late }
+  return { exitCode: 128 + signal, signal: signalName(signal), oomKilled, ...late }
 }
 
 /** Which of the caller's streams took no more, from the numbers of a message; empty for error 0. */

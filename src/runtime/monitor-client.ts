@@ -9,7 +9,7 @@ import { closeFd, makeNonBlocking, memoryFile, receiveMessage, sendMessage } fro
 import { watchReadable } from '../syscall/watch.ts'
 import { connectUnix, sendWithFds } from '../syscall/socket.ts'
 import { keepTerminalMode } from '../syscall/terminal.ts'
-import { type ContainerExit, decodeExit, type Deferred, deferred, timedOutOf } from './launch.ts'
+import { type ContainerExit, decodeExit, type Deferred, deferred } from './launch.ts'
 import { decodeMessage, encodeMessage, MESSAGE, MESSAGE_BYTES } from './messages.ts'
 
 /** A connection to the monitor of a container that lives on its own (native/clients.c). */
@@ -139,7 +139,7 @@ function talk(fd: number): MonitorClient {
       if (type === MESSAGE.detached && a === 0n) ended.resolve('detached')
       if (type === MESSAGE.detached && a !== 0n) ended.reject(tooSlow())
       if (type === MESSAGE.checked) checks.shift()?.resolve(error === 0 ? a === 1n : errnoName(error))
-      if (type === MESSAGE.exited) ended.resolve({ ...decodeExit(Number(a), (b & 1n) !== 0n), ...timedOutOf(b) })
+      if (type === MESSAGE.exited) ended.resolve(decodeExit(Number(a), (b & 1n) !== 0n, (b & 4n) !== 0n))
     }
   }
 }

@@ -134,6 +134,18 @@ describe('generate systemd', () => {
         'Restart=always',
       ]),
     )
+    const quadlet = (await out('generate', 'quadlet', 'made')).split('\n')
+    expect(quadlet).toEqual(
+      expect.arrayContaining([
+        'ContainerName=made',
+        String.raw`Environment="A=100%% of $$HOME \"quoted\" \\ and\nmore"`,
+        'PodmanArgs=--tty=true',
+        `Rootfs=${machine.rootfs}:O`,
+        'Network=none',
+        'Exec=sleep 1000',
+        'Restart=always',
+      ]),
+    )
   })
 
   it('gives the monitor to whoever supervises it: its pid, and the exit code of the container', async () => {
@@ -156,6 +168,8 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`
       [['systemd'], /needs a container, or --all/],
       [['systemd', '--all', 'made'], /needs a container, or --all/],
       [['kube', 'made'], /generate kube: unknown kind/],
+      [['quadlet'], /generate quadlet: needs a container/],
+      [['quadlet', '--new', 'made'], /generate quadlet: --new is for systemd/],
       [['systemd', '--restart-policy', 'never', 'made'], /--restart-policy never: not one of systemd/],
       [['systemd', 'absent'], /container absent: there is none/],
     ] as const) {

@@ -216,6 +216,26 @@ describe('--restart', () => {
   })
 })
 
+describe('a container that waits for its restart', () => {
+  it('is restarting, for ps, inspect and exec, and stop ends that', async () => {
+    const { id, name } = await detach('exit 3', ['--restart', 'always'])
+    const state = (): Promise<string> =>
+      inspected(name, '{{.State.Status}} {{.State.Restarting}} {{.State.ExitCode}} {{.State.Pid}}')
+    while ((await state()) !== 'restarting true 3 0');
+    // The pauses double: a few lives on, one is longer than these questions.
+    await until(() => {
+      const exit = join(machine.store, 'containers', id, 'exit.json')
+      return (JSON.parse(readFileSync(exit, 'utf8')) as { restarts: number }).restarts >= 4
+    })
+    expect(await out('ps', '--filter', 'status=restarting', '--format', '{{.Names}} {{.Status}}')).toMatch(
+      new RegExp(`^${name} Restarting \\(3\\) `),
+    )
+    expectOneLine((await machine.tscrun(['exec', name, 'true'])).stderr, /the container is restarting/)
+    await out('stop', name)
+    expect(await state()).toBe('exited false 3 0')
+  })
+})
+
 describe('logs', () => {
   it('keep both streams apart and whole, also long lines and lines without an end', async () => {
     const { name } = await detach('echo out; echo err >&2; head -c 40000 /dev/zero | tr "\\0" x; echo; printf tail')

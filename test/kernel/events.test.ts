@@ -88,6 +88,26 @@ describe('events', () => {
     expect(await told('{{.ContainerExitCode}}', other)).toContain('5')
   })
 
+  it('tell how a command in the background ended, and what happened to volumes and networks', async () => {
+    const [name, volume, network] = [newName(), newName(), newName()]
+    await out('volume', 'create', volume)
+    await detach(name, 'exec sleep 1000', '-v', `${volume}:/data`)
+    await out('exec', '-d', name, 'sh', '-c', 'exit 6')
+    const exits = (): Promise<string[]> => told('{{.Action}} {{.ContainerExitCode}}', name)
+    while (!(await exits()).includes('exec_die 6'));
+    await out('exec', '-d', name, 'sleep', '1000')
+    await out('rm', '-f', name)
+    // Its monitor tells it, when the container has gone.
+    while (!(await exits()).includes('exec_die 137'));
+    await out('volume', 'rm', volume)
+    await out('network', 'create', network)
+    await out('network', 'rm', network)
+    const toldOf = (kind: string, which: string): Promise<string> =>
+      out('events', '--stream=false', '--filter', `${kind}=${which}`, '--format', '{{.Action}}')
+    expect(await toldOf('volume', volume)).toBe('create\nmount\ndestroy\n')
+    expect(await toldOf('network', network)).toBe('create\ndestroy\n')
+  })
+
   it('are followed while they happen, over a rotation that a monitor makes, to the end by a signal', async () => {
     const name = newName()
     const since = String(Date.now() / 1000)

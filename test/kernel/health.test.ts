@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -30,6 +30,17 @@ const FAST = ['--health-interval', '50ms', '--health-retries', '2']
 const check = (command: string, ...more: readonly string[]): string[] => ['--health-cmd', command, ...FAST, ...more]
 const FOREVER = 'exec sleep 1000'
 
+/** From then on it takes no processes (cgroups(7), "no internal processes"). */
+function divide(cgroup: string): boolean {
+  try {
+    writeFileSync(join(cgroup, 'cgroup.subtree_control'), '+hugetlb')
+    return true
+  } catch (error) {
+    expect((error as NodeJS.ErrnoException).code).toBe('EBUSY')
+    return false
+  }
+}
+
 describe('a health check', () => {
   it('makes a container healthy, unhealthy after failures in a row, and healthy again', async () => {
     const { id, name } = await detach(`touch /ok; ${FOREVER}`, check('echo looked; test -f /ok'))
@@ -55,6 +66,19 @@ describe('a health check', () => {
         Retries: 2,
       }),
     )
+  })
+
+  it('is made beside the first process where the container has divided its cgroup', async () => {
+    const { id, name } = await detach(FOREVER, check('cat /proc/self/cgroup'))
+    const [cgroup = ''] = cgroupsOf(id)
+    mkdirSync(join(cgroup, 'inner'))
+    mkdirSync(join(cgroup, 'inner', 'deeper'))
+    // A check that is under way is in there, too; it ends soon.
+    writeFileSync(join(cgroup, 'inner', 'deeper', 'cgroup.procs'), String(await pidIn(name)))
+    await until(() => divide(cgroup))
+    const { checks } = await untilHealth(id, (file) => file.checks.at(-1)?.output.includes('deeper') === true)
+    expect(checks.at(-1)).toMatchObject({ exitCode: 0 })
+    expect(await out('exec', name, 'cat', '/proc/self/cgroup')).toContain('0::/inner/deeper\n')
   })
 
   it('is confined as the container is, and is in its cgroup and namespaces', async () => {

@@ -62,8 +62,8 @@ describe('the monitor of an idle container', () => {
 describe('--timeout of a detached container', () => {
   it('kills it when its time is over, and says so', async () => {
     const { name } = await detach('exec sleep 1000', ['--timeout', '1'])
-    expect(await out('wait', name)).toBe('137\n')
-    expect(await inspected(name, '{{.State.ExitCode}} {{.State.TimedOut}}')).toBe('137 true')
+    expect(await out('wait', name)).toBe('255\n')
+    expect(await inspected(name, '{{.State.ExitCode}} {{.State.Signal}} {{.State.TimedOut}}')).toBe('255 SIGKILL true')
   })
 
   it('is the time of each life', async () => {

@@ -156,8 +156,17 @@ describe('the standard streams', () => {
 
 describe('--timeout', () => {
   it('kills the container when its time is over', async () => {
-    const { exitCode } = await machine.run(['--timeout', '1'], ['sleep', '1000'])
-    expect(exitCode).toBe(137)
+    const command = ['run', '--timeout', '1', '--name', 'late', '--rootfs', `${machine.rootfs}:O`, 'sleep', '1000']
+    expect((await machine.tscrun(command)).exitCode).toBe(255)
+    const state = ['inspect', '-f', '{{.State.ExitCode}} {{.State.Signal}} {{.State.TimedOut}}', 'late']
+    expect((await machine.tscrun(state)).stdout).toBe('255 SIGKILL true\n')
+    const died = ['events', '--stream=false', '--filter', 'event=die', '--format', '{{json .Actor.Attributes}}']
+    expect(JSON.parse((await machine.tscrun(died)).stdout.trim().split('\n').at(-1) ?? '')).toMatchObject({
+      name: 'late',
+      exitCode: '255',
+      timedOut: 'true',
+    })
+    await machine.tscrun(['rm', 'late'])
   })
 })
 

@@ -30,7 +30,7 @@ describe('cgroup facts', () => {
 32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:10 - cgroup cgroup rw,cpu,cpuacct
 33 31 0:35 / /sys/fs/cgroup/blkio rw,relatime - cgroup cgroup rw,blkio
 34 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup systemd rw,xattr,release_agent=/lib/x,name=systemd
-${V2('/', '/sys/fs/cgroup/unified')}`
+${V2('/', '/sys/fs/cgroup/unified').replace('35 24', '35 31')}`
     const cgroups =
       '#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t1\t1\ncpuacct\t1\t1\t1\nblkio\t7\t1\t1\nhugetlb\t0\t5\t1\nfreezer\t6\t1\t1\n'
     expect(facts(mountinfo, '7:blkio:/x\n1:cpu,cpuacct:/x\n0::/\n', cgroups, 'hugetlb\n')).toEqual({
@@ -41,6 +41,19 @@ ${V2('/', '/sys/fs/cgroup/unified')}`
       controllers: ['hugetlb'],
       v1Controllers: ['cpu', 'cpuacct', 'io', 'freezer'],
     })
+  })
+
+  it('know of a mount that any later one hides, whatever their order in the file is', () => {
+    const sysfs = '26 24 0:22 / /sys rw - sysfs sysfs rw\n'
+    const below = V2().replace('35 24', '35 26')
+    expect(facts(sysfs + below).mode).toBe('unified')
+    const over = '50 26 0:23 / /sys rw - sysfs sysfs rw\n'
+    expect(facts(sysfs + below + over).mode).toBe('none')
+    // Mounted again on the one that hides.
+    expect(facts(`${sysfs}${below}${over}${below.replace('35 26', '51 50')}`).mode).toBe('unified')
+    // By age of the mounts: the root of a container may be younger than what was made to be put into it.
+    expect(facts(below + sysfs).mode).toBe('unified')
+    expect(facts(over + below + sysfs).mode).toBe('none')
   })
 
   it('of a host with cgroup v1 only, and with none', () => {

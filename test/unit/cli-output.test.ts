@@ -150,8 +150,8 @@ describe('containers', () => {
     exitCode: 137,
     labels: { a: '1' },
     mounts: ['/srv'],
-    ports: [],
     network: 'none',
+    ports: [],
     restartPolicy: 'no',
     startsAtBoot: false,
   }

@@ -94,7 +94,8 @@ async function serve(): Promise<void> {
   }
   await server[Symbol.asyncDispose]()
   for (const { status, labels } of await createEngine({ root: '/srv' }).ps({ all: true })) {
-    console.log(status satisfies 'created' | 'running' | 'paused' | 'stopped', labels['a'] satisfies string | undefined)
+    const known: 'created' | 'running' | 'paused' | 'restarting' | 'stopped' = status
+    console.log(known, labels['a'] satisfies string | undefined)
   }
 }
 declare const console: { log(...words: unknown[]): void }

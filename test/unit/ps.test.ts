@@ -5,7 +5,7 @@ import { formatListing } from '../../src/cli/output/format.ts'
 import { compileTemplate, TemplateError } from '../../src/cli/output/template/evaluate.ts'
 import { parseContainerFilter } from '../../src/cli/parse/filter.ts'
 import type { ContainerSummary } from '../../src/engine/api.ts'
-import { matchesFilter } from '../../src/engine/state/containers-view.ts'
+import { matchesFilter } from '../../src/engine/state/filter.ts'
 
 const container: ContainerSummary = {
   id: 'ab'.repeat(32),
@@ -17,11 +17,12 @@ const container: ContainerSummary = {
   createdMs: 0,
   labels: { 'com.example.tier': 'front' },
   mounts: ['/srv', 'data'],
+  network: 'none',
   ports: [
+    { protocol: 'tcp', hostPort: 8081, containerPort: 81 },
     { protocol: 'tcp', hostPort: 8080, containerPort: 80 },
     { protocol: 'udp', hostIp: '::1', hostPort: 53, containerPort: 53 },
   ],
-  network: 'none',
   restartPolicy: 'no',
   startsAtBoot: false,
   size: { writable: 1000, root: 2_000_000 },
@@ -32,10 +33,19 @@ const list = (format: string, bare = false): Promise<string> =>
   formatListing({ headings, columns: ['ID'], rows: [row], bare }, format)
 
 describe('a row of ps', () => {
-  it('has the size, the volumes, the image by id and, while it runs, the ports', () => {
+  it('has the size, the volumes and the image by id', () => {
     expect(row).toMatchObject({ Size: '1kB (virtual 2MB)', LocalVolumes: '1', ImageID: 'cdcdcdcdcdcd' })
-    expect(row.Ports).toBe('0.0.0.0:8080->80/tcp, [::1]:53->53/udp')
-    expect(containerRow({ ...container, status: 'stopped' }, { nowMs: 0, noTrunc: false }).Ports).toBe('')
+  })
+
+  it('has the ports that lead to it, neighbours as one, as long as it lives', () => {
+    expect(row.Ports).toBe('[::1]:53->53/udp, 0.0.0.0:8080-8081->80-81/tcp')
+    expect(containerRow({ ...container, status: 'stopped' }, { nowMs: 1000, noTrunc: false }).Ports).toBe('')
+  })
+
+  it('says what it ended with while it waits for its restart', () => {
+    const restarting = { ...container, status: 'restarting', exitCode: 3, finishedMs: 0 } as const
+    const { State, Status } = containerRow(restarting, { nowMs: 4000, noTrunc: false })
+    expect({ State, Status }).toEqual({ State: 'restarting', Status: 'Restarting (3) 4 seconds ago' })
   })
 
   it('answers a template that asks for one label, also through a pipe and with a heading', async () => {
@@ -62,8 +72,15 @@ describe('a filter of ps', () => {
     [['status=dead', 'status=running'], true],
     [['volume=data', 'label=com.example.tier'], true],
     [['label=com.example.tier=back'], false],
+    [['label!=com.example.tier'], false],
+    [['label!=com.example.tier=back'], true],
+    [['publish=80'], true],
+    [['publish=79-80/tcp'], true],
+    [['publish=80/udp'], false],
+    [['until=2000-01-01T00:00:00Z'], true],
+    [['until=1969-12-31T00:00:00Z'], false],
   ])('%j: %s', (filters, expected) => {
-    expect(matchesFilter(container, parseContainerFilter(filters), container.imageId)).toBe(expected)
+    expect(matchesFilter(container, parseContainerFilter(filters))).toBe(expected)
   })
 
   it('takes names of containers before and since', () => {

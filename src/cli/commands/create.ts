@@ -11,7 +11,7 @@ export const createCommand: Command = {
   name: 'create',
   usage: 'IMAGE [COMMAND] [ARG...]',
   description: 'Make a container as `run` does, without starting it, and print its id',
-  flags: RUN_FLAGS.filter(({ name }) => !['detach', 'dry-run', 'monitor-pidfile'].includes(name)),
+  flags: RUN_FLAGS.filter(({ name }) => !['detach', 'detach-keys', 'dry-run', 'monitor-pidfile'].includes(name)),
   operands: { min: 0, max: Number.POSITIVE_INFINITY, noun: 'image' },
   passThrough: true,
   async run({ flags, operands, globals, engine }) {

@@ -1,6 +1,7 @@
 import { realpathSync, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import type { UnitSource } from '../../engine/api.ts'
+import type { Engine, UnitSource } from '../../engine/api.ts'
+import { quadletFile } from '../../engine/quadlet.ts'
 import { bootUnit, containerUnit, type UnitContext, unitName, type UnitRestart } from '../../engine/unit.ts'
 import { TscrunError } from '../../model/errors.ts'
 import { signalNumber } from '../../model/kernel-names.ts'
@@ -16,16 +17,21 @@ import { normaliseArgv, type Occurrence } from '../pflag.ts'
 
 export const generateCommand: Command = {
   name: 'generate',
-  usage: 'systemd CONTAINER | systemd --all',
-  description: 'Print a unit of systemd that runs a container, or one that starts them all at boot',
+  usage: 'systemd CONTAINER | systemd --all | quadlet CONTAINER',
+  description:
+    "Print a unit of systemd that runs a container, one that starts them all at boot, or a file for podman's quadlet",
   flags: GENERATE_FLAGS,
   operands: { min: 1, max: 2, noun: 'kind of unit' },
   async run({ flags, operands, engine }) {
     const [kind = '', name] = operands
-    if (kind !== 'systemd') {
-      throw new TscrunError('USAGE', `generate ${kind}: unknown kind`, { subject: kind, hint: 'systemd is the one' })
+    if (kind !== 'systemd' && kind !== 'quadlet') {
+      throw new TscrunError('USAGE', `generate ${kind}: unknown kind`, { subject: kind, hint: 'systemd or quadlet' })
     }
     const opened = await engine()
+    if (kind === 'quadlet') {
+      print(await quadletOf(opened, name, flags))
+      return 0
+    }
     const { store } = (await opened.info()) as { store: { root: string; runRoot: string } }
     const context = contextOf(store)
     if (flags.bool('all') === (name !== undefined)) {
@@ -50,6 +56,48 @@ export const generateCommand: Command = {
   },
 }
 
+/** What of `generate systemd` a quadlet has no place for. */
+const SYSTEMD_ONLY = ['all', 'new', 'time', 'name'] as const
+
+async function quadletOf(engine: Engine, name: string | undefined, flags: FlagValues): Promise<string> {
+  const other = SYSTEMD_ONLY.find((flag) => flags.has(flag))
+  if (other !== undefined || name === undefined) {
+    const problem = other === undefined ? 'needs a container' : `--${other} is for systemd`
+    throw new TscrunError('USAGE', `generate quadlet: ${problem}`, { subject: 'generate' })
+  }
+  const source = await engine.unitSource(name)
+  const { occurrences, operands } = commandOf(source, 'quadlet')
+  const globals = new Set(GLOBAL_FLAGS.map((flag) => flag.name))
+  const wanted = occurrences.filter(({ flag, value }) => !globals.has(flag.name) && value !== '')
+  // `--rootfs --rm PATH`: what the first operand is.
+  const isSwitch = wanted.some(({ flag, value }) => flag.name === 'rootfs' && value === 'true')
+  const fromImage = source.imageId !== undefined
+  const unit = quadletFile({
+    name: source.name,
+    image: fromImage ? await fullName(engine, source) : undefined,
+    flags: wanted
+      .filter(({ flag, value }) => flag.name !== 'rootfs' || value !== 'false')
+      .map((occurrence) => ({
+        name: occurrence.flag.name,
+        value: isSwitch && occurrence.flag.name === 'rootfs' ? (operands[0] ?? '') : valueOf(occurrence, source.env),
+      })),
+    words: fromImage || isSwitch ? operands.slice(1) : operands,
+    directory: source.madeBy?.cwd ?? '/',
+    ownUser: source.ownUser,
+    network: source.network,
+    restart: flags.has('restart-policy') || source.restart !== 'no' ? restartOf(flags, source) : 'no',
+    requires: source.joins,
+  })
+  return `# ${source.name}.container, for /etc/containers/systemd: podman runs it, with images, volumes and networks of its own\n${unit}`
+}
+
+/** With its registry: quadlet asks nobody which one is meant. */
+async function fullName(engine: Engine, { image, imageId }: UnitSource): Promise<string> {
+  if (imageId === undefined) return image
+  const { RepoTags } = (await engine.inspect(imageId, 'image')) as { RepoTags?: readonly string[] }
+  return RepoTags?.find((tag) => tag.endsWith(`/${image}`) || tag.endsWith(`/${image}:latest`)) ?? image
+}
+
 const RESTARTS: readonly UnitRestart[] = [
   'no',
   'always',
@@ -72,22 +120,29 @@ function restartOf(flags: FlagValues, { restart }: UnitSource): UnitRestart {
 const ITS_OWN = new Set(['name', 'detach', 'rm', 'cidfile', 'restart', 'dry-run', 'quiet', 'monitor-pidfile'])
 
 /** The command line that made it, in a form that no shell and no habit can read otherwise. */
-function runWords({ name, madeBy, env }: UnitSource): string[] {
-  const made = madeBy === undefined ? undefined : occurrencesOf(madeBy.words)
-  if (made === undefined) {
-    throw new TscrunError('USAGE', `generate systemd --new: nobody knows the command that made ${name}`, {
-      subject: name,
-      hint: 'leave --new out: the unit then starts this container',
-    })
-  }
+function runWords(source: UnitSource): string[] {
+  const made = commandOf(source, 'systemd --new')
   const globals = new Set(GLOBAL_FLAGS.map((flag) => flag.name))
   const flags = made.occurrences.filter(({ flag }) => !ITS_OWN.has(flag.name) && !globals.has(flag.name))
-  return [`--name=${name}`, ...flags.map((occurrence) => flagWord(occurrence, env)), '--', ...made.operands]
+  const words = flags.map((occurrence) => `--${occurrence.flag.name}=${valueOf(occurrence, source.env)}`)
+  return [`--name=${source.name}`, ...words, '--', ...made.operands]
 }
 
-function occurrencesOf(
-  words: readonly string[],
-): { occurrences: readonly Occurrence[]; operands: readonly string[] } | undefined {
+function commandOf({ name, madeBy }: UnitSource, kind: string): Made {
+  const made = madeBy === undefined ? undefined : occurrencesOf(madeBy.words)
+  if (made !== undefined) return made
+  throw new TscrunError('USAGE', `generate ${kind}: nobody knows the command that made ${name}`, {
+    subject: name,
+    hint: '`generate systemd` without --new makes a unit that starts this container',
+  })
+}
+
+interface Made {
+  readonly occurrences: readonly Occurrence[]
+  readonly operands: readonly string[]
+}
+
+function occurrencesOf(words: readonly string[]): Made | undefined {
   const top = normaliseArgv(words, TOP_FLAGS, { interspersed: false })
   if (!top.ok) return undefined
   const verbs = top.operands[0] === 'container' ? 2 : 1
@@ -97,10 +152,10 @@ function occurrencesOf(
 }
 
 /** A variable whose value came from the caller has the value that it got. */
-function flagWord({ flag, value }: Occurrence, env: readonly string[]): string {
+function valueOf({ flag, value }: Occurrence, env: readonly string[]): string {
   const inherited = flag.name === 'env' && !value.includes('=')
   const now = inherited ? env.find((entry) => entry.startsWith(`${value}=`)) : undefined
-  return `--${flag.name}=${now ?? value}`
+  return now ?? value
 }
 
 function contextOf({ root, runRoot }: { readonly root: string; readonly runRoot: string }): UnitContext {

@@ -11,7 +11,11 @@ export const killCommand: Command = {
   operands: { min: 0, max: Number.POSITIVE_INFINITY, noun: 'container' },
   async run({ flags, operands, globals, engine }) {
     const signal = parseSignal('signal', flags.text('signal') ?? 'SIGKILL')
-    const chosen = await chooseContainers(engine, { verb: 'kill', flags, operands }, ['running', 'paused'])
+    const chosen = await chooseContainers(engine, { verb: 'kill', flags, operands }, [
+      'running',
+      'paused',
+      'restarting',
+    ])
     const opened = await engine()
     return forEachContainer(chosen, (name) => opened.kill(name, signal), {
       ignore: flags.bool('ignore'),

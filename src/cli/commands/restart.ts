@@ -17,6 +17,7 @@ export const restartCommand: Command = {
       ...(flags.bool('running') ? [] : REST),
       'running',
       'paused',
+      'restarting',
     ])
     const opened = await engine()
     return forEachContainer(chosen, (name) => opened.restart(name, options), {

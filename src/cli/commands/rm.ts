@@ -17,6 +17,7 @@ export const rmCommand: Command = {
       'created',
       'running',
       'paused',
+      'restarting',
       'stopped',
     ])
     const opened = await engine()

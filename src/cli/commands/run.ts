@@ -23,7 +23,7 @@ export const runCommand: Command = {
     const reporter = createReporter(globals, { quiet: flags.bool('quiet') })
     for (const note of notes) reporter.onWarning(note)
     const dryRun = flags.bool('dry-run')
-    if (options.tty === true && !dryRun && detached === undefined) await requireTerminal(options.interactive === true)
+    if (options.tty === true && !dryRun && !flags.bool('detach')) await requireTerminal(options.interactive === true)
     const opened = await engine()
     if (dryRun) {
       print(await opened.dryRun(image, args, options))
@@ -34,14 +34,25 @@ export const runCommand: Command = {
     const common = {
       ...options,
       ...(cidfile === undefined || cidfile === '' ? {} : { cidfile }),
-      ...pidfileOf(flags, detached !== undefined),
+      ...pidfileOf(flags),
       madeBy: madeBy(process.argv.slice(2), operands, caller.cwd),
       onWarning,
       onProgress,
     }
+    const keys = flags.text('detach-keys') ?? (options.tty === true ? opened.settings.detachKeys : undefined) ?? ''
     try {
+      if (keys !== '' && !flags.bool('detach')) {
+        const { attachHere } = await import('../attached.ts')
+        const { parseDetachKeys } = await import('../parse/times.ts')
+        const run = { ...common, ...detached, ...(log === undefined ? {} : { log }) }
+        return await attachHere((attach, signal) => opened.runAttached(image, args, { ...run, attach, signal }), {
+          stdin: options.interactive === true,
+          detachKeys: parseDetachKeys(keys),
+          signals: true,
+        })
+      }
       return await withSignals(async (signals) => {
-        if (detached !== undefined) {
+        if (flags.bool('detach')) {
           const id = await opened.runDetached(image, args, { ...common, ...detached, signal: signals.aborted })
           print(`${id}\n`)
           return 0
@@ -61,10 +72,10 @@ export const runCommand: Command = {
   },
 }
 
-function pidfileOf(flags: FlagValues, detached: boolean): { monitorPidfile?: string } {
+function pidfileOf(flags: FlagValues): { monitorPidfile?: string } {
   const path = flags.text('monitor-pidfile') ?? ''
   if (path === '') return {}
-  if (!detached) throw badFlag('monitor-pidfile', path, 'needs --detach')
+  if (!flags.bool('detach')) throw badFlag('monitor-pidfile', path, 'needs --detach')
   return { monitorPidfile: path }
 }
 

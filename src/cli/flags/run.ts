@@ -69,6 +69,12 @@ export const RUN_FLAGS: readonly Flag[] = [
   { name: 'cidfile', kind: 'string', value: 'file', help: 'Write the container id to a new file' },
   { name: 'creds', kind: 'string', value: 'user:password', help: 'Login for pulling the image' },
   { name: 'detach', short: 'd', kind: 'bool', help: 'Run in the background and print the container id' },
+  {
+    name: 'detach-keys',
+    kind: 'string',
+    value: 'keys',
+    help: 'In the foreground: keys that leave the container running in the background (default none)',
+  },
   { name: 'dry-run', kind: 'bool', help: 'Print the plan of kernel calls and end, touching nothing' },
   {
     name: 'entrypoint',

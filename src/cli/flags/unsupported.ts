@@ -14,7 +14,7 @@ const RUN: readonly Unsupported[] = [
     hint: 'containers of a network reach each other by their addresses',
   },
   { names: 'hosts-file no-hostname', hint: 'see --add-host; -v FILE:/etc/hosts puts another file in its place' },
-  { names: 'a/attach sig-proxy detach-keys', hint: 'run attaches to all of its standard streams' },
+  { names: 'a/attach sig-proxy', hint: 'run attaches to all of its standard streams' },
   { names: 'volume-driver image-volume', hint: 'volumes lie in the store: see tscrun volume create --help' },
   { names: 'gpus', hint: 'name the device files with --device' },
   { names: 'arch os variant', hint: 'use --platform OS/ARCH[/VARIANT]' },
@@ -74,6 +74,10 @@ const OTHERS: Readonly<Record<string, readonly Unsupported[]>> = {
   login: [{ names: 'secret compat-auth-file' }],
   logout: [{ names: 'compat-auth-file' }],
   search: [{ names: 'compatible' }],
+  exec: [
+    { names: 'detach-keys', hint: 'a command that is to go on by itself is started with exec --detach' },
+    { names: 'preserve-fds preserve-fd cidfile' },
+  ],
   images: [{ names: 'history tree', hint: 'see tscrun history, tscrun image tree' }],
   rmi: [{ names: 'no-prune platform', hint: 'layers that another image has stay in any case' }],
   ps: [

@@ -68,17 +68,6 @@ export function containerRow(container: ContainerSummary, options: RowOptions): 
   }
 }
 
-/** `0.0.0.0:8080->80/tcp`, as long as it runs. */
-function portsText({ status, ports }: ContainerSummary): string {
-  if (status === 'stopped' || status === 'created') return ''
-  return ports
-    .map(({ protocol, hostIp = '0.0.0.0', hostPort, containerPort }) => {
-      const host = hostIp.includes(':') ? `[${hostIp}]` : hostIp
-      return `${host}:${hostPort}->${containerPort}/${protocol}`
-    })
-    .join(', ')
-}
-
 /** `12kB (virtual 5.6MB)`; '' where it was not asked for. */
 function sizeText({ size }: ContainerSummary): string {
   return size === undefined ? '' : `${formatSize(size.writable)} (virtual ${formatSize(size.root)})`
@@ -96,11 +85,49 @@ export function statusText(container: ContainerSummary, nowMs: number): string {
       return container.health === undefined ? up : `${up} (${HEALTH_WORDS[container.health]})`
     case 'paused':
       return `${up} (Paused)`
-    case 'stopped': {
-      const ended = container.finishedMs === undefined ? '' : ` ${formatAgo(container.finishedMs, nowMs)}`
-      return `Exited (${container.exitCode ?? '?'})${ended}`
-    }
+    case 'restarting':
+      return `Restarting ${endText(container, nowMs)}`
+    case 'stopped':
+      return `Exited ${endText(container, nowMs)}`
     default:
       return container.status satisfies never
   }
+}
+
+function endText({ finishedMs, exitCode }: ContainerSummary, nowMs: number): string {
+  return `(${exitCode ?? '?'})${finishedMs === undefined ? '' : ` ${formatAgo(finishedMs, nowMs)}`}`
+}
+
+type Port = ContainerSummary['ports'][number]
+
+/** `0.0.0.0:8080->80/tcp, 127.0.0.1:90-92->90-92/udp`: neighbours as one; none of a container that does not live. */
+function portsText({ ports, status }: ContainerSummary): string {
+  if (status === 'stopped' || status === 'created') return ''
+  const place = ({ protocol, hostIp = '0.0.0.0' }: Port): string => `${hostIp} ${protocol}`
+  const sorted = ports.toSorted(
+    (a, b) =>
+      a.containerPort - b.containerPort ||
+      (place(a) < place(b) ? -1 : place(a) > place(b) ? 1 : 0) ||
+      a.hostPort - b.hostPort,
+  )
+  const runs: { first: Port; last: Port }[] = []
+  for (const port of sorted) {
+    const run = runs.find(
+      ({ last }) =>
+        place(last) === place(port) &&
+        last.containerPort + 1 === port.containerPort &&
+        last.hostPort + 1 === port.hostPort,
+    )
+    if (run === undefined) runs.push({ first: port, last: port })
+    else run.last = port
+  }
+  return runs.map(({ first, last }) => portText(first, last)).join(', ')
+}
+
+function portText(first: Port, last: Port): string {
+  const { hostIp = '0.0.0.0', protocol } = first
+  const range = (from: number, to: number): string => (from === to ? String(from) : `${from}-${to}`)
+  const outside = range(first.hostPort, last.hostPort)
+  const inside = range(first.containerPort, last.containerPort)
+  return `${hostIp.includes(':') ? `[${hostIp}]` : hostIp}:${outside}->${inside}/${protocol}`
 }

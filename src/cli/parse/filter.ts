@@ -2,19 +2,21 @@ import type { ContainerFilter, ContainerStatus } from '../../engine/api.ts'
 import type { EventFilter } from '../../engine/events/events.ts'
 import { badFlag } from '../errors.ts'
 import { parseInteger } from './numbers.ts'
+import { parseMoment } from './times.ts'
 
 /** docker's words for the states, `exited` among them. */
 const STATUSES: ReadonlyMap<string, ContainerStatus> = new Map([
   ['created', 'created'],
   ['running', 'running'],
   ['paused', 'paused'],
+  ['restarting', 'restarting'],
   ['exited', 'stopped'],
   ['stopped', 'stopped'],
 ])
 
 const PLAIN_KEYS = ['id', 'name', 'label', 'ancestor', 'before', 'since', 'volume', 'network'] as const
 /** docker's states that no container here is ever in: they choose none. */
-const NEVER = ['restarting', 'removing', 'dead']
+const NEVER = ['removing', 'dead']
 const POLICIES = ['no', 'on-failure', 'always', 'unless-stopped'] as const
 const HEALTH = ['starting', 'healthy', 'unhealthy', 'none'] as const
 
@@ -45,6 +47,12 @@ export function parseContainerFilter(values: readonly string[]): ContainerFilter
       const health = HEALTH.find((candidate) => candidate === value)
       if (health === undefined) throw badFlag('filter', text, 'unknown health', HEALTH.join(', '))
       filter.health = [...(filter.health ?? []), health]
+    } else if (key === 'label!') {
+      filter.noLabel = [...(filter.noLabel ?? []), value]
+    } else if (key === 'until') {
+      filter.untilMs = [...(filter.untilMs ?? []), parseMoment('filter', value, Date.now())]
+    } else if (key === 'publish') {
+      filter.publish = [...(filter.publish ?? []), parsePublished(value, text)]
     } else if (key === 'exited')
       filter.exited = [...(filter.exited ?? []), parseInteger('filter', value, { min: 0, max: 255, within: text })]
     else
@@ -52,10 +60,17 @@ export function parseContainerFilter(values: readonly string[]): ContainerFilter
         'filter',
         text,
         `unknown key ${JSON.stringify(key)}`,
-        `${PLAIN_KEYS.join(', ')}, status, exited, health, restart-policy or should-start-on-boot`,
+        `${PLAIN_KEYS.join(', ')}, label!, until, status, exited, health, publish, restart-policy or should-start-on-boot`,
       )
   }
   return filter
+}
+
+/** `80`, `80/udp`, `8000-8080/tcp`: ports of the container. */
+function parsePublished(value: string, text: string): NonNullable<ContainerFilter['publish']>[number] {
+  const [, first = '', last = first, protocol = 'tcp'] = /^(\d+)(?:-(\d+))?(?:\/(tcp|udp|sctp))?$/.exec(value) ?? []
+  const port = (digits: string): number => parseInteger('filter', digits, { min: 1, max: 65_535, within: text })
+  return { protocol: protocol as 'tcp' | 'udp' | 'sctp', first: port(first), last: port(last) }
 }
 
 const EVENT_KEYS = ['container', 'event', 'image', 'label', 'type', 'volume', 'network'] as const

@@ -65,7 +65,7 @@ export function parseRun(
   const notes = mountOptions(flags, options, caller.cwd)
   const namespaces = parseNamespaces(flags)
   if (Object.keys(namespaces).length > 0) options.namespaces = namespaces
-  const background = command === 'create' || flags.bool('detach')
+  const background = command === 'create' || flags.bool('detach') || (flags.text('detach-keys') ?? '') !== ''
   const health = parseHealth(flags, background)
   if (health !== undefined) options.health = health
   const log = parseLog(flags)

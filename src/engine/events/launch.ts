@@ -2,8 +2,8 @@ import type { EventLaunch } from '../../model/launch.ts'
 import type { EnginePaths } from '../paths.ts'
 import type { ContainerRecord } from '../state/record.ts'
 
-/** EVENT_ATTRIBUTES_BYTES of native/events.h. */
-const MOST_BYTES = 8192
+/** EVENT_ATTRIBUTES_BYTES of native/events.h, and room for the id of an exec. */
+const MOST_BYTES = 8192 - 128
 
 type Described = Pick<ContainerRecord, 'image' | 'labels' | 'name' | 'remove'>
 

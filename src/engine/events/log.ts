@@ -39,11 +39,7 @@ export function writeEvents(paths: EnginePaths, events: readonly NewEvent[]): vo
 }
 
 /** An event of a container; `more` goes beside what is said of it every time. */
-export function containerEvent(
-  record: Pick<ContainerRecord, 'id' | 'name' | 'image' | 'labels'>,
-  action: string,
-  more: Readonly<Record<string, string>> = {},
-): NewEvent {
+export function containerEvent(record: Named, action: string, more: Readonly<Record<string, string>> = {}): NewEvent {
   return {
     type: 'container',
     action,
@@ -52,12 +48,33 @@ export function containerEvent(
   }
 }
 
+type Named = Pick<ContainerRecord, 'id' | 'name' | 'image' | 'labels'>
+
+/** Who is connected now, and when the detach keys end that: the end of the container tells itself. */
+export function tellAttachment(
+  paths: EnginePaths,
+  record: Named,
+  { ended }: { readonly ended: Promise<unknown> },
+): void {
+  writeEvents(paths, [containerEvent(record, 'attach')])
+  const tellEnd = (end: unknown): void => {
+    if (end === 'detached') writeEvents(paths, [containerEvent(record, 'detach')])
+  }
+  // Whoever waits for it hears of an error.
+  void ended.then(tellEnd, () => undefined)
+}
+
+/** docker's `create`, `destroy`, `mount`, `prune`. */
+export function volumeEvent(action: string, name: string, more: Readonly<Record<string, string>> = {}): NewEvent {
+  return { type: 'volume', action, id: name, attributes: { driver: 'local', ...more } }
+}
+
 /** docker's `pull`, `untag`, `delete`; `id` is the name or the digest that it is about. */
 export function imageEvent(action: string, id: string, name: string): NewEvent {
   return { type: 'image', action, id, attributes: { name } }
 }
 
-/** docker's `connect` and `disconnect`. */
+/** docker's `create`, `destroy`, `connect` and `disconnect`. */
 export function networkEvent(action: string, id: string, attributes: Readonly<Record<string, string>>): NewEvent {
   return { type: 'network', action, id, attributes }
 }

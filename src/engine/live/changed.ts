@@ -1,6 +1,6 @@
 import { connectMonitor, type MonitorClient } from '../../runtime/monitor-client.ts'
 import { networkOfRecord } from '../networks/of-record.ts'
-import { nextPlan, type StartableRecord } from './detached.ts'
+import { nextPlan, type StartableRecord } from './next-plan.ts'
 import { monitorSocket } from './monitor-socket.ts'
 import { unlessGone } from './live.ts'
 import type { EnginePaths } from '../paths.ts'

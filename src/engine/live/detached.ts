@@ -1,12 +1,10 @@
 import { closeSync, fstatSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
-import type { DetachedLaunch, LaunchSpec, Stdio } from '../../model/launch.ts'
+import type { LaunchSpec, Stdio } from '../../model/launch.ts'
 import type { DetachedOptions, RunOptions } from '../../model/run-options.ts'
 import type { FdSlot, Plan } from '../../model/step.ts'
-import { compile } from '../../plan/compile.ts'
 import { inheritedFds } from '../../plan/inherited.ts'
-import { hostFacts } from '../../runtime/host.ts'
 import { launch } from '../../runtime/launch.ts'
 import { type AttachedStreams, connectMonitor, type MonitorClient } from '../../runtime/monitor-client.ts'
 import { closeFd } from '../../syscall/process.ts'
@@ -25,31 +23,28 @@ import {
 } from '../state/containers.ts'
 import { type ContainerView, findContainer, noSuchContainer } from '../state/containers-view.ts'
 import { lockSoon } from '../state/directory-lock.ts'
-import { eventLaunch } from '../events/launch.ts'
-import { containerEvent, writeEvents } from '../events/log.ts'
+import { containerEvent, tellAttachment, writeEvents } from '../events/log.ts'
 import { removeExitFile } from '../state/exit-file.ts'
-import { rejoin, storedJoins } from '../ids/joined-container.ts'
-import { ownerTag } from '../state/owner-link.ts'
-import { leaseLinks } from '../networks/lease-links.ts'
-import { calledOf, connectedOf, networkOfRecord } from '../networks/of-record.ts'
+import { rejoin } from '../ids/joined-container.ts'
+import { calledOf, connectedOf } from '../networks/of-record.ts'
 import type { EnginePaths } from '../paths.ts'
 import type { PreparedContainer } from '../start/prepare.ts'
-import type { ContainerRecord, StoredLaunch } from '../state/record.ts'
-import { healthSpec } from '../health/health.ts'
+import type { ContainerRecord } from '../state/record.ts'
 import { monitorSocket } from './monitor-socket.ts'
+import { detachedPlan, nextPlan, type StartableRecord, streamsOf } from './next-plan.ts'
 import { backgroundStreams, refuseAttach } from './passthrough.ts'
 import { afterMonitor } from '../start/after-monitor.ts'
-import { monitorsCgroup } from '../start/monitors-cgroup.ts'
 import { storedLaunch } from '../start/stored-launch.ts'
-import { recordOf, stepPrinter, withLock, writeCidfile } from '../start/start.ts'
-import { keptVolumes, userFile, volumePath } from '../volumes/users.ts'
-
-export type StartableRecord = ContainerRecord & { readonly launch: StoredLaunch }
+import { recordOf, stepPrinter, writeCidfile } from '../start/start.ts'
+import { tellMounts } from '../volumes/users.ts'
 
 export interface DetachedStart {
   readonly run: RunOptions & DetachedOptions
   readonly cidfile?: string
   readonly monitorPidfile?: string
+  /** Connect these before the command runs. */
+  readonly attach?: AttachOptions
+  readonly onAttached?: (client: MonitorClient) => void
   /** Told what was changed on the host for it. */
   readonly tell?: (line: string) => void
   readonly onDebug?: (line: string) => void
@@ -64,10 +59,12 @@ export function startDetached(
   options: DetachedStart,
 ): Promise<string> {
   return make(paths, prepared, { ...options, verb: 'run' }, async (held, record, spec) => {
+    if (options.attach !== undefined) refuseAttach(record, 'run --detach-keys')
     writeRecord(paths, record)
     const network = await connected(paths, calledOf(record), connectedOf(record), options.tell)
     const plan = detachedPlan(paths, record, { ...spec, ...network }, { creates: true })
-    await launchDetached(paths, held, { record, plan }, options)
+    const client = await launchDetached(paths, held, { record, plan }, options)
+    if (client !== undefined) options.onAttached?.(client)
   })
 }
 
@@ -237,37 +234,6 @@ function closingOnError<T>(fd: number, action: () => T): T {
   }
 }
 
-/**
- * The plan of the lives to come of a container that is there.
- *
- * @param stdio of a first life of this monitor; in further ones it has what it was given then
- */
-export function nextPlan(paths: EnginePaths, record: StartableRecord, stdio = streamsOf(record)): Plan {
-  const cgroup = placeCgroup(record.id, record.config)
-  const joins = storedJoins(paths, record.launch.joins)
-  const network = networkOfRecord(paths, record)
-  const spec = {
-    ...specOf(record, join(paths.containers, record.id)),
-    stdio,
-    ...(joins === undefined ? {} : { joins }),
-    ...(cgroup === undefined ? {} : { cgroup }),
-    ...(network === undefined ? {} : { network }),
-  }
-  return detachedPlan(paths, record, spec, { creates: false })
-}
-
-function detachedPlan(
-  paths: EnginePaths,
-  record: StartableRecord,
-  spec: LaunchSpec,
-  { creates }: { readonly creates: boolean },
-): Plan {
-  const events = eventLaunch(paths, record, creates)
-  const { health } = record.launch
-  const checks = health === undefined ? {} : healthSpec(paths, record, spec, health)
-  return withLock(compile({ ...spec, ...checks, detach: detachOf(paths, record), events }))
-}
-
 /** Where the container's streams are this process's own. */
 const CALLERS: readonly (readonly [FdSlot, number])[] = [
   ['fd:stdin', 0],
@@ -295,6 +261,8 @@ async function launchDetached(
   })
   try {
     await launched.started
+    if (client !== undefined) tellAttachment(paths, record, client)
+    tellMounts(paths, record)
     if (pidfile !== undefined) writeSync(pidfile, `${launched.monitor}\n`)
     launched.leave()
     closeSync(held.lockFd)
@@ -317,54 +285,5 @@ function openPidfile(path: string): number {
     const errno = errnoOf(error)
     if (errno === undefined) throw error
     throw new TscrunError('USAGE', `--monitor-pidfile ${path}: ${errno}`, { errno, subject: path, cause: error })
-  }
-}
-
-function detachOf(paths: EnginePaths, record: StartableRecord): DetachedLaunch {
-  const monitors = monitorsCgroup()
-  const text = ownerTag(record.id)
-  const leases = leaseLinks(paths, record.connections ?? [])
-  const links = [join(paths.names, record.name), ...leases].map((path) => ({
-    directory: dirname(path),
-    name: basename(path),
-    text,
-  }))
-  const range =
-    record.idRange === undefined
-      ? {}
-      : { range: { path: join(paths.ranges, String(record.idRange.hostId)), entry: ownerTag(record.id) } }
-  const volumes = keptVolumes(record.mounts)
-  const user = userFile(record.id)
-  const pathsOf = (anonymous: boolean): string[] =>
-    volumes.flatMap((volume) => (volume.anonymous === anonymous ? [volumePath(paths, volume.volume)] : []))
-  const left = pathsOf(false).map((path) => join(path, user))
-  return {
-    runDirectory: join(paths.runRoot, record.id),
-    log: record.launch.log,
-    restart: record.launch.restart,
-    ...(monitors === undefined ? {} : { monitors }),
-    ...(record.launch.timeLimitMs === undefined ? {} : { timeLimitMs: record.launch.timeLimitMs }),
-    ...(record.remove ? { remove: { links, ...range, files: left, volumes: pathsOf(true), user } } : {}),
-  }
-}
-
-function streamsOf({ config, launch }: StartableRecord, verb?: string): Stdio {
-  const { log, interactive } = launch
-  return backgroundStreams(log.driver, { terminal: config.process?.terminal === true, interactive }, verb)
-}
-
-function specOf(record: StartableRecord, directory: string): Omit<LaunchSpec, 'stdio'> {
-  const { rootfs, files, init, seccomp } = record.launch
-  return {
-    id: record.id,
-    config: record.config,
-    directory,
-    rootfs,
-    files,
-    init,
-    kernel: hostFacts().kernel,
-    ...(seccomp === undefined
-      ? {}
-      : { seccomp: { program: Buffer.from(seccomp.program, 'base64'), flags: seccomp.flags } }),
   }
 }

@@ -3,20 +3,22 @@ import type { OciCapabilities, OciProcess } from '../../model/config.ts'
 import { TscrunError } from '../../model/errors.ts'
 import type { Stdio } from '../../model/launch.ts'
 import type { FdSlot, Plan } from '../../model/step.ts'
-import type { ExecSpec } from '../../plan/compile-exec.ts'
+import { compileExec, type ExecSpec } from '../../plan/compile-exec.ts'
 import { inheritedFds } from '../../plan/inherited.ts'
 import { readInLayers } from '../../rootfs/lookup.ts'
 import { resolveUser } from '../../rootfs/user.ts'
-import { followStage } from '../../runtime/follow.ts'
 import { ownCapabilities } from '../../runtime/host.ts'
-import { inCgroupOf, namespacesToJoin } from '../../runtime/join.ts'
+import { namespacesToJoin } from '../../runtime/join.ts'
 import { type ContainerExit, launch, type Launched } from '../../runtime/launch.ts'
 import { CAPABILITIES } from '../../security/capabilities.ts'
-import { closeFd, openProcess, reapStrays } from '../../syscall/process.ts'
+import { closeFd, openProcess } from '../../syscall/process.ts'
 import { randomId } from '../../syscall/random.ts'
 import { terminalSize } from '../../syscall/terminal.ts'
 import { type ContainerView, findContainer } from '../state/containers-view.ts'
+import type { WatchedExec } from '../../plan/detach.ts'
+import { eventLaunch } from '../events/launch.ts'
 import { containerEvent, writeEvents } from '../events/log.ts'
+import { monitorsCgroup } from '../start/monitors-cgroup.ts'
 import type { EnginePaths } from '../paths.ts'
 import type { LiveState } from '../state/record.ts'
 import type { StreamEnds } from '../start/run.ts'
@@ -138,19 +140,17 @@ export async function execDetached(
       ['fd:stdout', nothing.fd],
       ['fd:stderr', nothing.fd],
     ])
+    const launched = launch(plan, {
+      title: `tscrun: exec ${idOrName}`,
+      fds: inheritedFds(plan, fds),
+      lifetime: 'long',
+      workdir,
+    })
     try {
-      const nobody = (): never => {
-        throw new RangeError('exec has no meeting')
-      }
-      await followStage(plan, {
-        title: `tscrun: exec ${idOrName}`,
-        fds,
-        workdir,
-        untilExec: true,
-        onMeeting: nobody,
-      })
+      await launched.started
+      launched.leave()
     } catch (error) {
-      reapStrays()
+      await launched.released
       throw error
     }
   })
@@ -179,10 +179,12 @@ async function inContainer<T>(
   const process = processOf(view, live.pid, request)
   const target = openProcess(live.pid, live.startTime, `exec ${idOrName}: the container has ended`)
   try {
-    const spec = execSpec(view, live.pid, process, request)
-    const died = tellExec(paths, view, request.args)
+    const execID = randomId()
+    const plain = execSpec(view, live.pid, process, request)
+    const spec = request.detached ? { ...plain, watched: watchedBy(paths, view, execID) } : plain
+    const died = tellExec(paths, view, request.args, execID)
     try {
-      return await inCgroupOf(live.pid, spec, (plan) => run(plan, target, process.cwd, died))
+      return await run(compileExec(spec), target, process.cwd, died)
     } catch (error) {
       if (error instanceof TscrunError) died(error.exitCode)
       throw error
@@ -192,20 +194,42 @@ async function inContainer<T>(
   }
 }
 
-/** Tells of the command that begins; answers with what tells of its end, which nobody sees of one in the background. */
-function tellExec(paths: EnginePaths, { record }: ContainerView, args: readonly string[]): (exitCode: number) => void {
-  const execID = randomId()
+/** Tells of the command that begins; answers with what tells of its end, which of one in the background its monitor does. */
+function tellExec(
+  paths: EnginePaths,
+  { record }: ContainerView,
+  args: readonly string[],
+  execID: string,
+): (exitCode: number) => void {
   const words = args.join(' ')
   const begin = ['exec_create', 'exec_start'].map((verb) => containerEvent(record, `${verb}: ${words}`, { execID }))
   writeEvents(paths, begin)
   return (exitCode) => writeEvents(paths, [containerEvent(record, 'exec_die', { execID, exitCode: String(exitCode) })])
 }
 
+function watchedBy(paths: EnginePaths, { record }: ContainerView, execID: string): WatchedExec {
+  const monitors = monitorsCgroup()
+  const { path, name, attributes } = eventLaunch(paths, record, false)
+  const all = `${attributes === '' ? '' : `${attributes},`}"execID":"${execID}"`
+  return {
+    ...(monitors === undefined ? {} : { monitors }),
+    events: { path, id: record.id, name, attributes: all },
+  }
+}
+
+const EXEC_HINTS: Readonly<Record<ContainerView['status'], string>> = {
+  running: 'it has just begun, or ends: try again',
+  paused: '`tscrun unpause` lets it go on',
+  restarting: 'its restart policy starts it again soon',
+  created: '`tscrun start` starts it',
+  stopped: '`tscrun start` starts it',
+}
+
 function requireRunning({ status, live }: ContainerView, name: string): LiveState {
   if (status === 'running' && live !== undefined) return live
   throw new TscrunError('CONTAINER_STATE', `exec ${name}: the container is ${status}`, {
     subject: name,
-    hint: status === 'paused' ? '`tscrun unpause` lets it go on' : '`tscrun start` starts it',
+    hint: EXEC_HINTS[status],
   })
 }
 
@@ -259,7 +283,7 @@ function execSpec({ record }: ContainerView, pid: number, process: OciProcess, r
     uidMappings: record.config.linux?.uidMappings ?? [],
     gidMappings: record.config.linux?.gidMappings ?? [],
     stdio: request.stdio,
-    detached: request.detached,
+    detached: false,
     preserveFds: 0,
     keyring: true,
     pidfdSocket: false,

@@ -11,7 +11,7 @@ import { signalProcess } from '../../syscall/process.ts'
 import { isHeld } from '../state/directory-lock.ts'
 import { type ContainerView, findContainer } from '../state/containers-view.ts'
 import { type AttachOptions, connectAttached } from './detached.ts'
-import { containerEvent, type NewEvent, writeEvents } from '../events/log.ts'
+import { containerEvent, type NewEvent, tellAttachment, writeEvents } from '../events/log.ts'
 import { monitorSocket } from './monitor-socket.ts'
 import { refuseAttach } from './passthrough.ts'
 import type { EnginePaths } from '../paths.ts'
@@ -160,7 +160,7 @@ export async function attachContainer(
   }
   try {
     await client.done
-    writeEvents(paths, [containerEvent(view.record, 'attach')])
+    tellAttachment(paths, view.record, client)
   } catch (error) {
     client.close()
     // It has ended before it took us.
@@ -204,7 +204,7 @@ export async function freezeContainer(paths: EnginePaths, idOrName: string, froz
 }
 
 function requireRunning(view: ContainerView, verb: string, name: string): void {
-  if (view.status === 'running' || view.status === 'paused') return
+  if (view.status !== 'stopped' && view.status !== 'created') return
   throw new TscrunError('CONTAINER_STATE', `${verb} ${name}: it is ${view.status}`, {
     subject: name,
     hint: `\`tscrun start\` starts it${view.status === 'created' ? '' : ' again'}`,

@@ -46,7 +46,7 @@ export async function updateContainer(
   if (writes.length > 0) applyNow(view, change, idOrName)
   const changed = changeRecord(paths, record.id, (now) => withRestart(withResources(now, change), restart))
   if (changed === undefined) throw noSuchContainer(idOrName)
-  if (view.status === 'running' || view.status === 'paused') await tellMonitor(paths, changed)
+  if (view.status !== 'stopped' && view.status !== 'created') await tellMonitor(paths, changed)
   writeEvents(paths, [containerEvent(changed, 'update')])
   return record.id
 }

@@ -11,6 +11,7 @@ import {
 } from '../../model/ip.ts'
 import type { NetworkDefinition, NetworkDriver, NetworkSubnet } from '../../model/network.ts'
 import { randomId } from '../../syscall/random.ts'
+import { networkEvent, writeEvents } from '../events/log.ts'
 import type { EnginePaths } from '../paths.ts'
 import { checkNetworkName, DEFAULT_NETWORK, listNetworks, readNetwork, writeNetwork } from './definitions.ts'
 import { lockNetworks } from './host.ts'
@@ -42,7 +43,10 @@ export async function createNetwork(paths: EnginePaths, options: CreateNetworkOp
   const there = readNetwork(paths, name)
   if (there !== undefined && (options.ignore === true || name === DEFAULT_NETWORK)) return there
   const definition = define(paths, name, options)
-  if (there === undefined && writeNetwork(paths, definition)) return definition
+  if (there === undefined && writeNetwork(paths, definition)) {
+    writeEvents(paths, [networkEvent('create', definition.id, { name, type: definition.driver })])
+    return definition
+  }
   throw new TscrunError('NETWORK_IN_USE', `network ${name}: there is one of this name`, {
     subject: name,
     hint: `choose another name, or remove that one (tscrun network rm ${name})`,

@@ -4,6 +4,7 @@ import type { PublishedPort } from '../../model/launch.ts'
 import type { NetworkRequest, NetworkDefinition } from '../../model/network.ts'
 import { containerIds, readRecord } from '../state/containers.ts'
 import { findContainer } from '../state/containers-view.ts'
+import { networkEvent, writeEvents } from '../events/log.ts'
 import type { EnginePaths } from '../paths.ts'
 import type { ContainerRecord } from '../state/record.ts'
 import { connectContainer, disconnectContainer } from './change.ts'
@@ -102,10 +103,12 @@ async function removeNetwork(paths: EnginePaths, nameOrId: string): Promise<stri
 }
 
 /** The definition goes first: a bridge without one is nothing that a start would trust. */
-function remove(paths: EnginePaths, { name, id, driver, link }: NetworkDefinition): void {
+function remove(paths: EnginePaths, network: NetworkDefinition): void {
+  const { name, id, driver, link } = network
   removeDefinition(paths, name)
   if (driver === 'bridge') deleteBridge(link)
   rmSync(leasesDirectory(paths, { id }), { recursive: true, force: true })
+  writeEvents(paths, [networkEvent('destroy', id, { name, type: driver })])
 }
 
 async function pruneNetworks(paths: EnginePaths, filter: NetworkFilter): Promise<string[]> {

@@ -53,7 +53,7 @@ export function engineInfo(
       runRoot: paths.runRoot,
       filesystem: filesystemOf(paths.root),
       containers: containers.length,
-      running: containers.filter((container) => container.status === 'running').length,
+      running: containers.filter(({ status }) => status === 'running' || status === 'restarting').length,
       images: images.length,
       preparedStarts: countPrepared(paths),
     },

@@ -29,9 +29,9 @@ export function inspectContainer(
     Args: args,
     State: {
       Status: status === 'stopped' ? 'exited' : status,
-      Running: status === 'running' || status === 'paused',
+      Running: status !== 'stopped' && status !== 'created',
       Paused: status === 'paused',
-      Restarting: false,
+      Restarting: status === 'restarting',
       Dead: false,
       OOMKilled: exit?.oomKilled ?? false,
       Pid: live?.pid ?? 0,

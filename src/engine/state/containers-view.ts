@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
-import type { ContainerFilter, ContainerStatus, ContainerSummary } from '../api.ts'
-import { containerIds, readLiveState, readRecord } from './containers.ts'
+import type { ContainerStatus, ContainerSummary } from '../api.ts'
+import { containerIds, liveIds, readLiveState, readRecord } from './containers.ts'
 import { isHeld } from './directory-lock.ts'
 import { readExitFile } from './exit-file.ts'
 import { type HealthState, readHealth } from '../health/state.ts'
@@ -20,9 +20,18 @@ export interface ContainerView {
   readonly health?: HealthState
 }
 
-/** Newest first. Those that are half made or half removed are passed over. */
-export function viewContainers(paths: EnginePaths): ContainerView[] {
-  const views = containerIds(paths).flatMap((id) => view(paths, id) ?? [])
+/**
+ * Newest first. Those that are half made or half removed are passed over.
+ *
+ * @param read records that were read just now
+ */
+export function viewContainers(
+  paths: EnginePaths,
+  read: ReadonlyMap<string, ContainerRecord> = new Map(),
+): ContainerView[] {
+  // Most that are many do not run: a look into a directory that is not there costs as much as all the rest.
+  const lives = new Set(liveIds(paths))
+  const views = containerIds(paths).flatMap((id) => view(paths, id, lives.has(id), read.get(id)) ?? [])
   return views.toSorted((a, b) => b.record.createdMs - a.record.createdMs)
 }
 
@@ -31,11 +40,15 @@ export function imagesInUse(paths: EnginePaths): string[] {
   return containerIds(paths).flatMap((id) => readRecord(paths, id)?.imageId ?? [])
 }
 
-function view(paths: EnginePaths, id: string): ContainerView | undefined {
-  const record = readRecord(paths, id)
+function view(
+  paths: EnginePaths,
+  id: string,
+  mayLive = true,
+  record = readRecord(paths, id),
+): ContainerView | undefined {
   if (record === undefined) return undefined
-  const live = readLiveState(paths, id)
-  const status = statusOf(paths, record)
+  const live = mayLive ? readLiveState(paths, id) : undefined
+  const status = statusOf(paths, record, live)
   const health = record.launch?.health === undefined ? undefined : readHealth(paths, id)
   const more = health === undefined ? {} : { health }
   if (status === 'running') return { record, live, status: isFrozen(record.cgroup) ? 'paused' : status, ...more }
@@ -45,22 +58,27 @@ function view(paths: EnginePaths, id: string): ContainerView | undefined {
 }
 
 /** The lock tells who is alive, whatever a file says. */
-function statusOf(paths: EnginePaths, record: ContainerRecord): ContainerStatus {
+function statusOf(paths: EnginePaths, record: ContainerRecord, live: LiveState | undefined): ContainerStatus {
   if (record.exit !== undefined) return 'stopped'
   if (record.unstarted === true) return 'created'
   try {
-    return isHeld(join(paths.containers, record.id)) && !hasEnded(paths, record) ? 'running' : 'stopped'
+    if (!isHeld(join(paths.containers, record.id))) return 'stopped'
+    return live === undefined ? betweenLives(paths, record) : 'running'
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return 'stopped'
     throw error
   }
 }
 
-/** Held, but only by who puts it away: its monitor has told of its last end. */
-function hasEnded(paths: EnginePaths, { id, launch }: ContainerRecord): boolean {
-  if (readLiveState(paths, id) !== undefined) return false
+/** Held by its monitor, or by who starts or removes it; no first process is known. */
+function betweenLives(paths: EnginePaths, { id, launch }: ContainerRecord): ContainerStatus {
+  // Its monitor may have told of the next life meanwhile.
+  if (readLiveState(paths, id) !== undefined) return 'running'
   const exit = readExitFile(paths, id)
-  return exit !== undefined && (exit.byPerson === true || launch?.restart.name === 'no')
+  if (exit === undefined) return 'running'
+  const { name, most } = launch?.restart ?? { name: 'no', most: 0 }
+  const gaveUp = name === 'on-failure' && (exit.exitCode === 0 || (most > 0 && exit.restarts >= most))
+  return exit.byPerson === true || name === 'no' || gaveUp ? 'stopped' : 'restarting'
 }
 
 function isFrozen(cgroup: string | undefined): boolean {
@@ -128,7 +146,7 @@ export function summarize({ record, status, live, health }: ContainerView): Cont
     ...(live === undefined ? {} : { pid: live.pid }),
     restartPolicy: record.launch?.restart.name ?? 'no',
     startsAtBoot: startsAtBoot(record),
-    ...(health === undefined || status === 'stopped' ? {} : { health: health.status }),
+    ...(health === undefined || live === undefined ? {} : { health: health.status }),
   }
 }
 
@@ -136,49 +154,4 @@ export function summarize({ record, status, live, health }: ContainerView): Cont
 function startsAtBoot({ launch, exit, unstarted }: ContainerRecord): boolean {
   const policy = launch?.restart.name
   return unstarted !== true && (policy === 'always' || (policy === 'unless-stopped' && exit?.byPerson !== true))
-}
-
-/** Each list is "any of"; all lists must hold. */
-export function matchesFilter(
-  summary: ContainerSummary,
-  filter: ContainerFilter,
-  imageId: string | undefined,
-): boolean {
-  const any = <T>(list: readonly T[] | undefined, test: (wanted: T) => boolean): boolean =>
-    list === undefined || list.some(test)
-  return (
-    any(filter.id, (id) => summary.id.startsWith(id)) &&
-    any(filter.name, (pattern) => matchesName(summary.name, pattern)) &&
-    any(filter.status, (status) => summary.status === status) &&
-    any(
-      filter.ancestor,
-      (image) => summary.image === image || imageId?.startsWith(`sha256:${image}`) === true || imageId === image,
-    ) &&
-    any(filter.exited, (code) => summary.exitCode === code) &&
-    any(filter.health, (health) => (summary.health ?? 'none') === health) &&
-    any(filter.volume, (volume) => summary.mounts.includes(volume)) &&
-    any(filter.network, (network) => summary.network.split(',').includes(network)) &&
-    any(filter.restartPolicy, (policy) => summary.restartPolicy === policy) &&
-    any(filter.startsAtBoot, (wanted) => summary.startsAtBoot === wanted) &&
-    (filter.label ?? []).every((label) => hasLabel(summary, label))
-  )
-}
-
-/** A part of it, or a regular expression as docker takes it, to which a name may begin with a slash. */
-function matchesName(name: string, pattern: string): boolean {
-  if (name.includes(pattern)) return true
-  try {
-    const expression = new RegExp(pattern)
-    return expression.test(name) || expression.test(`/${name}`)
-  } catch (error) {
-    if (error instanceof SyntaxError) return false
-    throw error
-  }
-}
-
-function hasLabel(summary: ContainerSummary, label: string): boolean {
-  const equals = label.indexOf('=')
-  if (equals < 0) return Object.hasOwn(summary.labels, label)
-  const key = label.slice(0, equals)
-  return Object.hasOwn(summary.labels, key) && summary.labels[key] === label.slice(equals + 1)
 }

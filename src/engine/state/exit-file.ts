@@ -23,7 +23,7 @@ interface ExitFile {
 export function readExitFile(paths: EnginePaths, id: string): (ExitRecord & { readonly restarts: number }) | undefined {
   const file = readJsonFile(exitFile(paths, id)) as ExitFile | undefined
   if (file === undefined) return undefined
-  const { exitCode, signal } = decodeExit(file.status, file.oomKilled !== 0)
+  const { exitCode, signal } = decodeExit(file.status, file.oomKilled !== 0, file.timedOut === 1)
   return {
     exitCode,
     ...(signal === undefined ? {} : { signal }),

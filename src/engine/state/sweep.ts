@@ -32,19 +32,24 @@ const PATIENCE_MS = 1000
 
 /**
  * Puts right what a killed command or monitor left behind. `live` looks only at containers that were running, which is
- * cheap; `all` looks at every container, name and range.
+ * cheap; `all` looks at every container, name and range. Resolves to the records that it has read of containers at rest.
  */
-export async function sweep(paths: EnginePaths, asked: 'live' | 'all'): Promise<void> {
+export async function sweep(paths: EnginePaths, asked: 'live' | 'all'): Promise<ReadonlyMap<string, ContainerRecord>> {
+  const resting = new Map<string, ContainerRecord>()
   const booted = wasBooted(paths)
   const scope = booted ? 'all' : asked
   const ids = scope === 'live' ? liveIds(paths) : [...new Set([...liveIds(paths), ...containerIds(paths)])]
   const live = new Set(liveIds(paths))
-  for (const id of ids) await sweepOne(paths, id, { wasLive: live.has(id), booted })
-  if (scope === 'live') return
+  for (const id of ids) {
+    const rests = await sweepOne(paths, id, { wasLive: live.has(id), booted })
+    if (rests !== undefined) resting.set(id, rests)
+  }
+  if (scope === 'live') return resting
   releaseOrphans(paths)
   removeOrphanedCgroups(paths)
   sweepVolumes(paths)
   noteBoot(paths)
+  return resting
 }
 
 interface Circumstances {
@@ -54,7 +59,12 @@ interface Circumstances {
   readonly booted: boolean
 }
 
-async function sweepOne(paths: EnginePaths, id: string, { wasLive, booted }: Circumstances): Promise<void> {
+/** The record of one that is as it should be, at rest. */
+async function sweepOne(
+  paths: EnginePaths,
+  id: string,
+  { wasLive, booted }: Circumstances,
+): Promise<ContainerRecord | undefined> {
   const directory = join(paths.containers, id)
   const lockFd = tryLock(directory)
   if (lockFd !== undefined && !booted) await takeBackPorts(paths, id)
@@ -63,20 +73,39 @@ async function sweepOne(paths: EnginePaths, id: string, { wasLive, booted }: Cir
     if (!(await endProcesses(paths, id, readRecord(paths, id)?.cgroup ?? cgroupOf(id), booted))) return
     await deleteAttachments(paths, readRecord(paths, id))
     rmSync(join(paths.runRoot, id), { recursive: true, force: true })
-    return
+    return undefined
   }
-  if (lockFd === undefined) return
+  if (lockFd === undefined) return undefined
   const held: HeldContainer = { id, directory, lockFd }
   const record = readRecord(paths, id)
   // Without a record it was never finished being made.
   const doomed = record === undefined || (record.remove && record.unstarted !== true)
   if (!doomed && !wasLive) {
-    if (hasEnd(paths, record)) return closeSync(lockFd)
+    if (hasEnd(paths, record)) {
+      closeSync(lockFd)
+      return record
+    }
     await deleteAttachments(paths, record)
-    return finishContainer(paths, held, record, wentDown())
+    finishContainer(paths, held, record, wentDown())
+    return undefined
   }
   // A `create` or a `start` that did not get as far as to start it.
-  if (record?.unstarted === true) return forgetRun(paths, held)
+  if (record?.unstarted === true) {
+    forgetRun(paths, held)
+    return undefined
+  }
+  await endOne(paths, held, record, { doomed, booted })
+  return undefined
+}
+
+/** Its processes are ended, and what they leave is put away. */
+async function endOne(
+  paths: EnginePaths,
+  held: HeldContainer,
+  record: ContainerRecord | undefined,
+  { doomed, booted }: { readonly doomed: boolean; readonly booted: boolean },
+): Promise<void> {
+  const { id, lockFd } = held
   // One in the background ends with its monitor only where nothing else could tell of it.
   const killed = !booted && existsSync(monitorSocket(paths, id)) && readLiveState(paths, id) !== undefined
   const ended = await endProcesses(paths, id, record === undefined ? cgroupOf(id) : record.cgroup, booted)
@@ -84,7 +113,7 @@ async function sweepOne(paths: EnginePaths, id: string, { wasLive, booted }: Cir
   if (!ended) return closeSync(lockFd)
   if (record !== undefined && killed) writeEvents(paths, deathsOf(record))
   await deleteAttachments(paths, record)
-  if (doomed) return deleteContainer(paths, held, record)
+  if (doomed || record === undefined) return deleteContainer(paths, held, record)
   const told = readLiveState(paths, id) === undefined ? readExitFile(paths, id) : undefined
   if (told !== undefined) return finishContainer(paths, held, record, told)
   if (record.exit !== undefined) return finishContainer(paths, held, record, record.exit)

@@ -61,7 +61,7 @@ export async function pruneContainers(
   const removed: string[] = []
   let reclaimedBytes = 0
   for (const { record, status } of viewContainers(paths)) {
-    if (status === 'running' || status === 'paused') continue
+    if (status === 'running' || status === 'paused' || status === 'restarting') continue
     if (!matches(record.createdMs, record.labels, filter)) continue
     const bytes = treeBytes(join(paths.containers, record.id))
     if (!(await removedUnlessStarted(paths, record.id))) continue

@@ -32,7 +32,7 @@ const FILES = ['index.lock', 'use.lock', 'events.log', 'events.log.1', 'boot']
 export async function reset(paths: EnginePaths, { force }: ResetOptions): Promise<Reset> {
   if (!isStore(paths)) return { containers: [], stays: [] }
   const views = viewContainers(paths)
-  const running = views.filter(({ status }) => status === 'running' || status === 'paused')
+  const running = views.filter(({ status }) => status !== 'stopped' && status !== 'created')
   if (running.length > 0 && !force) {
     const names = running.map(({ record }) => record.name).join(', ')
     throw new TscrunError('CONTAINER_STATE', `system reset: containers run: ${names}`, {

@@ -76,7 +76,7 @@ export function diskUsage(paths: EnginePaths, store: ImageStore): DiskUsage {
       bytes: volumeBytes(paths, volume.name),
     }),
   )
-  const runs = ({ status }: ContainerDisk): boolean => status === 'running' || status === 'paused'
+  const runs = ({ status }: ContainerDisk): boolean => status !== 'stopped' && status !== 'created'
   return {
     images: {
       list: images,

@@ -45,7 +45,7 @@ export async function openContainerRoot(
 ): Promise<ContainerRoot> {
   await sweep(paths, 'live')
   const view = findContainer(paths, idOrName)
-  if (view.status === 'running' || view.status === 'paused')
+  if (view.status === 'running' || view.status === 'paused' || view.status === 'restarting')
     return rootOfRunning(view, requireLive(view, options), options)
   const { record } = view
   const lockFd = await lockSoon(join(paths.containers, record.id))

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { listDirectory, syncDirectory, uniqueWord, writeDurably } from '../../images/files.ts'
 import { removeTree } from '../../images/remove-tree.ts'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
+import { volumeEvent, writeEvents } from '../events/log.ts'
 import type { EnginePaths } from '../paths.ts'
 import { readJsonFile } from '../state/json-file.ts'
 import { storeFailure } from '../state/store-failure.ts'
@@ -12,7 +13,7 @@ import {
   GONE,
   lockVolume,
   makeUsers,
-  removeUnused,
+  removeVolumeIfUnused,
   removeUser,
   userIds,
   volumePath,
@@ -65,7 +66,9 @@ export function makeVolume(paths: EnginePaths, record: VolumeRecord): boolean {
       writeFileSync(join(half, FRESH), '', { mode: 0o600 })
       makeUsers(half)
       writeRecord(half, record)
-      return moveInto(half, volume)
+      const made = moveInto(half, volume)
+      if (made) writeEvents(paths, [volumeEvent('create', record.name)])
+      return made
     } finally {
       rmSync(half, { recursive: true, force: true })
       closeSync(lockFd)
@@ -192,5 +195,5 @@ function sweepUsers(paths: EnginePaths, name: string, ids: readonly string[]): v
   if (typeof lockFd !== 'number') return
   for (const id of lost) removeUser(path, id)
   closeSync(lockFd)
-  if (record?.anonymous === true && lost.length === ids.length) removeUnused(path)
+  if (record?.anonymous === true && lost.length === ids.length) removeVolumeIfUnused(paths, record.name)
 }

@@ -14,6 +14,7 @@ import { dirname, join } from 'node:path'
 import { removeTree } from '../../images/remove-tree.ts'
 import { errnoOf } from '../../model/errors.ts'
 import type { BindMount, StoreVolumeMount } from '../../model/run-options.ts'
+import { volumeEvent, writeEvents } from '../events/log.ts'
 import { lockDirectory } from '../state/directory-lock.ts'
 import type { EnginePaths } from '../paths.ts'
 
@@ -85,12 +86,18 @@ export function releaseVolumes(
   for (const volume of keptVolumes(mounts)) {
     const path = volumePath(paths, volume.volume)
     removeUser(path, id)
-    if (anonymous && volume.anonymous) removeUnused(path)
+    if (anonymous && volume.anonymous) removeVolumeIfUnused(paths, volume.volume)
   }
 }
 
 /** Removes a volume that nobody uses. False where somebody does, or is about to. */
-export function removeUnused(volume: string): boolean {
+export function removeVolumeIfUnused(paths: EnginePaths, name: string): boolean {
+  const removed = removeUnused(volumePath(paths, name))
+  if (removed) writeEvents(paths, [volumeEvent('destroy', name)])
+  return removed
+}
+
+function removeUnused(volume: string): boolean {
   const lockFd = lockVolume(volume)
   if (lockFd === 'gone') return true
   if (lockFd === undefined) return false
@@ -141,4 +148,15 @@ function lockIfThere(directory: string): number | undefined | 'gone' {
     if (errnoOf(error) === 'ENOENT') return 'gone'
     throw error
   }
+}
+
+/** The volumes of a container that begins to live, as `mount`. */
+export function tellMounts(
+  paths: EnginePaths,
+  { id, mounts }: { readonly id: string; readonly mounts?: readonly KeptMount[] },
+): void {
+  const events = keptVolumes(mounts).map(({ volume, target, readonly = false }) =>
+    volumeEvent('mount', volume, { container: id, destination: target, 'read/write': String(!readonly) }),
+  )
+  if (events.length > 0) writeEvents(paths, events)
 }

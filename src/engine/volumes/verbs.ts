@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { randomId } from '../../syscall/random.ts'
 import { readRecord } from '../state/containers.ts'
+import { volumeEvent, writeEvents } from '../events/log.ts'
 import type { EnginePaths } from '../paths.ts'
 import { storeFailure } from '../state/store-failure.ts'
 import { treeBytes } from '../tree/bytes.ts'
@@ -15,7 +16,7 @@ import {
   usersOf,
   type VolumeRecord,
 } from './store.ts'
-import { DATA, removeUnused, removeUser, userIds, volumePath } from './users.ts'
+import { DATA, removeVolumeIfUnused, removeUser, userIds, volumePath } from './users.ts'
 
 /** A volume of the store. */
 export interface VolumeSummary {
@@ -135,6 +136,7 @@ export function pruneVolumes(
     reclaimedBytes += bytes
     return [name]
   })
+  writeEvents(paths, [volumeEvent('prune', '', { reclaimed: String(reclaimedBytes) })])
   return { removed, reclaimedBytes }
 }
 
@@ -149,7 +151,7 @@ function remove(paths: EnginePaths, name: string): boolean {
   if (users.size > 0) return false
   try {
     for (const id of userIds(path) ?? []) removeUser(path, id)
-    return removeUnused(path)
+    return removeVolumeIfUnused(paths, name)
   } catch (error) {
     if (errnoOf(error) === 'EBUSY') throw busy(name, error)
     throw storeFailure(error, path)

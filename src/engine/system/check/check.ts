@@ -83,7 +83,7 @@ async function settleAll(
   const isWanted = (mend: 'sweep' | 'collect'): boolean => repair && findings.some((finding) => finding.mend === mend)
   const swept =
     (isWanted('sweep') || (repair && single.some(({ mend }) => mend !== undefined))) &&
-    (await unlessDamaged(() => sweep(paths, 'all')))
+    (await unlessDamaged(async () => void (await sweep(paths, 'all'))))
   const collected = isWanted('collect') && (await unlessDamaged(() => store.collect()))
   return findings.map((finding) => {
     const done = finding.mend === 'sweep' ? swept : collected

@@ -16,19 +16,20 @@ afterEach(async () => {
   expectNothingLeft(machine)
 })
 
-const { out, pidIn, ended } = backgroundOf(() => machine)
+const { out, pidIn, ended, inspected } = backgroundOf(() => machine)
 
 /** A command whose output goes into two files, and whose input is one. */
 async function redirected(
   args: readonly string[],
   input = '',
 ): Promise<{ readonly out: string; readonly err: string }> {
-  const [from, to, errors] = ['in', 'out', 'err'].map((name) => join(machine.directory, name))
-  writeFileSync(from ?? '', input)
-  const streams = { stdin: { file: from ?? '' }, stdout: { file: to ?? '' }, stderr: { file: errors ?? '' } }
-  const { exitCode } = await machine.tscrun(args, streams)
-  expect(exitCode).toBe(0)
-  return { out: to ?? '', err: errors ?? '' }
+  const [from = '', to = '', errors = ''] = ['in', 'out', 'err'].map((name) => join(machine.directory, name))
+  writeFileSync(from, input)
+  const words = [TSCRUN, '--root', machine.store, '--runroot', machine.runRoot, ...args]
+  const shell = ['-c', 'exec "$@" < "$0/in" > "$0/out" 2> "$0/err"', machine.directory, ...words]
+  const { exitCode } = await execa('sh', shell, { reject: false, stdio: 'ignore' })
+  expect({ exitCode, errors: readFileSync(errors, 'utf8') }).toMatchObject({ exitCode: 0 })
+  return { out: to, err: errors }
 }
 
 function command(script: string, flags: readonly string[]): string[] {
@@ -112,5 +113,42 @@ describe('--log-driver passthrough', () => {
     }
     const made = machine.tscrun(['create', '-t', ...command('true', []).slice(1)])
     expectOneLine((await made).stderr, /^tscrun: .*--log-driver passthrough: not with --tty/)
+  })
+})
+
+describe('run --detach-keys', () => {
+  it('leaves a container that was begun in the foreground, and attach finds it again', async () => {
+    const flags = ['--root', machine.store, '--runroot', machine.runRoot]
+    const command = [
+      'run',
+      '-it',
+      '--rm',
+      '--name',
+      'left',
+      '--detach-keys',
+      'ctrl-x,q',
+      '--rootfs',
+      `${machine.rootfs}:O`,
+    ]
+    const script = 'stty size; read one; echo "<$one>"; read two; exit 7'
+    const pty = openPty([TSCRUN, ...flags, ...command, 'sh', '-c', script], { rows: 31, columns: 97 })
+    try {
+      await until(() => pty.output().includes('31 97'))
+      pty.type('\x18')
+      pty.type('q')
+      expect(await pty.ended).toBe(0)
+    } finally {
+      pty.close()
+    }
+    expect(await inspected('left', '{{.State.Status}}')).toBe('running')
+    const again = openPty([TSCRUN, ...flags, 'attach', 'left'], { rows: 31, columns: 97 })
+    try {
+      again.type('one\n')
+      await until(() => again.output().includes('<one>'))
+      again.type('two\n')
+      expect(await again.ended).toBe(7)
+    } finally {
+      again.close()
+    }
   })
 })
