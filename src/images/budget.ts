@@ -110,7 +110,7 @@ export function noRoom(doing: string, reason: string): TscrunError {
 export function exceeded(use: UnpackUse, limits: UnpackLimits): TscrunError | undefined {
   const of = limits.of === undefined ? '' : ` from an image of ${limits.of}`
   if (use.bytes > limits.bytes) return tooMuch(`more than ${formatBinary(limits.bytes)} of files${of}`)
-  if (use.sizes > limits.sizes) return tooMuch(`files of more than ${formatBinary(limits.sizes)}, holes counted`)
+  if (use.sizes > limits.sizes) return tooMuch(`more than ${formatBinary(limits.sizes)} of files, holes counted`)
   if (use.entries > limits.entries) return tooMuch(`more than ${limits.entries} files${of}`)
   if (use.tarBytes > limits.tarBytes) return tooMuch(`more than ${formatBinary(limits.tarBytes)} of archives${of}`)
   return undefined

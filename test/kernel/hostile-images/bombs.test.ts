@@ -5,8 +5,9 @@ import { createGzip, gzipSync } from 'node:zlib'
 import { execa } from 'execa'
 import { describe, expect, it } from 'vitest'
 import { inheritFromLower } from '../../../src/images/lower.ts'
-import { TSCRUN } from '../fixtures/machine.ts'
-import { sha256 } from '../../clients/fixtures/images.ts'
+import { type Ended, expectOneLine, TSCRUN } from '../fixtures/machine.ts'
+import { startFaultyRegistry } from '../../clients/fixtures/faulty-registry.ts'
+import { makeImage, sha256 } from '../../clients/fixtures/images.ts'
 import { base256, dir, file, hardlink, long, member, pax, type Sparse, sparse, symlink, tar } from './fixtures/tar.ts'
 import { gzipped, prepareTrials, treeOf, trial } from './fixtures/trial.ts'
 
@@ -57,6 +58,42 @@ describe('an archive that is small and unpacks to much', () => {
   )
 
   it(
+    'is stopped where a registry has it: by the flag of pull, run and create, and by the configuration',
+    trial(async ({ root, directory }) => {
+      const image = await makeImage({ layers: [[{ name: 'big', content: 'x'.repeat(400_000) }]] })
+      const registry = await startFaultyRegistry(image, () => false)
+      const tscrun = (args: readonly string[], env = {}): Promise<Ended> => {
+        const globals = ['--root', root, '--runroot', join(directory, 'run'), '--log-level', 'error']
+        const options = { reject: false, stdin: 'ignore', env } as const
+        const reach = [...args, '--tls-verify=false', `${registry.host}/image:1`]
+        return execa(TSCRUN, [...globals, ...reach], options) as unknown as Promise<Ended>
+      }
+      try {
+        for (const verb of [
+          ['pull', '-q'],
+          ['run', '-q', '--rm'],
+          ['create', '-q'],
+        ]) {
+          for (const ended of [
+            await tscrun([...verb, '--max-unpack-size', '100k']),
+            await tscrun(verb, { TSCRUN_MAX_UNPACK_SIZE: '100k' }),
+          ]) {
+            expect({ exitCode: ended.exitCode, stdout: ended.stdout }, ended.stderr).toEqual({
+              exitCode: 125,
+              stdout: '',
+            })
+            expectOneLine(ended.stderr, /more than 100KiB of files.*--max-unpack-size/)
+          }
+        }
+        const { exitCode } = await tscrun(['pull', '-q', '--max-unpack-size', '1m'], { TSCRUN_MAX_UNPACK_SIZE: '100k' })
+        expect(exitCode).toBe(0)
+      } finally {
+        await registry.stop()
+      }
+    }),
+  )
+
+  it(
     'is stopped when only its layers of before count too',
     trial(async ({ takeLayers, takeImage }) => {
       const base = gzipped(tar(file('a', 'a'.repeat(400_000))))
@@ -92,7 +129,11 @@ describe('an archive that is small and unpacks to much', () => {
       const blob = gzipSync(
         member({ name: 'big', size: 8 * 2 ** 40 - 1, patch: (b) => base256(2n ** 50n, 12).copy(b, 124) }),
       )
-      await expectRefused(takeImage({ layers: [anyId(blob)] }), 'LIMIT_EXCEEDED', /files of more than 1024GiB|1TiB/)
+      await expectRefused(
+        takeImage({ layers: [anyId(blob)] }),
+        'LIMIT_EXCEEDED',
+        /more than 1TiB of files, holes counted/,
+      )
     }),
   )
 
