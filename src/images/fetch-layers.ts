@@ -12,7 +12,7 @@ const REPORT_EVERY_MS = 100
 
 export interface LayersOptions extends Pick<PullImageOptions, 'parallel' | 'onProgress'> {
   readonly budget: ImageBudget
-  /** Called when a layer is in its place that has yet to be written out. */
+  /** Called when a layer is in its place that has yet to be written out, and others are still to come. */
   readonly onUnsynced: () => void
   readonly signal: AbortSignal
   /** What `signal` follows: the first failure of one layer ends the others. */
@@ -43,6 +43,7 @@ export async function fetchLayers(
   const chain = layers.map((layer) => layer.chainId)
   const doneOf = layers.map(() => deferred<FetchedLayer>())
   const standingOf = createStandings(store.paths)
+  let left = layers.length
   const start = async (i: number): Promise<void> => {
     const [layer, done] = [layers[i], doneOf[i]]
     if (layer === undefined || done === undefined) throw new Error(`no layer ${i}`)
@@ -69,7 +70,9 @@ export async function fetchLayers(
         lowers: chain.slice(0, i),
         standingOf,
       })
-      if (fetched.unsynced) options.onUnsynced()
+      // What comes last is written out at the end.
+      left--
+      if (fetched.unsynced && left > 0) options.onUnsynced()
       done.resolve(fetched)
     } catch (error) {
       options.stop.abort(error)

@@ -7,17 +7,21 @@ import { dockerTarget } from './docker-transport.ts'
 import { readIfThere } from './files.ts'
 import { blobPath } from './layout.ts'
 import type { ReachOptions } from './open-registry.ts'
+import { packedSource } from './packed-source.ts'
+import type { Packing } from './packer.ts'
 import { storeSource } from './store-source.ts'
 import type { ImageStore } from './store.ts'
 
 export interface PushImageOptions extends ReachOptions {
   /** Blobs on their way at once. */
   readonly parallel?: number
+  /** Its layers are packed anew: it gets another digest then, and goes without the index it came from. */
+  readonly packing?: Packing
 }
 
 /**
  * Sends an image of the store to a registry, byte for byte, so that it has the same digest there; an index goes whole
- * where it was stored whole. Answers the digest.
+ * where it was stored whole. With `packing` the layers are others. Answers the digest.
  */
 export async function pushImage(
   store: ImageStore,
@@ -26,10 +30,21 @@ export async function pushImage(
   options: PushImageOptions,
 ): Promise<Digest> {
   using _hold = await store.hold(options.signal)
-  const source = storeSource(store, nameOrId)
+  const stored = storeSource(store, nameOrId)
+  const { packing, signal } = options
   const target = dockerTarget(destination, { ...options, mountFrom: neighbours(store, destination) })
   try {
-    return await copyImage(source, target, { ...options, verb: 'push', platform: 'all' })
+    const place = {
+      manifest: stored.image.manifest,
+      work: store.paths.work,
+      ...(signal === undefined ? {} : { signal }),
+    }
+    const source = packing === undefined ? stored : await packedSource(stored, packing, place)
+    try {
+      return await copyImage(source, target, { ...options, verb: 'push', platform: 'all' })
+    } finally {
+      await source.close()
+    }
   } finally {
     await target.close()
   }

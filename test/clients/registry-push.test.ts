@@ -7,6 +7,7 @@ import { copyImage } from '../../src/images/copy.ts'
 import { dockerSource, dockerTarget } from '../../src/images/docker-transport.ts'
 import { hostPlatform } from '../../src/images/host-platform.ts'
 import { pullImage, type PullImageOptions } from '../../src/images/pull.ts'
+import type { Packing } from '../../src/images/packer.ts'
 import { pushImage } from '../../src/images/push.ts'
 import { type ImageStore, openImageStore, type StoredImage } from '../../src/images/store.ts'
 import { parseReference } from '../../src/model/reference.ts'
@@ -60,9 +61,12 @@ async function podmanPulls(name: string): Promise<{ readonly id: string; readonl
 describe('an image that is pushed to docker-registry', () => {
   it.each([
     ['gzip', []],
-    ['zstd', ['--dest-compress-format', 'zstd']],
-  ])('with %s layers is pulled by podman and skopeo with the same digest', async (_, options) => {
-    const name = await pushBusybox(registry, 'pushed/from:1', { options })
+    ['zstd', ['--dest-compress', '--dest-compress-format', 'zstd']],
+  ])('with %s layers is pulled by podman and skopeo with the same digest', async (format, options) => {
+    // Each its own: skopeo takes a blob of the other compression where it knows that the registry has that.
+    const layers = [[{ name: format, content: format }]]
+    const name = await pushBusybox(registry, `pushed/from:${format}`, { options, layers })
+    expect((await rawManifest(name)).toString()).toContain(`tar+${format}"`)
     const image = await pull(name)
     const target = `${registry.host}/pushed/to:2`
     expect(await pushImage(store, name, parseReference(target), {})).toBe(image.manifest.digest)
@@ -74,7 +78,7 @@ describe('an image that is pushed to docker-registry', () => {
       `docker://${target}`,
       `dir:${root}/dir`,
     ])
-    expect(fs.readdirSync(join(root, 'dir'))).toHaveLength(4)
+    expect(fs.readdirSync(join(root, 'dir'))).toHaveLength(5)
     expect(await podmanPulls(target)).toEqual({ id: image.id.slice('sha256:'.length), digest: image.manifest.digest })
   })
 
@@ -93,6 +97,43 @@ describe('an image that is pushed to docker-registry', () => {
     } finally {
       await other.stop()
     }
+  })
+})
+
+describe('layers that are packed anew', () => {
+  const LAYER = /"application\/vnd\.oci\.image\.layer\.v1\.tar\+(gzip|zstd)"/g
+  const formatsOf = async (name: string): Promise<readonly (string | undefined)[]> =>
+    [...(await rawManifest(name)).toString().matchAll(LAYER)].map(([, format]) => format)
+
+  it('as zstd, and as gzip again, are pulled by podman as the same image', async () => {
+    const name = await pushBusybox(registry, 'packed/from:1')
+    const image = await pull(name)
+    let from = name
+    for (const format of ['zstd', 'gzip'] as const) {
+      const target = `${registry.host}/packed/to:${format}`
+      const digest = await pushImage(store, from, parseReference(target), { packing: { format } })
+      expect(sha256(await rawManifest(target))).toBe(digest)
+      expect(await formatsOf(target)).toEqual(image.layers.map(() => format))
+      expect((await podmanPulls(target)).id).toBe(image.id.slice('sha256:'.length))
+      // What was packed is the registry's, not the store's.
+      expect(fs.readdirSync(join(root, 'store/work'))).toEqual([])
+      // As others have it: its layers are there, its blobs are not.
+      await store.remove(from)
+      expect((await pull(target)).id).toBe(image.id)
+      from = target
+    }
+  })
+
+  it('stay as they are where they have the format, unless a level or force says otherwise', async () => {
+    const name = await pushBusybox(registry, 'packed/same:1')
+    const { digest } = (await pull(name)).manifest
+    const push = (packing: Packing): Promise<string> =>
+      pushImage(store, name, parseReference(`${registry.host}/packed/same:2`), { packing })
+    expect(await push({ format: 'gzip' })).toBe(digest)
+    const weak = await push({ format: 'gzip', level: 1 })
+    const strong = await push({ format: 'zstd', level: 22 })
+    expect(new Set([digest, weak, strong, await push({ format: 'zstd', level: 1 })]).size).toBe(4)
+    expect(await push({ format: 'gzip', level: 1, force: true })).toBe(weak)
   })
 })
 

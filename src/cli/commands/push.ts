@@ -7,6 +7,7 @@ import { forEachOperand } from '../each.ts'
 import { badFlag } from '../errors.ts'
 import { COPY_FLAGS, PUSH_FLAGS } from '../flags/registry.ts'
 import { print } from '../output/print.ts'
+import { parsePacking } from '../parse/packing.ts'
 import { parseAccess, parseProgressFormat } from '../parse/registry.ts'
 import { createReporter } from '../reporter.ts'
 import { withSignals } from '../signals.ts'
@@ -20,6 +21,7 @@ export const pushCommand: Command = {
   async run({ flags, operands, globals, engine }) {
     const [image = '', typed] = operands
     const json = parseProgressFormat(flags.text('format'))
+    const packing = parsePacking(flags)
     const access = await parseAccess(flags)
     // podman's way to write it.
     const destination = typed?.replace(/^docker:\/\//, '')
@@ -29,7 +31,7 @@ export const pushCommand: Command = {
       const reporter = createReporter(globals, { quiet: flags.bool('quiet'), json })
       const { onWarning, onProgress } = reporter
       try {
-        const digest = await registry.push(source, target, { ...access, onWarning, onProgress, signal })
+        const digest = await registry.push(source, target, { ...access, ...packing, onWarning, onProgress, signal })
         writeDigest(flags.text('digestfile'), digest)
       } finally {
         await reporter.finish()

@@ -58,10 +58,7 @@ const OTHERS: Readonly<Record<string, readonly Unsupported[]>> = {
   push: [
     { names: 'disable-content-trust' },
     { names: 'platform', hint: 'what was pulled with --all-platforms is pushed with them' },
-    {
-      names: 'compression-format compression-level force-compression format f rm',
-      hint: 'an image is pushed as it is stored, so that its digest stays',
-    },
+    { names: 'format f rm', hint: 'an image is pushed as it is stored, so that its digest stays' },
     { names: 'encryption-key encrypt-layer sign-by sign-by-sigstore sign-passphrase-file remove-signatures' },
     { names: 'retry retry-delay' },
   ],

@@ -2,6 +2,7 @@ import { hostPlatform } from '../../images/host-platform.ts'
 import { copyImage } from '../../images/copy.ts'
 import { dockerSource } from '../../images/docker-transport.ts'
 import { openForSearch, type ReachOptions } from '../../images/open-registry.ts'
+import type { Packing } from '../../images/packer.ts'
 import { pushImage } from '../../images/push.ts'
 import type { ImageStore } from '../../images/store.ts'
 import { openImageSource, openImageTarget } from '../../images/transports.ts'
@@ -24,6 +25,11 @@ export interface CopyRequest extends Listener {
   readonly target: RegistryAccess
 }
 
+export interface PushRequest extends Listener, RegistryAccess {
+  /** Packs the layers anew, so that the image gets another digest. */
+  readonly packing?: Packing
+}
+
 export interface LoginRequest extends RegistryAccess {
   readonly user: string
   readonly password: string
@@ -38,7 +44,7 @@ export interface SearchRequest extends RegistryAccess {
 /** What is done with registries, and with images outside the store. */
 export interface RegistryVerbs {
   /** Sends a stored image under a name of its own or another; resolves to the digest it has there. */
-  push(image: string, destination: string | undefined, options: Listener & RegistryAccess): Promise<string>
+  push(image: string, destination: string | undefined, options: PushRequest): Promise<string>
   /** Copies between two places (`docker://`, `oci:`, ...) without unpacking; resolves to the digest at the target. */
   copy(source: string, target: string, request: CopyRequest): Promise<string>
   /** The manifest or index a name stands for at its registry, byte for byte. */
@@ -77,7 +83,8 @@ export function registryVerbs(
     async push(image, destination, options) {
       await names.prepare(image)
       const target = parseReference(destination ?? nameOf(store, image))
-      return pushImage(store, image, target, reach(options))
+      const { packing } = options
+      return pushImage(store, image, target, { ...reach(options), ...(packing === undefined ? {} : { packing }) })
     },
     async copy(source, target, { platform, source: from, target: to, ...listener }) {
       const wanted = platform === 'all' ? platform : platform === undefined ? hostPlatform() : parsePlatform(platform)

@@ -9,18 +9,12 @@ type Call = (...args: (number | bigint)[]) => number | bigint
 /** libzstd.so.1 in this process; undefined where the machine has none. */
 export function openLibzstd(onData: (chunk: Buffer) => void): ZstdStream | undefined {
   const koffi = loadKoffi()
-  const library = tryLoad()
+  const library = loadLibzstd()
   if (library === undefined) return undefined
-  const define = (name: string, count: number): Call =>
-    library.func(
-      name,
-      'int64',
-      Array.from({ length: count }, () => 'int64'),
-    ) as Call
-  const create = define('ZSTD_createDStream', 0)
-  const free = define('ZSTD_freeDStream', 1)
-  const decompress = define('ZSTD_decompressStream', 3)
-  const isError = define('ZSTD_isError', 1)
+  const create = define(library, 'ZSTD_createDStream', 0)
+  const free = define(library, 'ZSTD_freeDStream', 1)
+  const decompress = define(library, 'ZSTD_decompressStream', 3)
+  const isError = define(library, 'ZSTD_isError', 1)
   const context = create()
   if (BigInt(context) === 0n) throw new TscrunError('STORE', 'ZSTD_createDStream: out of memory')
   // ZSTD_outBuffer and ZSTD_inBuffer (zstd.h): pointer, size, position.
@@ -62,7 +56,16 @@ export interface ZstdStream {
   end(): void
 }
 
-function tryLoad(): ReturnType<ReturnType<typeof loadKoffi>['load']> | undefined {
+type Library = ReturnType<ReturnType<typeof loadKoffi>['load']>
+
+/** A function of the library that takes so many numbers or addresses. */
+export function define(library: Library, name: string, count: number): Call {
+  const parameters = Array.from({ length: count }, () => 'int64')
+  return library.func(name, 'int64', parameters) as Call
+}
+
+/** Undefined where the machine has none. */
+export function loadLibzstd(): Library | undefined {
   try {
     return loadKoffi().load('libzstd.so.1')
   } catch (error) {
