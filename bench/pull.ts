@@ -117,7 +117,8 @@ async function makeFiles({ files, fileBytes }: PullOptions): ReturnType<typeof m
 
 function membersOf(layer: number, files: number, content: () => Buffer): LayerMember[] {
   const top = `usr/share/layer${layer}`
-  const members: LayerMember[] = [{ name: top, type: 'directory', mode: 0o755 }]
+  // All directories are described: of others every program makes something else.
+  const members = ['usr', 'usr/share', top].map((name): LayerMember => ({ name, type: 'directory', mode: 0o755 }))
   for (let index = 0; index < files; index++) {
     const directory = `${top}/${Math.floor(index / FILES_A_DIRECTORY)}`
     if (index % FILES_A_DIRECTORY === 0) members.push({ name: directory, type: 'directory', mode: 0o755 })
