@@ -201,6 +201,7 @@ static int receive_one_of(struct run *run, uint32_t one, uint32_t other, struct 
 int op_hold(struct run *run, const struct arg *args)
 {
 	struct message message;
+	(void)start_time_of_init(run); /* told later, when somebody waits for it */
 	int count = receive_one_of(run, MSG_SOON, MSG_GO, &message, given);
 	if (count < 0)
 		return count;

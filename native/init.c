@@ -66,6 +66,7 @@ static int clone_into(struct run *run, uint64_t flags, int cgroup)
 		run_init(run);
 	*run->told_pid = run->init = (pid_t)pid;
 	run->init_pidfd = pidfd;
+	run->init_start = 0;
 	return 0;
 }
 

@@ -92,8 +92,11 @@ uint64_t start_time_in(int stat)
 
 uint64_t start_time_of_init(struct run *run)
 {
-	cleanup_close fd = open_of_init(run, "stat", O_RDONLY);
-	return start_time_in(fd);
+	if (!run->init_start) {
+		cleanup_close fd = open_of_init(run, "stat", O_RDONLY);
+		run->init_start = start_time_in(fd);
+	}
+	return run->init_start;
 }
 
 int op_open_proc(struct run *run, const struct arg *args)

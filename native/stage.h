@@ -34,6 +34,7 @@ struct run {
 	int sync;   /* socket to the other of stage and init; -1 before clone */
 	pid_t init; /* of the container's first process, once cloned */
 	int init_pidfd;
+	uint64_t init_start; /* its start time, where somebody has asked; 0 */
 	char **env; /* set by set_env, used by exec */
 	int failed; /* a failure has been told on the control socket */
 	struct message failure; /* the last one of the parent's column, for the record */

@@ -49,6 +49,9 @@ export interface BeginOptions extends RunOptions, Pick<DetachedOptions, 'log'>, 
   readonly shareLoop?: boolean
 }
 
+/** Loaded by the first run that may have another one begun. */
+let aheadStarts: typeof import('./prepared/ahead.ts') | undefined
+
 /** An engine over one store. Nothing is read or made until a verb needs it; two engines share nothing but the disk. */
 export function createEngine(options: EngineOptions = {}, resolved: ResolvedSettings = NO_SETTINGS): EngineCore {
   const { settings, sources } = resolved
@@ -119,7 +122,8 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
       )
     // What has a line for each step is not begun in silence.
     if (settled.shareLoop !== true || options.ahead === false || options.onDebug !== undefined) return start()
-    return (await import('./prepared/ahead.ts')).withAhead({ paths, image, args, run: settled }, start)
+    aheadStarts ??= await import('./prepared/ahead.ts')
+    return aheadStarts.withAhead({ paths, image, args, run: settled }, start)
   }
 
   async function inBackground(
