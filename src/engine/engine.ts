@@ -16,7 +16,7 @@ import { isInFirst } from './ids/nesting.ts'
 import { terminalSize } from '../syscall/terminal.ts'
 import { enginePaths, type EnginePaths } from './paths.ts'
 import { outputRefused } from './start/output-refused.ts'
-import type { AheadOfCall } from './prepared/ahead.ts'
+import type { AheadOfCall, WithAhead } from './prepared/ahead.ts'
 import { keepStart } from './prepared/prepared.ts'
 import { prepareContainer, type PreparedContainer, rootfsSource, type Source } from './start/prepare.ts'
 import type { StreamEnds } from './start/run.ts'
@@ -50,7 +50,7 @@ export interface BeginOptions extends RunOptions, Pick<DetachedOptions, 'log'>, 
 }
 
 /** Loaded by the first run that may have another one begun. */
-let aheadStarts: typeof import('./prepared/ahead.ts') | undefined
+let withAhead: WithAhead | undefined
 
 /** An engine over one store. Nothing is read or made until a verb needs it; two engines share nothing but the disk. */
 export function createEngine(options: EngineOptions = {}, resolved: ResolvedSettings = NO_SETTINGS): EngineCore {
@@ -111,19 +111,15 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     asked: BeginOptions,
   ): Promise<RunningHandle> {
     const settled = await withSettings(asked, resolved)
-    const start = (ahead?: AheadOfCall): Promise<RunningHandle> =>
-      prepare(
-        image,
-        args,
-        settled,
-        (prepared, run) => startContainer(paths, prepared, startOptions({ ...settled, ...run }, options, ahead)),
-        true,
-        ahead?.id,
-      )
+    const start = (ahead?: AheadOfCall): Promise<RunningHandle> => {
+      const then = (prepared: PreparedContainer, run: RunOptions): Promise<RunningHandle> =>
+        startContainer(paths, prepared, startOptions({ ...settled, ...run }, options, ahead))
+      return prepare(image, args, settled, then, true, ahead?.id)
+    }
     // What has a line for each step is not begun in silence.
     if (settled.shareLoop !== true || options.ahead === false || options.onDebug !== undefined) return start()
-    aheadStarts ??= await import('./prepared/ahead.ts')
-    return aheadStarts.withAhead({ paths, image, args, run: settled }, start)
+    withAhead ??= (await import('./prepared/ahead.ts')).withAhead
+    return withAhead({ paths, image, args, run: settled }, start)
   }
 
   async function inBackground(

@@ -53,6 +53,8 @@ export interface AheadOfCall extends AheadStarts {
   readonly id?: string
 }
 
+export type WithAhead = typeof withAhead
+
 /** Makes a call with what has been begun for it; ends that where it does not come to a launch. */
 export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Promise<T>): Promise<T> {
   const request = requestOf(call)
