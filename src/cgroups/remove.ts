@@ -29,12 +29,15 @@ export async function removeCgroup(directory: string, patienceMs = PATIENCE_MS):
   }
 }
 
-/** Removes a cgroup that nobody is in; one that somebody is in stays, and one that has gone is no error. */
-export function removeEmptyCgroup(directory: string): void {
+/** Removes a cgroup that nobody is in. False where somebody is, and it stays; one that has gone is no error. */
+export function removeEmptyCgroup(directory: string): boolean {
   try {
     rmdirSync(directory)
+    return true
   } catch (error) {
-    if (!['ENOENT', 'ENODEV', 'EBUSY', 'ENOTEMPTY'].includes(errnoOf(error) ?? '')) throw error
+    const errno = errnoOf(error) ?? ''
+    if (!['ENOENT', 'ENODEV', 'EBUSY', 'ENOTEMPTY'].includes(errno)) throw error
+    return errno === 'ENOENT' || errno === 'ENODEV'
   }
 }
 

@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { removeCgroup, removeEmptyCgroup } from '../../cgroups/remove.ts'
+import { errnoOf } from '../../model/errors.ts'
 import { dismissStage, endHold, endStage, givePlan, planMessage, type Stage } from '../../runtime/stage.ts'
 import type { Identity } from '../../plan/template.ts'
 import { randomId } from '../../syscall/random.ts'
@@ -168,7 +169,12 @@ function dismissWaiting(ahead: Ahead | undefined): void {
 /** It removes its cgroup itself, unless it was killed. */
 function dismiss(stage: Stage, begun: NextContainer | undefined): void {
   dismissStage(stage, () => {
-    if (begun?.cgroup !== undefined) removeEmptyCgroup(begun.cgroup)
+    if (begun?.cgroup === undefined || removeEmptyCgroup(begun.cgroup)) return
+    // Its first process is on its way out.
+    removeCgroup(begun.cgroup, PATIENCE_MS).catch((error: unknown) => {
+      // One that does not end is the sweep's.
+      if (errnoOf(error) !== 'EBUSY') throw error
+    })
   })
 }
 
