@@ -40,6 +40,11 @@ const REASONS: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: 'this host has no such address',
 }
 
+/** Where the reason says more than the step knows. */
+const HINTS: Readonly<Record<string, string>> = {
+  EADDRNOTAVAIL: '`ip addr` shows the addresses of this host',
+}
+
 const CODES: Readonly<Record<string, ErrorCode>> = {
   ENOSPC: 'NO_SPACE',
   EDQUOT: 'NO_SPACE',
@@ -63,7 +68,7 @@ export function explainFailure(plan: Plan, failure: StepFailure, workdir?: strin
   const reason = reasonOf(step, failure.errno)
   const subject = subjectOf(step)
   const code = CODES[failure.errno] ?? 'KERNEL_REFUSED'
-  const hint = step.hint ?? (code === 'NO_SPACE' ? noSpaceHint(step) : undefined)
+  const hint = HINTS[failure.errno] ?? step.hint ?? (code === 'NO_SPACE' ? noSpaceHint(step) : undefined)
   const what = step.about ?? subject
   const where = what === callOf(step) ? what : `${callOf(step)}: ${what}`
   return new TscrunError(code, `${where}: ${reason} (${failure.errno})`, {

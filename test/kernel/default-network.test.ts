@@ -1,9 +1,9 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Options } from 'execa'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
-import { type Ended, expectOneLine, makeMachine, type Machine, type Running } from './fixtures/machine.ts'
+import { type Ended, expectOneLine, makeMachine, type Machine, PROJECT, type Running } from './fixtures/machine.ts'
 import { expectNode, type Request, request, WITHOUT_NODE } from './fixtures/prepared.ts'
 
 let machine: Machine
@@ -107,6 +107,27 @@ describe('a container that is asked for no network', () => {
     await expectNode(start.replay())
   })
 
+  it('has it in a program that starts one after the other and several at once, each with an address of its own', async () => {
+    const script = `
+      import { createEngine } from '${PROJECT}dist/index.js'
+      const engine = createEngine({ root: '${machine.store}', runRoot: '${machine.runRoot}' })
+      const options = { rootfs: { path: '${machine.rootfs}', overlay: true }, network: 'bridge' }
+      const show = 'ip -o -4 addr show eth0; ping -c 1 -W 3 10.110.0.1; cat /etc/hosts'
+      const start = async () => {
+        const { stdout } = await engine.run(undefined, ['sh', '-c', show], options)
+        const [, address] = /inet ([0-9.]+)/.exec(stdout) ?? []
+        if (!stdout.includes('1 packets received') || !stdout.includes(address + ' ')) throw new Error(stdout)
+        return address
+      }
+      const all = []
+      for (let i = 0; i < 6; i++) all.push(await start())
+      for (let i = 0; i < 3; i++) all.push(...(await Promise.all(Array.from({ length: 6 }, start))))
+      console.log(new Set(all.slice(-6)).size, all.length)`
+    const file = join(machine.directory, 'starts.mjs')
+    writeFileSync(file, script)
+    expect(await net.host(`${process.execPath} ${file}`)).toBe('6 24')
+  })
+
   it('has none where there is no nft, which is said once; who asks for one gets an error', async () => {
     // A machine of its own: nothing has been brought up there.
     const other = makeMachine()
@@ -127,7 +148,7 @@ describe('a container that is asked for no network', () => {
         expect(exitCode).toBe(125)
         expectOneLine(stderr, /^tscrun: network: the program nft is not installed \(install the package nftables/)
       }
-      expect(await without.host('ls /sys/class/net')).not.toContain('tscrun')
+      expect(await without.host('ip -br link')).not.toContain('tscrun')
       expect(readFileSync(join(other.runRoot, 'no-network'), 'utf8')).toContain('nft')
       expect((await without.tscrun(['run', ...words], { env: WITHOUT_NODE })).exitCode).toBe(125)
       expect((await without.tscrun(['run', ...words])).stdout).toBe('eth0\nlo\n')

@@ -177,7 +177,12 @@ describe('a published port', () => {
     await serve('web', ['-p', '8080:80'])
     const { exitCode, stderr } = await run(['-p', '8080:80'], 'true')
     expect(exitCode).toBe(125)
-    expectOneLine(stderr, /^tscrun: bind: publish port 8080\/tcp: it is in use \(EADDRINUSE\) \(`ss/)
+    expectOneLine(stderr, /^tscrun: publish port 8080\/tcp: container web has it \(publish another port, or stop/)
+    await serve('local', ['-p', '127.0.0.1:8081:80'])
+    const other = await run(['-p', '8081:80'], 'true')
+    expectOneLine(other.stderr, /^tscrun: bind: publish port 8081\/tcp: it is in use \(EADDRINUSE\) \(`ss/)
+    const elsewhere = await run(['-p', '192.0.2.77:8082:80'], 'true')
+    expectOneLine(elsewhere.stderr, /8082\/tcp of 192\.0\.2\.77: this host has no such address .* \(`ip addr` shows/)
   })
 
   it('is free again after its monitor was killed, for the very next command', async () => {

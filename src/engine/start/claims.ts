@@ -4,6 +4,7 @@ import { type IdRange, readPool, releaseRange, takeRange } from '../ids/id-range
 import { releaseConnections } from '../networks/lease-links.ts'
 import { bringUpFor, takeConnections } from '../networks/connect.ts'
 import { type Connected, networkLaunch } from '../networks/launch.ts'
+import { checkPorts } from '../networks/publications.ts'
 import type { Called } from '../../network/names.ts'
 import type { EnginePaths } from '../paths.ts'
 import type { PreparedContainer } from './prepare.ts'
@@ -112,6 +113,7 @@ export async function connected(
     // One that was killed may still have such a port as far as the firewall knows.
     const { sweep } = await import('../state/sweep.ts')
     await sweep(paths, 'live')
+    checkPorts(paths, called.id, has.ports)
   }
   const up = await bringUpFor(paths, has, tell)
   return { network: networkLaunch(paths, called, has, up) }
