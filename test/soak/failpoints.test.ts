@@ -76,32 +76,25 @@ describe.each(commands)('$name', (command) => {
 })
 
 /**
- * Its own role before the first and the last call of those that follow one another at a point, once for each way there;
- * before the first at a point also the others that live by then.
+ * Its own role before the first call at a point, once for each way there; where a point is new also the others that live by
+ * then.
  */
 function strikesOf({ calls }: Trace): Strike[] {
   const alive = new Set<Victim>(['cli'])
   const last = new Map<string, string>()
   const ways = new Set<string>()
-  return calls.flatMap((call, index): Strike[] => {
+  const isNew = (way: string): boolean => !ways.has(way) && ways.add(way).has(way)
+  return calls.flatMap((call): Strike[] => {
     const { role, number } = call
     const point = pointOf(call)
     const own: Victim | undefined = role === 'cli' || role === 'monitor' || role === 'init' ? role : undefined
     if (own !== undefined) alive.add(own)
     if (point === undefined) return []
-    const next = calls.slice(index + 1).find((other) => other.role === role)
-    const nextPoint = next === undefined ? 'nothing' : pointOf(next)?.name
-    const isNew = (from: string | undefined, to: string | undefined): boolean => {
-      const way = `${role}: ${from} to ${to}`
-      const known = from === to || ways.has(way)
-      ways.add(way)
-      return !known
-    }
-    const isFirst = isNew(last.get(role), point.name)
-    const isLast = point.name !== nextPoint && !ways.has(`${role}: ${point.name} to ${nextPoint}`)
+    const from = last.get(role)
     last.set(role, point.name)
-    const others: Victim[] = isNew('anything', point.name) && alive.size > 1 ? [...alive, 'all'] : []
-    const victims = new Set<Victim>([...(own !== undefined && (isFirst || isLast) ? [own] : []), ...others])
+    const isFirst = from !== point.name && isNew(`${role}: ${from} to ${point.name}`)
+    const others: Victim[] = isNew(`${role}: ${point.name}`) && alive.size > 1 ? [...alive, 'all'] : []
+    const victims = new Set<Victim>([...(own !== undefined && isFirst ? [own] : []), ...others])
     if (role === 'cli' && point.name === 'end') alive.delete('cli')
     return [...victims].map((victim) => ({ role, number, victim }))
   })
