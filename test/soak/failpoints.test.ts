@@ -59,6 +59,8 @@ interface Candidate {
 
 const candidates: Candidate[] = []
 const reached = new Set<string>()
+/** By command. */
+const visited = new Map<string, ReadonlySet<string>>()
 
 describe.each(commands)('$name', (command) => {
   it('comes only by points that have a name', async () => {
@@ -69,6 +71,7 @@ describe.each(commands)('$name', (command) => {
     expect(trace.calls.filter((call) => !isNamed(call)).map(({ role, text }) => `${role} ${text}`)).toEqual([])
     const points = new Set(trace.calls.flatMap((call) => pointOf(call)?.name ?? []))
     for (const point of points) reached.add(point)
+    visited.set(command.name, points)
     const rows = writes ? points : new Set(parsePage(readFileSync(PAGE, 'utf8')).get(command.name)?.keys())
     expect([...points].filter((point) => !rows.has(point) && point !== 'helper')).toEqual([])
     candidates.push(...strikesOf(trace).map((strike) => ({ command, strike })))
@@ -109,6 +112,7 @@ it(
   async () => {
     const known = parsePage(readFileSync(PAGE, 'utf8'))
     const page: Page = new Map()
+    for (const [name, points] of visited) for (const point of points) rowOf(page, name, point)
     const failures: string[] = []
     for (const { command, strike } of chosen()) {
       try {

@@ -67,7 +67,7 @@ function linesOf(rows: ReadonlyMap<string, Row>): string[] {
 }
 
 function wordsOf(words: ReadonlySet<string> | undefined): string {
-  return words === undefined ? NOBODY : [...words].toSorted().join(' or ')
+  return words === undefined || words.size === 0 ? NOBODY : [...words].toSorted().join(' or ')
 }
 
 /** What the page says, to compare with. */
@@ -84,7 +84,7 @@ export function parsePage(text: string): Page {
         const said = cells[index] ?? NOBODY
         if (said !== NOBODY) row.said.set(victim, new Set(said.split(' or ')))
       })
-      for (const by of (cells[VICTIMS.length] ?? NOBODY).split(' or ')) row.cleaned.add(by)
+      for (const by of (cells[VICTIMS.length] ?? NOBODY).split(' or ')) if (by !== NOBODY) row.cleaned.add(by)
     }
   }
   return page
