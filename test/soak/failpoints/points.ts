@@ -139,7 +139,12 @@ export const POINTS: readonly Point[] = [
     'rename STORE/work/layer-ID STORE/layers/ID|rename STORE/layers/ID STORE/work/\\S+',
     'the layer gets its place, or loses it',
   ),
-  point('cli', 'image-record', 'rename STORE/work/file STORE/records/ID\\.json', "the image's record gets its place"),
+  point(
+    'cli',
+    'image-record',
+    'rename STORE/work/file STORE/records/(?:layer-)?ID\\.json',
+    'the record of an image or a layer gets its place',
+  ),
   point('cli', 'index', 'rename STORE/work/file STORE/images/index\\.json', 'the list of images is exchanged'),
   point('cli', 'blob-removal', 'remove STORE/(?:images|records|layers|work)/\\S+', 'what no image has goes'),
   point('cli', 'end', 'exit', 'all is done and said'),
