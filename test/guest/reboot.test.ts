@@ -16,15 +16,15 @@ beforeAll(async () => {
   truncateSync(disk, 256 << 20)
   // The power goes while containers are made, after the journal's commit of the names (ext4: 5 s), or before it.
   const seconds = String(2 + (Date.now() % 7))
-  const first = await inGuest(['sh', script('first'), seconds], { systemd: true, disks: [disk], timeoutMs: 300_000 })
+  const first = await inGuest(['sh', script('first'), seconds], { systemd: true, disks: [disk], timeoutMs: 480_000 })
   if (first.status !== 0) throw new Error(`the first boot: ${first.stdout}\n${first.stderr}`)
   second = await inGuest(['sh', script('second')], {
     systemd: true,
     prepare: script('prepare'),
     disks: [disk],
-    timeoutMs: 300_000,
+    timeoutMs: 480_000,
   })
-}, 600_000)
+}, 1_000_000)
 afterAll(() => rmSync(directory, { recursive: true }))
 
 /** The lines that begin with a word, without it. */

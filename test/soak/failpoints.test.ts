@@ -8,7 +8,7 @@ import { compileStatic } from '../kernel/fixtures/rootfs.ts'
 import { randomOf, soakOf } from '../setup/soak.ts'
 import { COMMANDS, IMAGE, type KilledCommand } from './failpoints/commands.ts'
 import { killOnce, must, type Place, removeAll, type Strike, traced, treeOf, type Victim } from './failpoints/kill.ts'
-import { note, type Page, parsePage, rowOf, writtenPage } from './failpoints/page.ts'
+import { addRow, note, type Page, parsePage, rowOf, writtenPage } from './failpoints/page.ts'
 import { isNamed, pointOf, POINTS } from './failpoints/points.ts'
 import type { Call, Trace } from './failpoints/trace.ts'
 
@@ -112,7 +112,10 @@ it(
   async () => {
     const known = parsePage(readFileSync(PAGE, 'utf8'))
     const page: Page = new Map()
-    for (const [name, points] of visited) for (const point of points) rowOf(page, name, point)
+    for (const [name, points] of visited) {
+      // What was seen before stays; whoever wants to begin anew empties the page's tables.
+      for (const point of points) addRow(page, name, point, known.get(name)?.get(point))
+    }
     const failures: string[] = []
     for (const { command, strike } of chosen()) {
       try {

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The first boot: containers of every kind on a disk, then no power any more in the midst of what makes more of them.
 set -eu
+export TSCRUN_NETWORK=none
 mkfs.ext4 -q /dev/vda
 mkdir -p /mnt/data
 mount /dev/vda /mnt/data

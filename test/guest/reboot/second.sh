@@ -1,6 +1,7 @@
 #!/bin/sh
 # The second boot: what systemd has brought up, as the commands and the kernel say it; a line for each answer.
 set -eu
+export TSCRUN_NETWORK=none
 tscrun() { bin/tscrun --root /mnt/data/store --runroot /run/tscrun-test "$@"; }
 while [ "$(systemctl is-active tscrun-containers)" = activating ]; do sleep 1; done
 echo "unit $(systemctl is-active tscrun-containers)"

@@ -12,8 +12,10 @@ export interface KilledCommand {
   readonly first?: boolean
 }
 
-export const VICTIM = 'victim'
+/** Nobody else's name: what is left of it is looked for among all processes. */
+export const VICTIM = `victim-${process.pid}`
 export const IMAGE = 'localhost/base:1'
+export const OTHER = `other-${process.pid}`
 /** A volume that takes what the image has there, and an anonymous one. */
 const VOLUMES = ['-v', 'named:/etc', '-v', '/anonymous'] as const
 const NAMED = ['--name', VICTIM] as const
@@ -73,7 +75,7 @@ export const COMMANDS: readonly KilledCommand[] = [
   { name: 'pause', before: [running], args: ['pause', VICTIM] },
   { name: 'exec', before: [running], args: ['exec', VICTIM, 'true'] },
   { name: 'exec -d', before: [running], args: ['exec', '-d', VICTIM, 'sleep', '19318'] },
-  { name: 'rename', before: [running], args: ['rename', VICTIM, 'other'] },
+  { name: 'rename', before: [running], args: ['rename', VICTIM, OTHER] },
   { name: 'update', before: [running], args: ['update', '--restart', 'on-failure', VICTIM] },
   { name: 'commit', before: [running], args: ['commit', '-q', '-s', VICTIM, 'localhost/made:1'], asks: 'image' },
   {

@@ -6,7 +6,7 @@ import { execa } from 'execa'
 import { expect } from 'vitest'
 import type { HostNetwork } from '../../kernel/fixtures/host-network.ts'
 import { cgroupsOf, type Machine, pidOf, processesWith, TSCRUN } from '../../kernel/fixtures/machine.ts'
-import { type KilledCommand, VICTIM } from './commands.ts'
+import { type KilledCommand, OTHER, VICTIM } from './commands.ts'
 import { readTrace, type Trace } from './trace.ts'
 
 export type Victim = 'cli' | 'monitor' | 'init' | 'all'
@@ -181,7 +181,7 @@ async function expectClean(
   const { machine, net } = place
   const processes = (): number[] => [
     ...processesWith(machine.directory),
-    ...[VICTIM, 'other', ...names].flatMap((name) => pidOf(`tscrun: ${name}`) ?? []),
+    ...[VICTIM, OTHER, ...names].flatMap((name) => pidOf(`tscrun: ${name}`) ?? []),
   ]
   // Who was killed may still be on its way out.
   for (let tries = 0; tries < 250 && processes().length > 0; tries++) await sleep(20)

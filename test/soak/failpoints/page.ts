@@ -20,6 +20,12 @@ export function rowOf(page: Page, command: string, point: string): Row {
   return row
 }
 
+export function addRow(page: Page, command: string, point: string, seen: Row | undefined): void {
+  const row = rowOf(page, command, point)
+  for (const [victim, words] of seen?.said ?? []) row.said.set(victim, new Set(words))
+  for (const by of seen?.cleaned ?? []) row.cleaned.add(by)
+}
+
 export function note({ said, cleaned }: Row, victim: string, status: string, by: string): void {
   said.set(victim, (said.get(victim) ?? new Set()).add(status))
   cleaned.add(by)
