@@ -48,7 +48,8 @@ export const COMMANDS: readonly KilledCommand[] = [
     args: ['run', '-d', '--rm', ...NAMED, '--network', 'bridge', '-p', '8317:80', ...ENDS],
     follow: true,
   },
-  { name: 'run', before: [], args: ended, follow: true },
+  // Long enough for others to find who runs.
+  { name: 'run', before: [], args: ['run', ...NAMED, ...VOLUMES, IMAGE, 'sleep', '0.5'], follow: true },
   { name: 'run --rm', before: [], args: ['run', '--rm', ...NAMED, ...VOLUMES, ...ENDS], follow: true },
   {
     name: 'run --rm, that is kept for the next time',

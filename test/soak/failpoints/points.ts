@@ -73,12 +73,6 @@ export const POINTS: readonly Point[] = [
   ),
   point('cli', 'monitors', 'mkdir CGROUP/tscrun(?:/monitors)?', 'the cgroup of all monitors is made'),
   point('cli', 'socket', 'bind RUN/ID/monitor', 'the socket of the monitor is made'),
-  point(
-    'cli',
-    'network-up',
-    `(?:mkdir|lock|unlock|${FILE}|rename) (?:STORE/networks|RUN/network)\\S*(?: \\S+)?|enter`,
-    'bridge and rules of a network are put in place',
-  ),
   point('cli', 'program', 'mount|umount', 'the program of the monitor, or a tree to read, is mounted for itself'),
   point('cli', 'process', 'clone|fork', 'the monitor, or a helper, is started'),
   point('cli', 'message', 'send', 'something is told or asked by a socket: the monitor, or the kernel about networks'),
