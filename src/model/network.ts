@@ -18,7 +18,8 @@ export interface NetworkDefinition {
   readonly createdMs: number
 }
 
-export type NetworkDriver = 'bridge' | 'macvlan' | 'ipvlan'
+/** `none` has no links: its containers have lo alone, under a name of one's own. */
+export type NetworkDriver = 'bridge' | 'macvlan' | 'ipvlan' | 'none'
 
 export interface NetworkSubnet {
   /** `10.88.0.0/16` */

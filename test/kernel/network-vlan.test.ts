@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { ADDRESSES, type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
-import { type Machine, makeMachine } from './fixtures/machine.ts'
+import { expectOneLine, type Machine, makeMachine } from './fixtures/machine.ts'
 
 let machine: Machine
 let net: HostNetwork
@@ -41,5 +41,40 @@ describe.each(['macvlan', 'ipvlan'])('a network of %s', (driver) => {
     expect(stdout).toContain(`default via ${ADDRESSES.outside}`)
     await net.tscrun(['rm', '-f', 'beside'])
     expect(await net.host(`ip -br link show type ${driver}`)).toBe('')
+  })
+})
+
+describe('a network of none', () => {
+  it('gives its containers lo alone, and cannot be removed while one has it', async () => {
+    expect(await net.tscrun(['network', 'create', '-d', 'none', 'quiet'])).toMatchObject({ exitCode: 0 })
+    const flags = ['--network', 'quiet', '--rootfs', `${machine.rootfs}:O`]
+    await net.tscrun(['run', '-d', '--name', 'alone', ...flags, 'sleep', '1000'])
+    const { stdout } = await net.tscrun(['exec', 'alone', 'ls', '/sys/class/net'])
+    expect(stdout.trim()).toBe('lo')
+    const removed = await net.tscrun(['network', 'rm', 'quiet'])
+    expect(removed.exitCode).toBe(125)
+    expectOneLine(removed.stderr, /quiet/)
+    const joined = await net.tscrun(['network', 'connect', 'bridge', 'alone'])
+    expectOneLine(joined.stderr, /network connect bridge alone: network quiet has no links/)
+  })
+
+  it.each([
+    ['ports', ['-p', '80']],
+    ['an address', ['--ip', '10.0.0.1']],
+    ['another network', ['--network', 'bridge']],
+  ])('has no %s', async (_name, flags) => {
+    await net.tscrun(['network', 'create', '-d', 'none', 'quiet'])
+    const { exitCode, stderr } = await net.tscrun([
+      'run',
+      '--rm',
+      '--network',
+      'quiet',
+      ...flags,
+      '--rootfs',
+      `${machine.rootfs}:O`,
+      'true',
+    ])
+    expect(exitCode).toBe(125)
+    expectOneLine(stderr, /network quiet \(none\): it has no links, addresses or ports/)
   })
 })

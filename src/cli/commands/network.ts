@@ -19,7 +19,7 @@ import { keyValues } from '../parse/environment.ts'
 import { parseNetworkFilter } from '../parse/network-filter.ts'
 import { parseInteger } from '../parse/numbers.ts'
 
-const DRIVERS = ['bridge', 'macvlan', 'ipvlan'] as const
+const DRIVERS = ['bridge', 'macvlan', 'ipvlan', 'none'] as const
 
 export const networkCreateCommand: Command = {
   name: 'network create',

@@ -2,7 +2,13 @@ import { type Flag, HELP_FLAG } from './flag.ts'
 import { FORMAT } from './store.ts'
 
 export const NETWORK_CREATE_FLAGS: readonly Flag[] = [
-  { name: 'driver', short: 'd', kind: 'string', value: 'driver', help: 'bridge, macvlan or ipvlan (default bridge)' },
+  {
+    name: 'driver',
+    short: 'd',
+    kind: 'string',
+    value: 'driver',
+    help: 'bridge, macvlan, ipvlan or none (default bridge)',
+  },
   { name: 'gateway', kind: 'list', value: 'ip', help: "Address of the way out (default the subnet's first)" },
   HELP_FLAG,
   { name: 'ignore', kind: 'bool', help: 'One of this name that is there already is no error' },

@@ -6,7 +6,7 @@ import { parseMoment } from './times.ts'
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 const KEYS = 'name, id, driver, label, label!, internal, dangling or until'
-const DRIVERS = ['bridge', 'macvlan', 'ipvlan'] as const
+const DRIVERS = ['bridge', 'macvlan', 'ipvlan', 'none'] as const
 
 /** `key=value` each; `label!=` wants it not. Throws USAGE. */
 export function parseNetworkFilter(values: readonly string[], nowMs: number): NetworkFilter {

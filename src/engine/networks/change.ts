@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { TscrunError } from '../../model/errors.ts'
 import type { ContainerLink } from '../../model/launch.ts'
-import type { NetworkConnection, NetworkRequest } from '../../model/network.ts'
+import type { NetworkConnection, NetworkDefinition, NetworkRequest } from '../../model/network.ts'
 import { CHANGED, plugSteps, unplugSteps } from '../../plan/network-change.ts'
 import { makeByStage } from '../../runtime/run-steps.ts'
 import { closeFd } from '../../syscall/process.ts'
@@ -14,6 +14,7 @@ import type { ContainerRecord } from '../state/record.ts'
 import { changeFiles, withChangedFiles } from './changed-files.ts'
 import { definitionOf, takeConnection } from './connect.ts'
 import { bringUp, lockNetworks } from './host.ts'
+import { networkOf } from './launch.ts'
 import { releaseConnections } from './lease-links.ts'
 import { networkOfRecord } from './of-record.ts'
 
@@ -29,7 +30,12 @@ export async function connectContainer(
   tell: (line: string) => void,
 ): Promise<void> {
   const definition = await definitionOf(paths, request.name)
-  checkChangeable(paths, findContainer(paths, idOrName), `network connect ${definition.name} ${idOrName}`)
+  const seen = findContainer(paths, idOrName)
+  checkChangeable(paths, seen, `network connect ${definition.name} ${idOrName}`)
+  checkLinks(`network connect ${definition.name} ${idOrName}`, [
+    definition,
+    ...(seen.record.connections ?? []).map((connection) => networkOf(paths, connection)),
+  ])
   await bringUp(paths, [definition], tell)
   using _lock = await lockNetworks(paths)
   const { record, live } = findContainer(paths, idOrName)
@@ -57,6 +63,15 @@ export async function connectContainer(
     releaseConnections(paths, record.id, [connection])
     throw error
   }
+}
+
+function checkLinks(what: string, networks: readonly NetworkDefinition[]): void {
+  const linkless = networks.find(({ driver }) => driver === 'none')
+  if (linkless === undefined) return
+  throw new TscrunError('USAGE', `${what}: network ${linkless.name} has no links`, {
+    subject: linkless.name,
+    hint: 'its driver is none: make the container with the networks it shall have',
+  })
 }
 
 /** The other way. Throws CONTAINER_STATE where it is not connected, or published ports lead there. */

@@ -25,7 +25,9 @@ export async function takeConnections(paths: EnginePaths, id: string, options: C
   const connections: NetworkConnection[] = []
   try {
     for (const [index, request] of options.networks.entries()) {
-      connections.push(takeConnection(paths, id, index, request, await definitionOf(paths, request.name)))
+      const network = await definitionOf(paths, request.name)
+      if (network.driver === 'none') checkLinkless(network, request, options)
+      connections.push(takeConnection(paths, id, index, request, network))
     }
     const { resolvers } = options
     return {
@@ -37,6 +39,20 @@ export async function takeConnections(paths: EnginePaths, id: string, options: C
     releaseConnections(paths, id, connections)
     throw error
   }
+}
+
+/** What it cannot have is an error and not passed over. */
+function checkLinkless(
+  { name }: NetworkDefinition,
+  request: NetworkRequest,
+  { networks, ports }: ConnectOptions,
+): void {
+  const { name: _name, ...asked } = request
+  if (networks.length === 1 && ports.length === 0 && Object.keys(asked).length === 0) return
+  throw new TscrunError('USAGE', `network ${name} (none): it has no links, addresses or ports`, {
+    subject: name,
+    hint: 'name it alone, or join a network of another driver',
+  })
 }
 
 /** The default network is made when it is first asked for. */

@@ -57,6 +57,7 @@ export async function createNetwork(paths: EnginePaths, options: CreateNetworkOp
 export function define(paths: EnginePaths, name: string, options: CreateNetworkOptions): NetworkDefinition {
   const id = randomId()
   const driver = options.driver ?? 'bridge'
+  if (driver === 'none') return { ...linkless(options), name, id }
   if (driver !== 'bridge' && options.parent === undefined) {
     throw new TscrunError('USAGE', `network ${name}: ${driver} needs a link of the host`, {
       subject: name,
@@ -75,6 +76,19 @@ export function define(paths: EnginePaths, name: string, options: CreateNetworkO
     ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
     createdMs: Date.now(),
   }
+}
+
+/** Nothing of it is on the host, nor in a container. Throws USAGE for what would be passed over. */
+function linkless(options: CreateNetworkOptions): Omit<NetworkDefinition, 'name' | 'id'> {
+  const { name, subnets = [], gateways = [], ipv6, mtu, parent } = options
+  if (subnets.length > 0 || gateways.length > 0 || ipv6 === true || mtu !== undefined || parent !== undefined) {
+    throw new TscrunError('USAGE', `network ${name}: none has no addresses and no links`, {
+      subject: name,
+      hint: 'leave out what is said of them, or choose another --driver',
+    })
+  }
+  const labels = options.labels ?? {}
+  return { version: 1, driver: 'none', link: '', subnets: [], internal: true, labels, createdMs: Date.now() }
 }
 
 function subnetsOf(paths: EnginePaths, id: string, options: CreateNetworkOptions): NetworkSubnet[] {

@@ -2,7 +2,7 @@ import type { CniAttachment } from '../../model/cni.ts'
 import { TscrunError } from '../../model/errors.ts'
 import { parseSubnet } from '../../model/ip.ts'
 import type { ContainerLink, Forward, NetworkLaunch, PublishedPort } from '../../model/launch.ts'
-import type { NetworkConnection, NetworkDefinition } from '../../model/network.ts'
+import type { NetworkConnection, NetworkDefinition, NetworkDriver } from '../../model/network.ts'
 import { addPorts, type Publication, removePorts } from '../../network/firewall.ts'
 import type { Called } from '../../network/names.ts'
 import type { EnginePaths } from '../paths.ts'
@@ -43,6 +43,7 @@ export function launchIn(
   dryRun = false,
 ): NetworkLaunch {
   if (cni !== undefined) return { links: [], cni }
+  if (networks.some(({ driver }) => driver === 'none')) return { links: [] }
   const links = connections.map((connection, index) => {
     const network = networks[index] as NetworkDefinition
     const mtu = up?.bridges[network.id]?.mtu ?? network.mtu ?? DEFAULT_MTU
@@ -115,7 +116,7 @@ function linkOf(
   // The way out is that of the first network which has one.
   const isWayOut = all.findIndex(({ internal }) => !internal) === index
   return {
-    driver: network.driver,
+    driver: network.driver as Exclude<NetworkDriver, 'none'>,
     on: network.link,
     ...(network.driver === 'bridge' ? { hostName: `tv${number}${id.slice(0, 11)}` } : {}),
     name: link,
