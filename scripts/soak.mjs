@@ -14,6 +14,7 @@ const FULL = {
   TSCRUN_SOAK_NETWORKS: '1000',
   TSCRUN_SOAK_STORE_KILLS: '200',
   TSCRUN_SOAK_STORE_MIXED: '300',
+  TSCRUN_SOAK_STORE_POWER: '20',
 }
 const root = fileURLToPath(new URL('..', import.meta.url))
 
