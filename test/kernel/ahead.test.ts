@@ -104,7 +104,8 @@ function normal(text: string): string {
     .replaceAll(/\b[a-z]+_[a-z]+_[0-9a-f]{4}\b/g, 'NAME')
     .replaceAll(/upperdir=\S+|workdir=\S+/g, 'dir')
     .replaceAll(/\b[12]\d{9}\b/g, 'RANGE')
-    .replaceAll(/^(d.{9}) +\d+ (nobody.*) \w+ +\d+ [\d:]+ /gm, '$1 $2 ')
+    .replaceAll(/\b[A-Z][a-z]{2} +\d+ +\d\d:\d\d\b/g, 'DATE')
+    .replaceAll(/^(d.{9}) +\d+ (nobody.*) DATE /gm, '$1 $2 ')
     .replaceAll(/:\[(?!4026531834)\d+\]/g, ':[own]')
 }
 
