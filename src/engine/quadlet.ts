@@ -46,6 +46,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   entrypoint: { text: 'Entrypoint' },
   env: { words: 'Environment' },
   'env-file': { text: 'EnvironmentFile' },
+  expose: { text: 'ExposeHostPort' },
   'group-add': { text: 'GroupAdd' },
   'health-cmd': { text: 'HealthCmd' },
   'health-interval': { text: 'HealthInterval' },
@@ -84,8 +85,8 @@ const RULES: Readonly<Record<string, Rule>> = {
 const PODMANS_ONLY: ReadonlySet<string> = new Set(
   [
     'authfile blkio-weight cert-dir cgroup-conf cgroupns cpu-period cpu-quota cpu-shares cpus cpuset-cpus cpuset-mems',
-    'creds device-cgroup-rule device-read-bps device-read-iops device-write-bps device-write-iops interactive ipc',
-    'label-file mac-address memory memory-reservation memory-swap no-healthcheck oom-score-adj pid platform privileged',
+    'creds detach-keys device-cgroup-rule device-read-bps device-read-iops device-write-bps device-write-iops interactive ipc',
+    'label-file mac-address memory memory-reservation memory-swap no-healthcheck oom-score-adj pid platform privileged publish-all',
     'security-opt timeout tls-verify tty umask uts volumes-from',
   ].flatMap((names) => names.split(' ')),
 )

@@ -98,7 +98,7 @@ WantedBy=multi-user.target default.target
         return true
       }
     })
-    expect(refused.toSorted()).toEqual(['health-start-interval', 'help', 'timens'])
+    expect(refused.toSorted()).toEqual(['health-start-interval', 'help', 'max-unpack-size', 'network-rate', 'timens'])
   })
 })
 

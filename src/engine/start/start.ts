@@ -294,7 +294,7 @@ async function seeToTheEnd(
     settle(paths, held, record, { ...exitRecord(exit), startedMs })
     await launched.released
     if (record.cgroup !== undefined && existsSync(record.cgroup)) await afterMonitor(paths, record, 'killed')
-    forgetRun(paths, held)
+    forgetRun(paths, held, record.remove)
     return exit
   } catch (error) {
     launched.signal(SIGKILL)
