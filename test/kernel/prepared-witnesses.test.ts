@@ -183,6 +183,7 @@ const EXPLAINED: readonly (readonly [why: string, paths: RegExp])[] = [
   ['tscrun itself: its two programs are witnesses, the rest is built with them', new RegExp(`^${PROJECT}`)],
   ['a directory above tscrun, whose own place is a witness', new RegExp(`^(?:${parentsOf(PROJECT).join('|')})/?$`)],
   ['a device', /^\/dev\/null$/],
+  ['whether the own cgroup is gone when all is over', /^\/sys\/fs\/cgroup\/.*\/tscrun\/[0-9a-f]{64}$/],
 ]
 
 describe('everything that a start reads', () => {
