@@ -102,13 +102,13 @@ interface DockerEntry {
   readonly Layers: readonly string[]
 }
 
+/** Nothing is unpacked: what there is of it, is copied. */
+const MAX_LAYER = 2 ** 39
+
 /**
  * docker's archive: layers as tars without compression, called by their diff ids, which are checked on the way. A layer
  * is unpacked to a file in `work` first, since a header tells the size of what follows.
  */
-/** Nothing is unpacked: what there is of it, is copied. */
-const MAX_LAYER = 2 ** 39
-
 export function createDockerArchive(take: Take, name: string, work: string): ImageArchive {
   const writer = createArchiveWriter(take)
   const turn = inTurn()
