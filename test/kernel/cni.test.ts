@@ -205,3 +205,10 @@ describe('the library', () => {
     expect(stdout).toMatch(/^10\.88\.7\.\d+\/24\nCONTAINER_STATE\n.*eth0.*does not exist/)
   })
 })
+
+it('a dry run shows what the plugins would be told', async () => {
+  const { stdout } = await cni(['run', '--dry-run', '--network', 'cni:web', '--rootfs', `${machine.rootfs}:O`, 'true'])
+  expect(
+    stdout.match(/^plugin path=\S+\/(\S+) .*CNI_COMMAND=(\w+)/gm)?.map((line) => /CNI_COMMAND=(\w+)/.exec(line)?.[1]),
+  ).toEqual(['ADD', 'ADD', 'DEL', 'DEL'])
+})

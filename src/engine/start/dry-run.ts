@@ -5,6 +5,7 @@ import { formatPlan } from '../../plan/format.ts'
 import { placeCgroup } from './cgroup.ts'
 import type { EnginePaths } from '../paths.ts'
 import type { PreparedContainer } from './prepare.ts'
+import { attachmentsOf } from '../networks/cni/attach.ts'
 import { imagineNetworks } from '../networks/imagine.ts'
 import { imagineMounts } from '../volumes/take.ts'
 
@@ -17,6 +18,7 @@ export function dryRun(
 ): string {
   const networks = typeof asked === 'object' && 'networks' in asked ? asked.networks : undefined
   const connected = networks === undefined ? undefined : imagineNetworks(paths, prepared, networks, ports)
+  const cni = typeof asked === 'object' && 'cni' in asked ? attachmentsOf(asked.cni, ports) : undefined
   const spec = prepared.spec({
     stdio,
     taken: imagineMounts(paths, prepared.mounts),
@@ -29,6 +31,7 @@ export function dryRun(
       ...spec,
       ...(cgroup === undefined ? {} : { cgroup }),
       ...(connected === undefined ? {} : { network: connected.network }),
+      ...(cni === undefined ? {} : { network: { links: [], cni } }),
     }),
   )
 }

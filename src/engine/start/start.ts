@@ -290,7 +290,8 @@ async function seeToTheEnd(
     const exit = await launched.exited
     // Process 1 of a pid namespace takes everyone along: nobody writes any more, and what the container leaves on the
     // disk can go while the monitor takes down its mounts and cgroup.
-    if (!ownsPids(record)) await launched.released
+    // Not what plugins of its networks will be told.
+    if (!ownsPids(record) || record.cni !== undefined) await launched.released
     settle(paths, held, record, { ...exitRecord(exit), startedMs })
     await launched.released
     if (record.cgroup !== undefined && existsSync(record.cgroup)) await afterMonitor(paths, record, 'killed')
