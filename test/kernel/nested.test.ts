@@ -21,7 +21,7 @@ const firstOf = (line = ''): number => Number(line.trim().split(/\s+/)[1])
 describe('tscrun in a privileged container', () => {
   it('takes ids that the tscrun around it never gives away', async () => {
     const show = "sh -c 'cat /proc/self/uid_map'"
-    const again = `${TSCRUN} --root ${inner}/s --runroot /tmp/r run --rm --rootfs ${machine.rootfs}:O ${show}`
+    const again = `${TSCRUN} --root ${inner}/s --runroot /tmp/r run --rm --network none --rootfs ${machine.rootfs}:O ${show}`
     const volumes = [PROJECT, machine.rootfs, inner].flatMap((path) => ['-v', `${path}:${path}`])
     // Several, since a range is picked by a random id.
     const script = `for i in 1 2 3 4; do ${again}; done`

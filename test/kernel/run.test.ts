@@ -298,7 +298,7 @@ describe('the command line in the checkout', () => {
         'echo',
         'hi',
       ],
-      { extendEnv: false, env: { TSCRUN_NODE: process.execPath }, cwd: '/', reject: false },
+      { extendEnv: false, env: { TSCRUN_NODE: process.execPath, TSCRUN_NETWORK: 'none' }, cwd: '/', reject: false },
     )
     expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: 'hi' })
   })
