@@ -159,7 +159,17 @@ describe('an image with whiteouts, in a store on an overlay', () => {
   it.skipIf(filesystemOf('/') === 'overlay')(
     "runs in a privileged container without a volume, on that container's own overlay",
     async () => {
-      const inner = [TSCRUN, '--root', '/var/lib/tscrun-nested', '--runroot', '/run/tscrun-nested', 'run', '--rm']
+      const inner = [
+        TSCRUN,
+        '--root',
+        '/var/lib/tscrun-nested',
+        '--runroot',
+        '/run/tscrun-nested',
+        'run',
+        '--rm',
+        '--network',
+        'none',
+      ]
       const words = [...inner, '--tls-verify=false', '-q', large, 'cat', '/data/again/new']
       const outer = ['run', '--rm', '--privileged', '--network', 'host', '--rootfs', '/:O', ...words]
       const { exitCode, stdout, stderr } = await tscrun(onDisk, outer)
