@@ -53,7 +53,7 @@ describe('the words of a command line', () => {
     expect(await answers('run', '-it', '--network', 'container:w')).toEqual(['container:web', 'container:worker'])
     expect(await answers('run', '--pid=con')).toEqual(['--pid=container:', '(nospace)'])
     expect(await answers('ps', '-f', 'sta')).toEqual(['status=', '(nospace)'])
-    expect(await answers('ps', '--filter', 'status=r')).toEqual(['status=running'])
+    expect(await answers('ps', '--filter', 'status=ru')).toEqual(['status=running'])
     expect(await answers('run', '--cap-drop', 'SYS_P')).toEqual(['SYS_PTRACE', 'SYS_PACCT'].toSorted().toReversed())
     expect(await answers('run', '--env-file', 'x')).toEqual(['(files)'])
     expect(await answers('run', '-v', 'dat')).toEqual(['data:', 'database:', '(nospace)'])
