@@ -1,4 +1,5 @@
 import {
+  close,
   closeSync,
   constants,
   fstatSync,
@@ -261,12 +262,13 @@ export function deleteFiles(paths: EnginePaths, held: HeldContainer, record: Hol
 /**
  * Nobody of it is alive, and nothing is left.
  *
- * @param deleted its directory is gone: the disk has it back with the last descriptor, 0.4 ms on ext4, which nobody waits for
+ * @param deleted its directory is gone: the disk has it back with the last descriptor, 0.4 ms on ext4, in another thread
  */
 export function forgetRun(paths: EnginePaths, held: HeldContainer, deleted = false): void {
   removeRunDirectory(paths, held)
-  if (deleted) setImmediate(unlock, held)
+  if (deleted && !unlocked.has(held)) close(held.lockFd, rethrow)
   else unlock(held)
+  unlocked.add(held)
 }
 
 function releaseHoldings(
@@ -303,6 +305,10 @@ function removeFiles({ directory }: HeldContainer): void {
 /** Somebody has given it another name meanwhile, or its name is gone already. */
 function releaseNames(paths: EnginePaths, id: string): void {
   for (const name of readdirSync(paths.names)) releaseLink(join(paths.names, name), id)
+}
+
+function rethrow(error: Error | null): void {
+  if (error !== null) throw error
 }
 
 /** Once: a failure on the way out may lead here twice, and the number may be another file's by then. */

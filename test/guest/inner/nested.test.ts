@@ -8,7 +8,7 @@ const TSCRUN = join(PROJECT, 'bin/tscrun')
 
 /** A `tscrun run` with a store of its own on the disk. */
 function inner(flags: string, script: string): string {
-  return `${TSCRUN} --root ${DATA}/inner --runroot /tmp/tscrun-inner run ${flags} --rootfs ${busyboxRootfs()}:O sh -c '${script}'`
+  return `${TSCRUN} --root ${DATA}/inner --runroot /tmp/tscrun-inner run --network none ${flags} --rootfs ${busyboxRootfs()}:O sh -c '${script}'`
 }
 
 describe('tscrun in a privileged container of tscrun', () => {
