@@ -15,12 +15,14 @@ import type { Call, Trace } from './failpoints/trace.ts'
 /**
  * SIGKILL before each system call that changes something (failpoint.c), of the command line, of the monitor, of the first
  * process, and of all at once. docs/kills.md has what was seen; `TSCRUN_TEST_WRITE=1 npm run soak -- --only failpoints`
- * writes it anew.
+ * adds what it sees; with `TSCRUN_SOAK_OPEN=1` it strikes only where the page has nothing yet.
  */
 const { count, seed } = soakOf('failpoints', 20)
 const PAGE = join(PROJECT, 'docs/kills.md')
 const writes = process.env['TSCRUN_TEST_WRITE'] === '1'
 const only = process.env['TSCRUN_SOAK_COMMAND']
+/** Only what the page does not tell yet. */
+const open = process.env['TSCRUN_SOAK_OPEN'] === '1'
 const commands = COMMANDS.filter(({ name }) => only === undefined || name === only)
 
 // With settings that it does not know nothing is prepared.
@@ -55,6 +57,7 @@ function disposeOf({ net, machine }: Place): void {
 interface Candidate {
   readonly command: KilledCommand
   readonly strike: Strike
+  readonly point: string
 }
 
 const candidates: Candidate[] = []
@@ -77,7 +80,7 @@ describe.each(commands)('$name', (command) => {
       ? points
       : new Set([...parsePage(readFileSync(PAGE, 'utf8')).values()].flatMap((row) => [...row.keys()]))
     expect([...points].filter((point) => !rows.has(point) && point !== 'helper')).toEqual([])
-    candidates.push(...strikesOf(trace).map((strike) => ({ command, strike })))
+    candidates.push(...strikesOf(trace).map(({ point, ...strike }) => ({ command, strike, point })))
   })
 })
 
@@ -85,12 +88,12 @@ describe.each(commands)('$name', (command) => {
  * Its own role before the first call at a point, once for each way there; where a point is new also the others that live by
  * then.
  */
-function strikesOf({ calls }: Trace): Strike[] {
+function strikesOf({ calls }: Trace): (Strike & { readonly point: string })[] {
   const alive = new Set<Victim>(['cli'])
   const last = new Map<string, string>()
   const ways = new Set<string>()
   const isNew = (way: string): boolean => !ways.has(way) && ways.add(way).has(way)
-  return calls.flatMap((call): Strike[] => {
+  return calls.flatMap((call) => {
     const { role, number } = call
     const point = pointOf(call)
     const own: Victim | undefined = role === 'cli' || role === 'monitor' || role === 'init' ? role : undefined
@@ -102,7 +105,7 @@ function strikesOf({ calls }: Trace): Strike[] {
     const others: Victim[] = isNew(`${role}: ${point.name}`) && alive.size > 1 ? [...alive, 'all'] : []
     const victims = new Set<Victim>([...(own !== undefined && isFirst ? [own] : []), ...others])
     if (role === 'cli' && point.name === 'end') alive.delete('cli')
-    return [...victims].map((victim) => ({ role, number, victim }))
+    return [...victims].map((victim) => ({ role, number, victim, point: point.name }))
   })
 }
 
@@ -120,7 +123,7 @@ it(
       for (const point of points) addRow(page, name, point, known.get(name)?.get(point))
     }
     const failures: string[] = []
-    for (const { command, strike } of chosen()) {
+    for (const { command, strike } of chosen(known)) {
       try {
         await strikeOnce(command, strike, known, page)
       } catch (error) {
@@ -130,15 +133,19 @@ it(
         disposeOf(place)
         place = await makePlace()
       }
-    }
-    if (writes) {
-      const text = readFileSync(PAGE, 'utf8')
-      writeFileSync(PAGE, writtenPage(text, inOrder(new Map([...parsePage(text), ...page]))))
+      if (writes) writePage(page)
     }
     expect(failures).toEqual([])
   },
-  count * 20_000,
+  // setTimeout takes no more than that: 24 days.
+  Math.min(count * 20_000, 2 ** 31 - 1),
 )
+
+/** After each kill, so that a run that is ended early has told what it saw. */
+function writePage(page: Page): void {
+  const text = readFileSync(PAGE, 'utf8')
+  writeFileSync(PAGE, writtenPage(text, inOrder(new Map([...parsePage(text), ...page]))))
+}
 
 /** Commands as they are listed, and none that is no longer. */
 function inOrder(page: Page): Page {
@@ -166,8 +173,13 @@ async function strikeOnce(command: KilledCommand, strike: Strike, known: Page, p
 }
 
 /** A sample that is the same for the same seed; all, where as many are asked for. */
-function chosen(): Candidate[] {
-  if (count >= candidates.length) return candidates
+function chosen(known: Page): Candidate[] {
+  const all = open
+    ? candidates.filter(
+        ({ command, strike, point }) => known.get(command.name)?.get(point)?.said.get(strike.victim) === undefined,
+      )
+    : candidates
+  if (count >= all.length) return all
   const random = randomOf(seed)
-  return Array.from({ length: count }, () => candidates[Math.floor(random() * candidates.length)] as Candidate)
+  return Array.from({ length: count }, () => all[Math.floor(random() * all.length)] as Candidate)
 }

@@ -48,8 +48,8 @@ export const COMMANDS: readonly KilledCommand[] = [
     args: ['run', '-d', '--rm', ...NAMED, '--network', 'bridge', '-p', '8317:80', ...ENDS],
     follow: true,
   },
-  // Long enough for others to find who runs.
-  { name: 'run', before: [], args: ['run', ...NAMED, ...VOLUMES, IMAGE, 'sleep', '0.5'], follow: true },
+  // Long enough for others to find who runs, on a busy machine, too.
+  { name: 'run', before: [], args: ['run', ...NAMED, ...VOLUMES, IMAGE, 'sleep', '1'], follow: true },
   { name: 'run --rm', before: [], args: ['run', '--rm', ...NAMED, ...VOLUMES, ...ENDS], follow: true },
   {
     name: 'run --rm, that is kept for the next time',
@@ -73,6 +73,8 @@ export const COMMANDS: readonly KilledCommand[] = [
   },
   { name: 'restart', before: [running], args: ['restart', '-t', '0', VICTIM] },
   { name: 'stop', before: [running], args: ['stop', '-t', '0', VICTIM] },
+  // Which always sends it itself; of a stop it depends on whether the monitor has been faster.
+  { name: 'kill --signal', before: [running], args: ['kill', '--signal', 'HUP', VICTIM] },
   { name: 'pause', before: [running], args: ['pause', VICTIM] },
   { name: 'exec', before: [running], args: ['exec', VICTIM, 'true'] },
   { name: 'exec -d', before: [running], args: ['exec', '-d', VICTIM, 'sleep', '19318'] },
