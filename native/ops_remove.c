@@ -34,7 +34,10 @@ int op_remove_volume(struct run *run, const struct arg *args)
 		return -errno;
 	if (unlinkat(volume, "users", AT_REMOVEDIR) < 0 && errno != ENOENT)
 		return errno == ENOTEMPTY || errno == EEXIST ? 0 : -errno;
-	return op_remove_tree(run, args);
+	int failed = op_remove_tree(run, args);
+	if (!failed)
+		events_write_volume(&run->events, "destroy", args[1].p, NULL);
+	return failed;
 }
 
 int op_unlink(struct run *run, const struct arg *args)

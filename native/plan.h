@@ -153,7 +153,7 @@
 	X(117, remove_tree, "fs")   /* a directory with all below it, on its filesystem */    \
 	X(118, remove_volume, "fss") /* a volume, if nobody uses it beside this file in it */ \
 	X(120, release_link, "fss") /* a directory, the link in it, its text: whatever link of that text is there */ \
-	X(121, events, "sssbu")     /* file, container's id, name, attributes, EVENTS_* */
+	X(121, events, "sssbub")    /* file, container's id, name, attributes, EVENTS_*, volumes: a name and attributes of each, ended by zeros */
 /* clang-format on */
 
 enum column { COLUMN_PARENT, COLUMN_CHILD, COLUMN_TEARDOWN, COLUMNS };

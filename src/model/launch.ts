@@ -118,6 +118,8 @@ export interface EventLaunch {
   readonly creates: boolean
   /** Its end is its removal. */
   readonly removes: boolean
+  /** Of the store; `attributes` of a mount are members of a JSON object, each with a comma before it. */
+  readonly volumes: readonly { readonly name: string; readonly attributes: string }[]
 }
 
 export interface LogOptions {

@@ -138,7 +138,7 @@ export const OPS = {
   remove_tree: { code: 117, fields: { dir: 'f', path: 's' } },
   remove_volume: { code: 118, fields: { dir: 'f', path: 's', user: 's' } },
   release_link: { code: 120, fields: { dir: 'f', path: 's', text: 's' } },
-  events: { code: 121, fields: { path: 's', id: 's', name: 's', attributes: 'b', flags: 'u' } },
+  events: { code: 121, fields: { path: 's', id: 's', name: 's', attributes: 'b', flags: 'u', volumes: 'b' } },
 } as const satisfies Record<string, { code: number; fields: Readonly<Record<string, FieldKind>> }>
 
 export type FieldKind = 'u' | 'f' | 'o' | 's' | 'b' | 'v'

@@ -19,13 +19,14 @@ export const RESTART_POLICIES = { no: 0, 'on-failure': 1, always: 2, 'unless-sto
 export function eventSteps({ id, events }: LaunchSpec): Step[] {
   if (events === undefined) return []
   const { path, name, attributes, creates, removes } = events
-  return [{ op: 'events', path, id, name, attributes, flags: (creates ? 1 : 0) | (removes ? 2 : 0) }]
+  const volumes = events.volumes.map((volume) => `${volume.name}\0${volume.attributes}\0`).join('')
+  return [{ op: 'events', path, id, name, attributes, flags: (creates ? 1 : 0) | (removes ? 2 : 0), volumes }]
 }
 
 /** What makes the stage a monitor on its own of one more command: its end is told by `exec_die`. */
 export function watchedExecSteps({ monitors, events }: WatchedExec): Step[] {
   const { path, id, name, attributes } = events
-  return [...leaveSteps(monitors), { op: 'events', path, id, name, attributes, flags: EXEC }]
+  return [...leaveSteps(monitors), { op: 'events', path, id, name, attributes, flags: EXEC, volumes: '' }]
 }
 
 export interface WatchedExec {

@@ -104,8 +104,37 @@ describe('events', () => {
     await out('network', 'rm', network)
     const toldOf = (kind: string, which: string): Promise<string> =>
       out('events', '--stream=false', '--filter', `${kind}=${which}`, '--format', '{{.Action}}')
-    expect(await toldOf('volume', volume)).toBe('create\nmount\ndestroy\n')
+    expect(await toldOf('volume', volume)).toBe('create\nmount\nunmount\ndestroy\n')
     expect(await toldOf('network', network)).toBe('create\ndestroy\n')
+  })
+
+  it('of volumes are told by the monitor in each life, and when it removes one with the container', async () => {
+    const [name, volume] = [newName(), newName()]
+    const flags = ['-v', `${volume}:/data:ro`, '-v', '/anonymous']
+    await detach(name, 'exec sleep 1000', '--rm', '--restart', 'always', ...flags)
+    const pid = async (): Promise<number> => Number((await out('inspect', '-f', '{{.State.Pid}}', name)).trim())
+    const [first, id] = [await pid(), (await out('inspect', '-f', '{{.Id}}', name)).trim()]
+    process.kill(first, 'SIGKILL')
+    while ([0, first].includes(await pid()));
+    await out('stop', '-t', '0', name)
+    await gone(name)
+    const events = (await out('events', '--stream=false', '--filter', 'type=volume', '--format', 'json'))
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as { Action: string; Actor: { ID: string; Attributes: Record<string, string> } })
+    const lives = ['create', 'mount', 'unmount', 'mount', 'unmount']
+    const named = events.filter(({ Actor: { ID } }) => ID === volume)
+    expect(named.map(({ Action }) => Action)).toEqual(lives)
+    const driver = 'local'
+    expect(named.slice(1, 3).map(({ Actor }) => Actor.Attributes)).toEqual([
+      { driver, container: id, destination: '/data', 'read/write': 'false' },
+      { driver, container: id },
+    ])
+    const anonymous = events.find(({ Actor }) => Actor.Attributes['destination'] === '/anonymous')?.Actor.ID
+    expect(events.flatMap(({ Action, Actor: { ID } }) => (ID === anonymous ? Action : []))).toEqual([
+      ...lives,
+      'destroy',
+    ])
   })
 
   it('are followed while they happen, over a rotation that a monitor makes, to the end by a signal', async () => {

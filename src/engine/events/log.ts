@@ -64,7 +64,7 @@ export function tellAttachment(
   void ended.then(tellEnd, () => undefined)
 }
 
-/** docker's `create`, `destroy`, `mount`, `prune`. */
+/** docker's `create`, `destroy`, `mount`, `unmount`, `prune`. */
 export function volumeEvent(action: string, name: string, more: Readonly<Record<string, string>> = {}): NewEvent {
   return { type: 'volume', action, id: name, attributes: { driver: 'local', ...more } }
 }

@@ -36,7 +36,6 @@ import { backgroundStreams, refuseAttach } from './passthrough.ts'
 import { afterMonitor } from '../start/after-monitor.ts'
 import { storedLaunch } from '../start/stored-launch.ts'
 import { recordOf, stepPrinter, writeCidfile } from '../start/start.ts'
-import { tellMounts } from '../volumes/users.ts'
 
 export interface DetachedStart {
   readonly run: RunOptions & DetachedOptions
@@ -262,7 +261,6 @@ async function launchDetached(
   try {
     await launched.started
     if (client !== undefined) tellAttachment(paths, record, client)
-    tellMounts(paths, record)
     if (pidfile !== undefined) writeSync(pidfile, `${launched.monitor}\n`)
     launched.leave()
     closeSync(held.lockFd)

@@ -34,7 +34,7 @@ import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord, ExitRecord } from '../state/record.ts'
 import { afterMonitor } from './after-monitor.ts'
 import { storedLaunch } from './stored-launch.ts'
-import { type KeptMount, tellMounts } from '../volumes/users.ts'
+import { type KeptMount } from '../volumes/users.ts'
 
 export interface StartOptions {
   readonly run: RunOptions & Pick<DetachedOptions, 'log'> & { readonly madeBy?: MadeBy }
@@ -284,7 +284,6 @@ async function seeToTheEnd(
     writeRecord(paths, record)
     const { pid, startTime } = await launched.started
     startedMs = Date.now()
-    tellMounts(paths, record)
     // A command that has ended already needs no state for others to find it by.
     if (!launched.hasExited()) writeLiveState(paths, { version: 1, id: held.id, pid, startTime, startedMs })
     const exit = await launched.exited

@@ -17,7 +17,7 @@ import {
   readRecord,
 } from './containers.ts'
 import { monitorSocket } from '../live/monitor-socket.ts'
-import { containerEvent, type NewEvent, writeEvents } from '../events/log.ts'
+import { containerEvent, type NewEvent, volumeEvent, writeEvents } from '../events/log.ts'
 import { readExitFile } from './exit-file.ts'
 import { leasesDirectory } from '../networks/lease-links.ts'
 import { deleteAttachments, takeBackPorts } from '../networks/left.ts'
@@ -26,6 +26,7 @@ import type { EnginePaths } from '../paths.ts'
 import type { ContainerRecord, ExitRecord } from './record.ts'
 import { releaseOrphanRanges } from '../ids/shared-range.ts'
 import { sweepVolumes } from '../volumes/store.ts'
+import { keptVolumes } from '../volumes/users.ts'
 
 /** How long to wait for the end of what was killed, for each container. */
 const PATIENCE_MS = 1000
@@ -139,7 +140,10 @@ function wentDown(): ExitRecord {
 
 function deathsOf(record: ContainerRecord): NewEvent[] {
   const died = containerEvent(record, 'die', { exitCode: '137' })
-  return record.remove ? [died, containerEvent(record, 'destroy')] : [died]
+  const unmounted = keptVolumes(record.mounts).map(({ volume }) =>
+    volumeEvent('unmount', volume, { container: record.id }),
+  )
+  return [died, ...unmounted, ...(record.remove ? [containerEvent(record, 'destroy')] : [])]
 }
 
 function tryLock(directory: string): number | undefined | 'gone' {

@@ -149,14 +149,3 @@ function lockIfThere(directory: string): number | undefined | 'gone' {
     throw error
   }
 }
-
-/** The volumes of a container that begins to live, as `mount`. */
-export function tellMounts(
-  paths: EnginePaths,
-  { id, mounts }: { readonly id: string; readonly mounts?: readonly KeptMount[] },
-): void {
-  const events = keptVolumes(mounts).map(({ volume, target, readonly = false }) =>
-    volumeEvent('mount', volume, { container: id, destination: target, 'read/write': String(!readonly) }),
-  )
-  if (events.length > 0) writeEvents(paths, events)
-}
