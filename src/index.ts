@@ -1,10 +1,19 @@
-import type { BackgroundOptions, Engine as EngineVerbs, EngineOptions, PulledImage, PullOptions } from './engine/api.ts'
+import type {
+  BackgroundOptions,
+  Engine as EngineVerbs,
+  EngineOptions,
+  PsOptions,
+  PulledImage,
+  PullOptions,
+} from './engine/api.ts'
 import { findConfig } from './engine/config/file.ts'
 import { parseConfig } from './engine/config/parse.ts'
-import { type Container, containerOf } from './engine/container.ts'
+import { type Container, containerOf, findContainer } from './engine/container.ts'
 import { createEngine as createCore, type EngineCore } from './engine/engine.ts'
 import type { EngineEvent, EventsOptions } from './engine/events/events.ts'
 import type { CreateVolumeOptions, VolumeSummary } from './engine/volumes/verbs.ts'
+import type { CreateNetworkOptions } from './engine/networks/create.ts'
+import type { NetworkDefinition } from './model/network.ts'
 import type { RegistryVerbs } from './engine/image-verbs/registries.ts'
 import type { ContainerStats, StatsOptions } from './engine/show/stats.ts'
 import { runContainer, type RunCallOptions, type RunHandle } from './engine/start/run.ts'
@@ -26,12 +35,14 @@ export type { Container, TarBytes } from './engine/container.ts'
 export type { CopyOptions } from './engine/copy/copy.ts'
 export type { EngineEvent, EventFilter, EventsOptions } from './engine/events/events.ts'
 export type { ExecOptions } from './engine/live/exec.ts'
-export type { StopOptions } from './engine/live/live.ts'
+export type { ContainerEnd, StopOptions } from './engine/live/live.ts'
 export type { LogLine, LogsOptions } from './engine/live/logs.ts'
 export { waitFor, type WaitOptions } from './engine/live/wait-for.ts'
 export type { HealthAction, HealthOptions, HealthStatus } from './model/health.ts'
 export { ExitError, type RunCallOptions, type RunHandle, type RunResult } from './engine/start/run.ts'
 export type { CniAddOptions, CniName, CniVerbs } from './engine/networks/cni/verbs.ts'
+export type { CreateNetworkOptions } from './engine/networks/create.ts'
+export type { NetworkDefinition } from './model/network.ts'
 export type { CniPlaces } from './engine/networks/cni/find.ts'
 export type { CniCapabilities, CniPortMapping, CniResult } from './model/cni.ts'
 export type { Pruned, PruneFilter, PruneOptions } from './engine/system/prune.ts'
@@ -109,7 +120,13 @@ export interface Engine
   stats(names?: readonly string[], options?: StatsOptions): AsyncIterable<readonly ContainerStats[]>
   /** The container of this id, unique beginning of an id, or name. Rejects with NO_SUCH_CONTAINER. */
   get(idOrName: string): Promise<Container>
+  /** Those that run, or with `all` also the others, that match. */
+  list(options?: ListOptions): Promise<readonly Container[]>
+  /** Makes a network, as `(await networks()).create`. */
+  createNetwork(options: CreateNetworkOptions): Promise<NetworkDefinition>
 }
+
+export type ListOptions = Partial<Pick<PsOptions, 'all' | 'filter' | 'last'>>
 
 export type StartCallOptions = Omit<BackgroundOptions, 'cidfile'>
 
@@ -141,14 +158,14 @@ export function createEngine(options: EngineOptions = {}): Engine {
     doctor: () => core.doctor(),
     dryRun: (image, args, options) => core.dryRun(image, args, options),
     run: (image, args = [], run = {}) => runContainer(core, image, args, run),
-    start: async (image, args = [], start = {}) => containerOf(core, await core.runDetached(image, args, start)),
-    create: async (image, args = [], made = {}) => containerOf(core, await core.create(image, args, made)),
+    start: async (image, args = [], start = {}) => findContainer(core, await core.runDetached(image, args, start)),
+    create: async (image, args = [], made = {}) => findContainer(core, await core.create(image, args, made)),
     events: (options = {}) => core.events(options),
     stats: (names = [], options = {}) => core.stats(names, options),
-    get: async (idOrName) => {
-      const { Id } = await core.inspect(idOrName, 'container')
-      return containerOf(core, String(Id))
-    },
+    get: (idOrName) => findContainer(core, idOrName),
+    list: async ({ all = false, ...options } = {}) =>
+      (await core.ps({ all, ...options })).map(({ id, name }) => containerOf(core, id, name)),
+    createNetwork: async (network) => (await core.networks()).create(network),
   }
 }
 
@@ -190,6 +207,11 @@ export function plan(
 /** `createVolume` of a default engine. */
 export function createVolume(options: CreateVolumeOptions = {}): Promise<VolumeSummary> {
   return defaultEngine().createVolume(options)
+}
+
+/** `createNetwork` of a default engine. */
+export function createNetwork(options: CreateNetworkOptions): Promise<NetworkDefinition> {
+  return defaultEngine().createNetwork(options)
 }
 
 /** What this host can and cannot do. */

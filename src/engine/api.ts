@@ -8,7 +8,7 @@ import type { EngineEvent, EventsOptions } from './events/events.ts'
 import type { ExecOptions } from './live/exec.ts'
 import type { ArchiveVerbs } from './image-verbs/archives.ts'
 import type { FileVerbs } from './tree/verbs.ts'
-import type { Attachment, StopOptions } from './live/live.ts'
+import type { Attachment, ContainerEnd, StopOptions } from './live/live.ts'
 import type { LogLine, LogsOptions } from './live/logs.ts'
 import type { Repeatable } from './prepared/prepared.ts'
 import type { RegistryVerbs } from './image-verbs/registries.ts'
@@ -73,7 +73,7 @@ export interface Engine {
   /** Sends a signal (`SIGTERM`, or its number) to the first process; resolves to the container's id. */
   kill(idOrName: string, signal: string | number): Promise<string>
   /** Resolves when the container has ended. */
-  wait(idOrName: string, options?: { readonly signal?: AbortSignal }): Promise<{ readonly exitCode: number }>
+  wait(idOrName: string, options?: { readonly signal?: AbortSignal }): Promise<ContainerEnd>
   /** Runs a command in a running container on the caller's own descriptors; resolves to its exit code. */
   exec(idOrName: string, args: readonly string[], options: ExecRequest): Promise<number>
   /** The same without streams and without waiting for its end. */

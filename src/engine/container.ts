@@ -1,6 +1,7 @@
 import { TscrunError } from '../model/errors.ts'
+import type { PublishedPort } from '../model/launch.ts'
 import type { CopyOptions } from './copy/copy.ts'
-import type { StopOptions } from './live/live.ts'
+import type { ContainerEnd, StopOptions } from './live/live.ts'
 import type { LogLine, LogsOptions } from './live/logs.ts'
 import type { EngineCore } from './engine.ts'
 import type { ExecOptions } from './live/exec.ts'
@@ -15,6 +16,8 @@ export type TarBytes = Iterable<Uint8Array> | AsyncIterable<Uint8Array>
 /** A container that lives on its own, for a program. It outlives the program unless it is disposed of. */
 export interface Container extends AsyncDisposable {
   readonly id: string
+  /** As it was when this was got, or as `rename` has made it. */
+  readonly name: string
   /**
    * Runs one more command in it; the handle is that of `run`. Rejects with `ExitError` where the exit code is not 0 (unless
    * `reject: false`).
@@ -33,7 +36,7 @@ export interface Container extends AsyncDisposable {
   pause(): Promise<void>
   unpause(): Promise<void>
   /** Resolves when it has ended. Rejects with ABORTED. */
-  wait(options?: { readonly signal?: AbortSignal }): Promise<{ readonly exitCode: number }>
+  wait(options?: { readonly signal?: AbortSignal }): Promise<ContainerEnd>
   /** Makes a health check at once; resolves to whether it passed. Rejects with CONTAINER_STATE where it has none. */
   checkHealth(): Promise<boolean>
   /** What it wrote, oldest first; with `follow` until its end. */
@@ -52,13 +55,25 @@ export interface Container extends AsyncDisposable {
   stats(): Promise<ContainerStats>
   /** What runs in it; `words` are podman's descriptors (`pid`, `args`) or options of ps. */
   top(words?: readonly string[]): Promise<TopTable>
+  /**
+   * The port of the host that leads to this one of the container; for a `hostPort` of 0 the one that was free. Rejects with
+   * USAGE where none does.
+   */
+  port(containerPort: number, protocol?: PublishedPort['protocol']): Promise<number>
   /** What is known about it, under docker's key names. */
   inspect(): Promise<Readonly<Record<string, unknown>>>
   /** Kills it if it runs, and takes it off the disk, with its anonymous volumes. One that is gone is no error. */
   remove(): Promise<void>
 }
 
-export function containerOf(engine: EngineCore, id: string): Container {
+/** Of an id, a unique beginning of one, or a name. Rejects with NO_SUCH_CONTAINER. */
+export async function findContainer(engine: EngineCore, idOrName: string): Promise<Container> {
+  const { Id, Name } = await engine.inspect(idOrName, 'container')
+  return containerOf(engine, String(Id), String(Name))
+}
+
+export function containerOf(engine: EngineCore, id: string, firstName: string): Container {
+  let name = firstName
   const remove = async (): Promise<void> => {
     try {
       await engine.remove(id, { force: true, volumes: true })
@@ -68,13 +83,19 @@ export function containerOf(engine: EngineCore, id: string): Container {
   }
   return {
     id,
+    get name() {
+      return name
+    },
     exec: (args, options = {}) =>
       runWithStreams(`exec ${id.slice(0, 12)}`, options, (ends) => engine.beginExec(id, args, { options, ends })),
     start: async () => void (await engine.start(id)),
     stop: async (options = {}) => void (await engine.stop(id, options)),
     restart: async (options = {}) => void (await engine.restart(id, options)),
     update: async (options) => void (await engine.update(id, options)),
-    rename: async (name) => void (await engine.rename(id, name)),
+    rename: async (newName) => {
+      await engine.rename(id, newName)
+      name = newName
+    },
     kill: async (signal = 'SIGKILL') => void (await engine.kill(id, signal)),
     pause: async () => void (await engine.pause(id)),
     unpause: async () => void (await engine.unpause(id)),
@@ -87,10 +108,25 @@ export function containerOf(engine: EngineCore, id: string): Container {
     copyOut: copyOutOf(engine, id),
     stats: () => firstOf(engine.stats([id], {}), id),
     top: (words = []) => engine.top(id, words),
+    port: (containerPort, protocol = 'tcp') => portOf(engine, { id, containerPort, protocol }),
     inspect: () => engine.inspect(id, 'container'),
     remove,
     [Symbol.asyncDispose]: remove,
   }
+}
+
+async function portOf(
+  engine: EngineCore,
+  wanted: { readonly id: string } & Pick<PublishedPort, 'containerPort' | 'protocol'>,
+): Promise<number> {
+  const { id, containerPort, protocol } = wanted
+  const ports = await (await engine.networks()).ports(id)
+  const found = ports.find((port) => port.containerPort === containerPort && port.protocol === protocol)
+  if (found !== undefined) return found.hostPort
+  throw new TscrunError('USAGE', `port ${containerPort}/${protocol}: it is not published`, {
+    subject: id,
+    hint: 'start it with `ports: [{ protocol, hostPort: 0, containerPort }]`',
+  })
 }
 
 async function copyIn(

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type Container, createEngine, type Engine, ExitError, TscrunError, waitFor } from '../../src/index.ts'
+import { makeHostNetwork } from './fixtures/host-network.ts'
 import { expectNothingLeft, isAlive, makeMachine, type Machine, pidOf, until } from './fixtures/machine.ts'
 
 let machine: Machine
@@ -78,6 +79,45 @@ describe('a container that a program starts', () => {
     await again.unpause()
     await again.kill('SIGKILL')
     expect(await container.wait()).toMatchObject({ exitCode: 137 })
+  })
+
+  it('has a name, is listed, and knows the port of the host that leads to it', async () => {
+    // What a network leaves in the directories is not for the other tests.
+    const own = makeMachine()
+    const net = await makeHostNetwork(own)
+    try {
+      const listed = createEngine({ root: own.store, runRoot: own.runRoot })
+      const image = ['--rootfs', `${own.rootfs}:O`]
+      await net.tscrun(['run', '-d', '--name', 'served', '--network', 'bridge', '-p', '80', ...image, 'sleep', '1000'])
+      const [container, ...others] = await listed.list({ filter: { name: ['^served$'] } })
+      expect(others).toEqual([])
+      await container?.rename('renamed')
+      expect(container?.name).toBe('renamed')
+      expect((await listed.get('renamed')).name).toBe('renamed')
+      const port = (await container?.port(80)) ?? 0
+      expect(await net.host('nft list table inet tscrun')).toContain(` ${port} `)
+      await expect(container?.port(80, 'udp')).rejects.toMatchObject({ code: 'USAGE' })
+      await net.tscrun(['rm', '-f', 'renamed'])
+      expect(await listed.list({ all: true })).toEqual([])
+    } finally {
+      net.dispose()
+      own.dispose()
+    }
+  })
+
+  it('tells that it was ended by its time, however one asks', async () => {
+    const rootfs = { path: machine.rootfs, overlay: true }
+    const late = { exitCode: 255, signal: 'SIGKILL', oomKilled: false, timedOut: true }
+    await using container = await engine.start(undefined, ['sleep', '1000'], { rootfs, timeoutMs: 300 })
+    expect(await waitFor.exit(container)).toEqual(late)
+    expect(await container.wait()).toEqual(late)
+    await using other = await start('exec sleep 1000')
+    await expect(other.exec(['sleep', '1000'], { timeoutMs: 50 })).rejects.toMatchObject({
+      message: expect.stringMatching(/ timed out after 50 ms$/),
+      result: { timedOut: true },
+    })
+    await other.kill()
+    expect(await other.wait()).toEqual({ exitCode: 137, signal: 'SIGKILL', oomKilled: false, timedOut: false })
   })
 
   it('tells a command that fails from one that cannot be run', async () => {

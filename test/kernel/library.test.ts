@@ -119,6 +119,7 @@ describe('run()', () => {
   it('kills when timeoutMs is over', async () => {
     await expect(run(['sleep', '1000'], { timeoutMs: 200 })).rejects.toMatchObject({
       name: 'ExitError',
+      message: expect.stringMatching(/timed out after 200 ms$/),
       result: { timedOut: true, exitCode: 137, signal: 'SIGKILL' },
     })
     expect(await run(['sleep', '1000'], { timeoutMs: 200, reject: false })).toMatchObject({ timedOut: true })
@@ -266,7 +267,7 @@ describe('a program of its own', () => {
     writeFileSync(path, "import * as all from 'tscrun'\nconsole.log(Object.keys(all).sort().join())")
     const { stdout, stderr } = await execa(process.execPath, [path])
     expect({ stdout, stderr }).toEqual({
-      stdout: 'ExitError,TscrunError,createEngine,createVolume,doctor,plan,pull,run,start,waitFor',
+      stdout: 'ExitError,TscrunError,createEngine,createNetwork,createVolume,doctor,plan,pull,run,start,waitFor',
       stderr: '',
     })
   })

@@ -86,13 +86,16 @@ async function serve(): Promise<void> {
   const server = await start('alpine', ['httpd'], { restart: { name: 'always', most: 0 }, log: { driver: 'none' } })
   await waitFor.log(server, /ready/, { timeoutMs: 1000 })
   await waitFor.port(server, 80)
+  const [published, named]: [number, string] = [await server.port(80), server.name]
   await server.copyIn('/etc/hosts', '/etc/hosts')
   const { stdout } = await server.exec(['id'], { env: ['A=1'], reject: false })
   for await (const { stream, bytes } of server.logs({ follow: true })) {
     const name: 'stdout' | 'stderr' = stream
-    console.log(stdout, name, bytes.length)
+    console.log(stdout, name, bytes.length, published, named)
   }
+  const late: boolean = (await server.wait()).timedOut
   await server[Symbol.asyncDispose]()
+  console.log(late, (await createEngine().list({ all: true })).length)
   for (const { status, labels } of await createEngine({ root: '/srv' }).ps({ all: true })) {
     const known: 'created' | 'running' | 'paused' | 'restarting' | 'stopped' = status
     console.log(known, labels['a'] satisfies string | undefined)

@@ -95,15 +95,23 @@ export function killContainer(paths: EnginePaths, idOrName: string, signal: stri
   return view.record.id
 }
 
+/** How a container ended. */
+export interface ContainerEnd {
+  /** 0-255; 128 + n where signal n ended it, 255 where its time was over. */
+  readonly exitCode: number
+  /** `SIGKILL`; undefined where it exited by itself. */
+  readonly signal: string | undefined
+  /** The kernel's OOM killer took part: the memory limit was reached. */
+  readonly oomKilled: boolean
+  /** It was killed because its `timeoutMs` was over. */
+  readonly timedOut: boolean
+}
+
 /** Resolves to how it ended; at once for one that has. Rejects with ABORTED. */
-export async function waitContainer(
-  paths: EnginePaths,
-  idOrName: string,
-  signal?: AbortSignal,
-): Promise<{ readonly exitCode: number }> {
+export async function waitContainer(paths: EnginePaths, idOrName: string, signal?: AbortSignal): Promise<ContainerEnd> {
   const view = findContainer(paths, idOrName)
   const { record } = view
-  if (view.status === 'stopped' || view.status === 'created') return { exitCode: record.exit?.exitCode ?? 0 }
+  if (view.status === 'stopped' || view.status === 'created') return endOf(record.exit)
   const client = connectMonitor(monitorSocket(paths, record.id))
   try {
     const told = client === undefined ? undefined : await unlessAborted(unlessGone(client.ended), signal)
@@ -112,12 +120,16 @@ export async function waitContainer(
       released(paths, record.id, told === undefined ? Number.POSITIVE_INFINITY : SETTLE_MS, signal),
       signal,
     )
-    if (told !== undefined && told !== 'detached') return told
+    if (told !== undefined && told !== 'detached') return endOf(told)
   } finally {
     client?.close()
   }
-  const after = findContainer(paths, record.id)
-  return { exitCode: after.record.exit?.exitCode ?? 0 }
+  return endOf(findContainer(paths, record.id).record.exit)
+}
+
+function endOf(exit: Partial<ContainerExit> = {}): ContainerEnd {
+  const { exitCode = 0, signal, oomKilled = false, timedOut = false } = exit
+  return { exitCode, signal, oomKilled, timedOut }
 }
 
 /** The answer, or a rejection with ABORTED as soon as the signal is given. */

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { pause } from '../../syscall/pause.ts'
 import type { Container } from '../container.ts'
+import type { ContainerEnd } from './live.ts'
 
 export interface WaitOptions {
   /** Rejects with ABORTED after this time; 60 s by default. */
@@ -49,7 +50,7 @@ export const waitFor = {
   },
 
   /** Resolves to its exit code when it has ended. */
-  exit(container: Pick<Container, 'id' | 'wait'>, options: WaitOptions = {}): Promise<{ readonly exitCode: number }> {
+  exit(container: Pick<Container, 'id' | 'wait'>, options: WaitOptions = {}): Promise<ContainerEnd> {
     return within(container, 'wait for its end', options, (signal) => container.wait({ signal }))
   },
 }

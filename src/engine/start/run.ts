@@ -17,7 +17,7 @@ export interface RunResult {
   readonly signal: string | undefined
   /** The kernel's OOM killer took part: the memory limit was reached. */
   readonly oomKilled: boolean
-  /** `timeoutMs` was over. */
+  /** It was killed because `timeoutMs` was over. */
   readonly timedOut: boolean
   /** What it wrote, as UTF-8; empty with `buffer: false`. */
   readonly stdout: string
@@ -42,9 +42,10 @@ export class ExitError extends Error {
   override readonly name = 'ExitError'
   readonly result: RunResult
 
-  constructor(what: string, result: RunResult) {
+  /** @param timeoutMs what `result.timedOut` is about */
+  constructor(what: string, result: RunResult, timeoutMs?: number) {
     const how = result.timedOut
-      ? 'timed out'
+      ? `timed out after ${timeoutMs} ms`
       : result.oomKilled
         ? 'was killed: out of memory'
         : `exited with ${result.exitCode}`
@@ -153,8 +154,8 @@ export function runWithStreams(
       options.timeoutMs === undefined
         ? undefined
         : setTimeout(() => {
-            timedOut = true
-            killNow()
+            // It may have ended just now.
+            timedOut = handle.launched.signal(constants.signals.SIGKILL)
           }, options.timeoutMs)
     options.signal?.addEventListener('abort', killNow, { once: true })
     if (options.signal?.aborted === true) killNow()
@@ -174,7 +175,7 @@ export function runWithStreams(
         })
       }
       const result: RunResult = { ...exit, timedOut, stdout: outText ?? '', stderr: errText ?? '' }
-      if (options.reject !== false && result.exitCode !== 0) throw new ExitError(what, result)
+      if (options.reject !== false && result.exitCode !== 0) throw new ExitError(what, result, options.timeoutMs)
       return result
     } finally {
       clearTimeout(timer)
