@@ -151,6 +151,8 @@ export interface ContainerLink {
   readonly driver: 'bridge' | 'macvlan' | 'ipvlan'
   /** The host's link: the bridge it is plugged into, or the one it is made on. */
   readonly on: string
+  /** Its number when the networks were last looked at; of a bridge's only. */
+  readonly onIndex?: number
   /** Name of the host's end; of a bridge's only. */
   readonly hostName?: string
   readonly name: string
@@ -186,6 +188,8 @@ export interface Forward {
 /** How a container is connected. Made before each start, and taken down at its end. */
 export interface NetworkLaunch {
   readonly links: readonly ContainerLink[]
+  /** The links that hold its addresses: absolute paths, and what they say. */
+  readonly leases?: { readonly paths: readonly string[]; readonly text: string }
   /** Absolute path of nft(8) and what it is told; absent where nothing is published. */
   readonly firewall?: {
     readonly program: string

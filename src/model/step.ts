@@ -184,6 +184,7 @@ export const ERRNO = {
   EEXIST: 17,
   ENOTDIR: 20,
   EAFNOSUPPORT: 97,
+  EBADF: 9,
   ENODEV: 19,
   EISDIR: 21,
   EINVAL: 22,

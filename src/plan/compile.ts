@@ -159,9 +159,11 @@ export function compile(spec: LaunchSpec): Plan {
     ...files.receive,
     ...shm.receive,
     ...dev.receiveFirst,
+    // The files come when the links are there.
+    ...(spec.held === true ? network.setUp : []),
     ...way.assemble,
     { op: 'recv_fd', fd: 'fd:rootfs' },
-    ...network.setUp,
+    ...(spec.held === true ? [] : network.setUp),
     { op: 'move_mount', mount: 'fd:rootfs', dir: 'cwd', path: rootAt, about: 'place the root filesystem' },
     ...way.dev.receive,
     ...way.placing,

@@ -1,5 +1,5 @@
 import type { OciConfig, OciMount } from '../model/config.ts'
-import type { LaunchSpec } from '../model/launch.ts'
+import type { LaunchSpec, NetworkLaunch } from '../model/launch.ts'
 import { type FdSlot, type FieldKind, OPS, type Step } from '../model/step.ts'
 import type { DevSteps } from '../rootfs/dev.ts'
 import type { FileSteps } from '../rootfs/files.ts'
@@ -15,8 +15,8 @@ const NAMESPACES = ['user', 'mount', 'pid', 'network', 'ipc', 'uts', 'cgroup'] a
  */
 export function canBeHeld({ config, rootfs, stdio, files, kernel, ...rest }: LaunchSpec): boolean {
   const { oci, detach, joins, network, health, cgroup } = rest
-  if ([oci, detach, joins, network, health, cgroup?.scope, config.hooks].some((part) => part !== undefined))
-    return false
+  if ([oci, detach, joins, health, cgroup?.scope, config.hooks].some((part) => part !== undefined)) return false
+  if (network !== undefined && !isPluggedIn(network)) return false
   // Its overlay needs no private mounts of the stage, which would be as old as the stage.
   const recent = kernel.major > 6 || (kernel.major === 6 && kernel.minor >= 15)
   if (!recent || rootfs.kind !== 'overlay' || stdio.kind !== 'direct' || files.length === 0) return false
@@ -24,6 +24,12 @@ export function canBeHeld({ config, rootfs, stdio, files, kernel, ...rest }: Lau
     config.linux?.namespaces?.some(({ type, path }) => type === wanted && path === undefined),
   )
   return own && KERNELS.every(([place, type]) => isOwn(config, place, type))
+}
+
+/** Its links can be made by anybody who has its addresses, and nothing of the host leads to them. */
+function isPluggedIn({ links, cni, firewall, forwards }: NetworkLaunch): boolean {
+  if (cni !== undefined || firewall !== undefined || forwards !== undefined) return false
+  return links.every(({ driver, onIndex }) => driver === 'bridge' && onIndex !== undefined)
 }
 
 /** Whether its root filesystem is partly in the container's directory: without that it can be made before there is one. */

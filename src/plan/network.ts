@@ -34,7 +34,7 @@ export interface NetworkSteps {
  *
  * @param proc the container's own procfs; absent where it has none
  */
-export function networkSteps({ id, network, detach }: LaunchSpec, proc: FdSlot | undefined): NetworkSteps {
+export function networkSteps({ id, network, detach, held }: LaunchSpec, proc: FdSlot | undefined): NetworkSteps {
   if (network === undefined) return { make: [], setUp: [], publish: [], unpublish: [] }
   if (network.cni !== undefined) {
     const cni = cniSteps(id, network.cni)
@@ -61,8 +61,25 @@ export function networkSteps({ id, network, detach }: LaunchSpec, proc: FdSlot |
       ...(network.names === undefined ? [] : [{ op: 'names_end' } as const]),
       ...(network.forwards === undefined ? [] : [{ op: 'forward_end' } as const]),
       ...firewall.unpublish,
+      ...(held === true ? leaseSteps(network) : []),
     ],
   }
+}
+
+/** Addresses of one that was begun and never wanted are given back by whoever has begun it. */
+function leaseSteps({ leases }: NetworkLaunch): Step[] {
+  if (leases === undefined) return []
+  const because = 'its network may have been removed since'
+  return leases.paths.flatMap((path, index): Step[] => {
+    const slash = path.lastIndexOf('/')
+    const dir: FdSlot = `fd:leases${index}`
+    const directory = path.slice(0, slash)
+    const flags = O.PATH | O.DIRECTORY
+    return [
+      { op: 'open', fd: dir, dir: 'cwd', path: directory, flags, mode: 0, resolve: 0, tolerate: ['ENOENT'], because },
+      { op: 'release_link', dir, path: path.slice(slash + 1), text: leases.text, tolerate: ['EBADF'], because },
+    ]
+  })
 }
 
 /** Through `fd:netlink` of the host, and `fd:own-netlink` in the container's namespace, which is `fd:netns`. */

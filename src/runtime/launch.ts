@@ -32,8 +32,11 @@ export interface LaunchOptions {
   readonly ahead?: Stage
   /** Called where `ahead` was lost before that: removes what it has left. */
   readonly onLost?: () => Promise<void>
-  /** Is given the stage of a plan that is held, when all of its container has gone; without this the stage ends. */
-  readonly onReleased?: (stage: Stage) => void
+  /**
+   * Is given the stage of a plan that is held, when all of its container has gone, or nothing where it has ended, too;
+   * without this the stage ends.
+   */
+  readonly onReleased?: (stage: Stage | undefined) => void
   /** For the words of a failed exec. */
   readonly workdir?: string
   /** Each step as it is done; times in nanoseconds of CLOCK_MONOTONIC. */
@@ -240,6 +243,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
     onControl(stage)
     leave()
     forgetStage(stage)
+    options.onReleased?.(undefined)
     if (exit === undefined && failure === undefined) restoreTerminal()
     settle()
   }

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { lutimesSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -13,6 +13,8 @@ import {
   within,
   type Machine,
 } from './fixtures/machine.ts'
+
+import { type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
 
 let machine: Machine
 let tscrun: typeof Tscrun
@@ -171,10 +173,10 @@ import { writeFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 const { createEngine } = await import(${JSON.stringify(join(PROJECT, 'dist/index.js'))})
-const [root, runRoot, path, kind] = isMainThread ? process.argv.slice(2) : workerData
+const [root, runRoot, path, kind, network] = isMainThread ? process.argv.slice(2) : workerData
 const engine = createEngine({ root, runRoot })
-const show = async (script) => (await engine.run(undefined, ['sh', '-c', script], { rootfs: { path, overlay: true }, network: 'none' })).stdout.trim()
-const VIEW = 'ulimit -c; cat /proc/self/oom_score_adj /proc/self/coredump_filter; cut -d" " -f 19 /proc/self/stat; grep Cpus_allowed_list /proc/self/status | cut -f 2; umask'
+const show = async (script) => (await engine.run(undefined, ['sh', '-c', script], { rootfs: { path, overlay: true }, network })).stdout.trim()
+const VIEW = (network === 'none' ? '' : 'ping -c 1 -W 3 10.110.0.1 >/dev/null && ') + 'ulimit -c; cat /proc/self/oom_score_adj /proc/self/coredump_filter; cut -d" " -f 19 /proc/self/stat; grep Cpus_allowed_list /proc/self/status | cut -f 2; umask'
 const CHANGES = {
   nothing: () => undefined,
   limit: () => execFileSync('prlimit', ['--pid', String(process.pid), '--core=4096:8192']),
@@ -185,7 +187,7 @@ const CHANGES = {
   umask: () => process.umask(0o77),
 }
 if (isMainThread && kind === 'worker') {
-  const worker = new Worker(new URL(import.meta.url), { workerData: [root, runRoot, path, kind], execArgv: [] })
+  const worker = new Worker(new URL(import.meta.url), { workerData: [root, runRoot, path, kind, network], execArgv: [] })
   worker.on('message', () => console.log('ready'))
   process.stdin.on('data', (text) => String(text).includes('end') ? worker.terminate() : worker.postMessage('again'))
 } else {
@@ -206,10 +208,13 @@ if (isMainThread && kind === 'worker') {
 }
 `
 
-function startProgram(kind: 'ends' | 'waits' | 'worker' | 'changes') {
+function startProgram(kind: 'ends' | 'waits' | 'worker' | 'changes', host?: HostNetwork) {
   const path = join(machine.directory, 'program.mjs')
   writeFileSync(path, PROGRAM)
-  return execa(process.execPath, [path, machine.store, machine.runRoot, machine.rootfs, kind], { reject: false })
+  const network = host === undefined ? 'none' : 'bridge'
+  const words = [process.execPath, path, machine.store, machine.runRoot, machine.rootfs, kind, network]
+  const [program = '', ...args] = [...(host?.enter ?? []), ...words]
+  return execa(program, args, { reject: false })
 }
 
 /** Started, and what waits in it. */
@@ -262,5 +267,61 @@ describe('what waits to be wanted', () => {
       now[at] = value
       expect(changed[at]).toEqual(now)
     }
+  })
+})
+
+describe('what waits to be wanted in a network', () => {
+  let net: HostNetwork
+  beforeAll(async () => void (net = await makeHostNetwork(machine)))
+  afterAll(() => net.dispose())
+
+  const leases = (): string[] =>
+    readdirSync(join(machine.store, 'leases')).flatMap((network) =>
+      readdirSync(join(machine.store, 'leases', network)).map((address) =>
+        join(machine.store, 'leases', network, address),
+      ),
+    )
+  const links = (): Promise<string> => net.host('ip -br link show type veth')
+
+  it('is plugged in, under addresses that nobody else can have, and gives them back with its process', async () => {
+    const program = startProgram('waits', net)
+    const waiting = await ready(program)
+    expect(leases().map((lease) => readlinkSync(lease))).toEqual(Array(2).fill(waiting.id.slice(0, 32)))
+    expect(await links()).toMatch(new RegExp(`^tv0${waiting.id.slice(0, 11)}@\\S+ +UP `, 'm'))
+    const inside = await execa('nsenter', ['-t', String(waiting.init), '-n', 'ip', '-o', 'addr', 'show', 'eth0'])
+    for (const lease of leases()) expect(inside.stdout).toContain(` ${lease.split('/').at(-1)}/`)
+    program.kill('SIGKILL')
+    await expectGone(waiting, 1000)
+    await until(() => leases().length === 0)
+    while ((await links()).includes('tv0')) await program
+  })
+
+  it('is made anew under its id where its stage was killed: its link and addresses are in nobody’s way', async () => {
+    const program = startProgram('waits', net)
+    for (let round = 0; round < 3; round++) {
+      const waiting = await ready(program)
+      process.kill(waiting.stage, 'SIGKILL')
+      program.stdin.write('again\n')
+    }
+    await ready(program)
+    program.stdin.write('end\n')
+    program.kill()
+    expect(await program).toMatchObject({ stderr: '' })
+    await until(() => leases().length === 0)
+  })
+
+  it('has its addresses taken away by a later command where it was killed with its process', async () => {
+    const program = startProgram('waits', net)
+    const waiting = await ready(program)
+    process.kill(program.pid ?? 0, 'SIGSTOP')
+    process.kill(waiting.stage, 'SIGKILL')
+    program.kill('SIGKILL')
+    await until(() => !isAlive(waiting.stage))
+    const list = (): Promise<unknown> => net.tscrun(['ps', '-a'])
+    await list()
+    expect(leases()).toHaveLength(2)
+    for (const lease of leases()) lutimesSync(lease, 0, 0)
+    await list()
+    expect(leases()).toEqual([])
   })
 })

@@ -3,7 +3,15 @@ import { join } from 'node:path'
 import type { Options } from 'execa'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
-import { type Ended, expectOneLine, makeMachine, type Machine, PROJECT, type Running } from './fixtures/machine.ts'
+import {
+  type Ended,
+  expectOneLine,
+  makeMachine,
+  type Machine,
+  PROJECT,
+  type Running,
+  until,
+} from './fixtures/machine.ts'
 import { expectNode, type Request, request, WITHOUT_NODE } from './fixtures/prepared.ts'
 
 let machine: Machine
@@ -18,8 +26,9 @@ afterAll(() => {
 })
 afterEach(expectNoLeases)
 
-function expectNoLeases(): void {
-  expect(leases()).toEqual([])
+/** What was begun for a program goes beside its end. */
+async function expectNoLeases(): Promise<void> {
+  await until(() => leases().length === 0)
 }
 
 const leases = (): string[] => {

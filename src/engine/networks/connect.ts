@@ -5,7 +5,7 @@ import type { NetworkConnection, NetworkDefinition, NetworkRate, NetworkRequest 
 import { freePort } from '../../network/free-port.ts'
 import type { EnginePaths } from '../paths.ts'
 import { defaultNetwork } from './default.ts'
-import { DEFAULT_NETWORK, findNetwork } from './definitions.ts'
+import { DEFAULT_NETWORK, findNetwork, readNetwork } from './definitions.ts'
 import { bringUp, macOf, type Up } from './host.ts'
 import { type Connected, networkOf } from './launch.ts'
 import { releaseConnections } from './lease-links.ts'
@@ -86,6 +86,30 @@ export function takeConnection(
     if (ip !== undefined) releaseAddress(paths, network.id, ip, id)
     throw error
   }
+}
+
+/**
+ * A connection for another container of the same request, with addresses of as many letters; undefined where there is
+ * none, or the network has gone. Then nothing is taken.
+ */
+export function takeLike(
+  paths: EnginePaths,
+  id: string,
+  [like]: readonly NetworkConnection[],
+): readonly NetworkConnection[] | undefined {
+  if (like === undefined) return []
+  const { aliases, rate } = like
+  const network = readNetwork(paths, like.network)
+  if (network?.id !== like.networkId) return undefined
+  try {
+    const request = { name: network.name, aliases, ...(rate === undefined ? {} : { rate }) }
+    const taken = takeConnection(paths, id, 0, request, network)
+    if (taken.ip?.length === like.ip?.length && taken.ip6?.length === like.ip6?.length) return [taken]
+    releaseConnections(paths, id, [taken])
+  } catch (error) {
+    if (!(error instanceof TscrunError) || error.code !== 'ADDRESS_IN_USE') throw error
+  }
+  return undefined
 }
 
 /** The host has it in the networks that are its bridges; of macvlan and ipvlan it is somebody else's. */

@@ -6,8 +6,10 @@ import type { NetworkConnection, NetworkDefinition, NetworkDriver } from '../../
 import { addPorts, type Publication, removePorts } from '../../network/firewall.ts'
 import type { Called } from '../../network/names.ts'
 import type { EnginePaths } from '../paths.ts'
+import { ownerTag } from '../state/owner-link.ts'
 import { readNetwork } from './definitions.ts'
 import { DEFAULT_MTU, type Up } from './host.ts'
+import { leaseLinks } from './lease-links.ts'
 import { namesLaunch } from './names.ts'
 import { publicationNote } from './publications.ts'
 import { findNft } from './nft.ts'
@@ -46,12 +48,15 @@ export function launchIn(
   if (networks.some(({ driver }) => driver === 'none')) return { links: [] }
   const links = connections.map((connection, index) => {
     const network = networks[index] as NetworkDefinition
-    const mtu = up?.bridges[network.id]?.mtu ?? network.mtu ?? DEFAULT_MTU
-    return linkOf(called.id, index, connection, network, mtu, networks)
+    const bridge = up?.bridges[network.id]
+    const mtu = bridge?.mtu ?? network.mtu ?? DEFAULT_MTU
+    const link = linkOf(called.id, index, connection, network, mtu, networks)
+    return bridge === undefined ? link : { ...link, onIndex: bridge.index }
   })
   const pairs = connections.map((connection, index) => ({ connection, network: networks[index] as NetworkDefinition }))
   const names = namesLaunch(paths, called, pairs, { resolvers, dryRun })
-  const base = { links, ...(names === undefined ? {} : { names }) }
+  const leases = { paths: leaseLinks(paths, connections), text: ownerTag(called.id) }
+  const base = { links, leases, ...(names === undefined ? {} : { names }) }
   if (ports.length === 0) return base
   const published = publicationsOf(connections, ports)
   const forwards = published.flatMap(forwardsOf)
@@ -98,6 +103,11 @@ export function networkOf(paths: EnginePaths, { network, networkId }: NetworkCon
   })
 }
 
+/** The host's end of a pair of links. */
+export function hostEnd(id: string, number: number): string {
+  return `tv${number}${id.slice(0, 11)}`
+}
+
 function linkOf(
   id: string,
   index: number,
@@ -118,7 +128,7 @@ function linkOf(
   return {
     driver: network.driver as Exclude<NetworkDriver, 'none'>,
     on: network.link,
-    ...(network.driver === 'bridge' ? { hostName: `tv${number}${id.slice(0, 11)}` } : {}),
+    ...(network.driver === 'bridge' ? { hostName: hostEnd(id, number) } : {}),
     name: link,
     // Where the kernel counts to, whatever is asked for.
     index: 2 + index,

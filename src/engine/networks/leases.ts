@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { addressAt, contains, formatIp, hosts, parseIp, parseSubnet, type Subnet } from '../../model/ip.ts'
 import type { NetworkDefinition } from '../../model/network.ts'
-import { claimLink, releaseLink } from '../state/owner-link.ts'
+import { claimLink, linkOwner, releaseLink } from '../state/owner-link.ts'
 import type { EnginePaths } from '../paths.ts'
 import { storeFailure } from '../state/store-failure.ts'
 import { leasesDirectory } from './lease-links.ts'
@@ -114,10 +114,12 @@ const MOST = 1n << 20n
 /** A prime that is larger than any count, so that all are met. */
 const STRIDE = 2_654_435_761
 
+/** Also one that was taken for this very container before it was wanted. */
 function claim(paths: EnginePaths, network: NetworkDefinition, address: string, id: string): boolean {
   const directory = leasesDirectory(paths, network)
+  const link = join(directory, address)
   try {
-    return claimLink(join(directory, address), id)
+    return claimLink(link, id) || linkOwner(link, [id]) === id
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error
     try {
@@ -125,7 +127,7 @@ function claim(paths: EnginePaths, network: NetworkDefinition, address: string, 
     } catch (second) {
       throw storeFailure(second, directory)
     }
-    return claimLink(join(directory, address), id)
+    return claimLink(link, id)
   }
 }
 

@@ -7,8 +7,11 @@ import type { Identity } from '../../plan/template.ts'
 import { randomId } from '../../syscall/random.ts'
 import { likelyRange, readPool } from '../ids/id-range.ts'
 import type { EnginePaths } from '../paths.ts'
+import type { NetworkConnection } from '../../model/network.ts'
+import { releaseConnections } from '../networks/lease-links.ts'
+import { takeLike } from '../networks/connect.ts'
 import { defaultName } from '../start/name.ts'
-import type { AheadStarts, MadeStart } from '../start/start.ts'
+import { addressesOf, type AheadStarts, type MadeStart } from '../start/start.ts'
 import type { ContainerRecord } from '../state/record.ts'
 import type { ProvenTemplate } from './plan-cache.ts'
 
@@ -20,6 +23,8 @@ interface NextContainer {
   readonly cgroup?: string
   /** It can go on before the container's directory is there. */
   readonly scratch: boolean
+  /** Taken, since others could hear of it: its links are in its networks. */
+  readonly connections: readonly NetworkConnection[]
 }
 
 /** A stage that runs the plan of one up to the hold, or waits there. */
@@ -80,15 +85,23 @@ export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Pr
         const { template, record, scratch } = made
         const clear = async (): Promise<void> => removeBegun(call.paths, record)
         const stage = await sameOf(taken(), made, clear)
+        const { cgroup, connections } = record
         let next: NextContainer | undefined
-        // Beside the start, not before it.
-        if (template !== undefined) {
-          setImmediate(() => (next = nextContainer(call.paths, template, { scratch, cgroup: record.cgroup }))).unref()
+        let isOver = template === undefined
+        const drawNext = (): void => {
+          if (template !== undefined && !isOver)
+            next = nextContainer(call.paths, template, { scratch, cgroup, connections })
         }
+        // Beside the start, not before it.
+        setImmediate(drawNext).unref()
         return {
           ...(stage === undefined ? {} : { ahead: stage }),
           onLost: clear,
-          onReleased: (free) => keep(request, free, next),
+          onReleased: (free) => {
+            isOver = true
+            if (free !== undefined) keep(call.paths, request, free, next)
+            else if (next !== undefined) giveBack(call.paths, next)
+          },
         }
       },
       dismiss,
@@ -105,8 +118,14 @@ async function sameOf(
   clear: () => Promise<void>,
 ): Promise<Stage | undefined> {
   if (begun === undefined) return undefined
-  const { id, name, firstId } = begun.identity
-  const isSame = id === record.id && name === record.name && firstId === record.idRange?.hostId
+  const { id, name, firstId, ip, ip6 } = begun.identity
+  const [connection] = record.connections ?? []
+  const isSame =
+    id === record.id &&
+    name === record.name &&
+    firstId === record.idRange?.hostId &&
+    ip === connection?.ip &&
+    ip6 === connection?.ip6
   // Then what it was given is, byte by byte, what it would be given.
   if (plan.held === true && isSame && template === begun.template) return begun.stage
   await endStage(begun.stage)
@@ -115,8 +134,12 @@ async function sameOf(
 }
 
 /** What one that is no more has left for the container that is begun anew; it may have been killed. */
-async function removeBegun(paths: EnginePaths, { id, cgroup }: ContainerRecord): Promise<void> {
+async function removeBegun(paths: EnginePaths, { id, cgroup, connections }: ContainerRecord): Promise<void> {
   if (cgroup !== undefined) await removeCgroup(cgroup)
+  if (connections !== undefined) {
+    const { takeOver } = await import('../networks/begun.ts')
+    takeOver(paths, id, connections)
+  }
   // An overlay that is thrown away says so in its working directory, and is then mounted no more.
   for (const name of ['upper', 'work']) rmSync(join(paths.containers, id, name), { recursive: true, force: true })
 }
@@ -140,12 +163,12 @@ function take(request: string): Ahead | undefined {
 }
 
 /** Has a stage whose container has gone begin the next one. */
-function keep(request: string, stage: Stage, next: NextContainer | undefined): void {
-  if (next === undefined || !givePlan(stage, messageOf(next))) return dismiss(stage, next)
+function keep(paths: EnginePaths, request: string, stage: Stage, next: NextContainer | undefined): void {
+  if (next === undefined || !givePlan(stage, messageOf(next))) return dismiss(paths, stage, next)
   const ahead = { ...next, stage }
-  const timer = setTimeout(() => dismissWaiting(ahead), PATIENCE_MS).unref()
+  const timer = setTimeout(() => dismissWaiting(paths, ahead), PATIENCE_MS).unref()
   waiting.push({ request, ahead, timer })
-  if (waiting.length > MOST) dismissWaiting(waiting[0]?.ahead)
+  if (waiting.length > MOST) dismissWaiting(paths, waiting[0]?.ahead)
 }
 
 /** Written anew for each; the socket has its own copy. */
@@ -158,17 +181,18 @@ function messageOf({ template, identity }: NextContainer): Buffer {
   return made.message
 }
 
-function dismissWaiting(ahead: Ahead | undefined): void {
+function dismissWaiting(paths: EnginePaths, ahead: Ahead | undefined): void {
   const at = waiting.findIndex((each) => each.ahead === ahead)
   const [found] = at < 0 ? [] : waiting.splice(at, 1)
   if (found === undefined) return
   clearTimeout(found.timer)
-  dismiss(found.ahead.stage, found.ahead)
+  dismiss(paths, found.ahead.stage, found.ahead)
 }
 
-/** It removes its cgroup itself, unless it was killed. */
-function dismiss(stage: Stage, begun: NextContainer | undefined): void {
+/** It removes its cgroup itself and gives its addresses back, unless it was killed. */
+function dismiss(paths: EnginePaths, stage: Stage, begun: NextContainer | undefined): void {
   dismissStage(stage, () => {
+    if (begun !== undefined) giveBack(paths, begun)
     if (begun?.cgroup === undefined || removeEmptyCgroup(begun.cgroup)) return
     // Its first process is on its way out.
     removeCgroup(begun.cgroup, PATIENCE_MS).catch((error: unknown) => {
@@ -178,19 +202,24 @@ function dismiss(stage: Stage, begun: NextContainer | undefined): void {
   })
 }
 
+function giveBack(paths: EnginePaths, { identity, connections }: NextContainer): void {
+  releaseConnections(paths, identity.id, connections)
+}
+
 const MOST_TRIES = 40
 
+/** One of a template, as its record has it. */
+interface One {
+  readonly connections: readonly NetworkConnection[] | undefined
+  readonly scratch: boolean
+  readonly cgroup: string | undefined
+}
+
 /**
- * Another container of the same template: nothing of it is taken yet, neither its name nor its range of ids. Undefined
- * where none is found soon whose name has as many letters, and whose range is free.
- *
- * @param one of the template
+ * Another container of the same template: nothing of it is taken yet but its addresses, neither its name nor its range of
+ * ids. Undefined where none is found soon whose name has as many letters, and whose range is free.
  */
-function nextContainer(
-  paths: EnginePaths,
-  template: ProvenTemplate,
-  one: { readonly scratch: boolean; readonly cgroup: string | undefined },
-): NextContainer | undefined {
+function nextContainer(paths: EnginePaths, template: ProvenTemplate, one: One): NextContainer | undefined {
   const { like } = template
   for (let tries = 0; tries < MOST_TRIES; tries++) {
     const id = randomId()
@@ -198,8 +227,11 @@ function nextContainer(
     if (name.length !== like.name.length) continue
     const firstId = likelyRange(paths.ranges, id, readPool(paths.idPool))
     if (firstId === undefined || String(firstId).length !== String(like.firstId).length) continue
+    const connections = one.connections === undefined ? [] : takeLike(paths, id, one.connections)
+    if (connections === undefined) continue
     const cgroup = one.cgroup === undefined ? {} : { cgroup: join(dirname(one.cgroup), id) }
-    return { template, identity: { id, name, firstId, nowMs: 0 }, ...cgroup, scratch: one.scratch }
+    const identity = { id, name, firstId, nowMs: 0, ...addressesOf(connections[0]) }
+    return { template, identity, ...cgroup, scratch: one.scratch, connections }
   }
   return undefined
 }

@@ -123,6 +123,7 @@ function keyOf(spec: LaunchSpec, identity: Identity): string {
   })
   const same = text
     .replaceAll(id, '\0id')
+    .replaceAll(id.slice(0, 32), '\0tag')
     .replaceAll(id.slice(0, 12), '\0short')
     .replaceAll(id.slice(0, 11), '\0link')
     .replaceAll(macDigits(identity), '\0mac')

@@ -124,7 +124,11 @@ export async function makeStart(
   const { id, name } = record
   const { idRange, connected: { connections: [first, second] = [], ports = [] } = {} } = claims
   // A name that was given is no part of what differs, nor are ports or several networks.
-  const repeats = options.run.name === undefined && prepared.health === undefined && second === undefined
+  const repeats =
+    options.run.name === undefined &&
+    prepared.health === undefined &&
+    second === undefined &&
+    !asksForItsOwn(options.run.network)
   return {
     ...(options.shareLoop === true && repeats && ports.length === 0 && idRange !== undefined
       ? planFor(whole, { id, name, firstId: idRange.hostId, nowMs: 0, ...addressesOf(first) }, plan)
@@ -134,6 +138,12 @@ export async function makeStart(
     ...(program === undefined ? {} : { program }),
     workdir: spec.config.process?.cwd ?? '/',
   }
+}
+
+/** What only one container can have in a network. */
+function asksForItsOwn(network: NetworkOption | undefined): boolean {
+  if (typeof network !== 'object' || !('networks' in network)) return false
+  return network.networks.some(({ ip, ip6, mac }) => (ip ?? ip6 ?? mac) !== undefined)
 }
 
 function calledOf({ id, name }: PreparedContainer, { config }: LaunchSpec): Called {

@@ -24,6 +24,7 @@ import { deleteAttachments, takeBackPorts } from '../networks/left.ts'
 import { linkOwner } from './owner-link.ts'
 import type { EnginePaths } from '../paths.ts'
 import type { ContainerRecord, ExitRecord } from './record.ts'
+import { BEGUN_MS, isBegun } from './begun.ts'
 import { releaseOrphanRanges } from '../ids/shared-range.ts'
 import { sweepVolumes } from '../volumes/store.ts'
 import { keptVolumes } from '../volumes/users.ts'
@@ -173,9 +174,6 @@ async function endProcesses(
   }
 }
 
-/** A container that is begun before it is wanted has nothing but this; it removes it itself, unless it is killed. */
-const BEGUN_MS = 10_000
-
 /** Cgroups that nobody is in, and that no container here has: of what was begun by somebody who was killed. */
 function removeOrphanedCgroups(paths: EnginePaths): void {
   const parent = cgroupOf('')
@@ -188,7 +186,7 @@ function removeOrphanedCgroups(paths: EnginePaths): void {
   }
 }
 
-/** Names, addresses and ranges whose container is gone: killed between two deletions. */
+/** Names, addresses and ranges whose container is gone: killed between two deletions, or before it was wanted. */
 function releaseOrphans(paths: EnginePaths): void {
   const known = containerIds(paths)
   const networks = list(join(paths.root, 'leases')).map((id) => leasesDirectory(paths, { id }))
@@ -197,7 +195,7 @@ function releaseOrphans(paths: EnginePaths): void {
   )) {
     // One that has come since is asked for again.
     const isGone = linkOwner(link, known) === undefined && linkOwner(link, containerIds(paths)) === undefined
-    if (isGone) rmSync(link, { force: true })
+    if (isGone && !isBegun(paths, link)) rmSync(link, { force: true })
   }
   releaseOrphanRanges(paths.ranges, () => containerIds(paths))
 }

@@ -6,6 +6,7 @@ import { lostMountPoints } from '../../image-verbs/mounts.ts'
 import { definitionsDirectory, readNetwork } from '../../networks/definitions.ts'
 import type { EnginePaths } from '../../paths.ts'
 import { PREPARED_FILE } from '../../prepared/file.ts'
+import { isBegun } from '../../state/begun.ts'
 import { containerIds } from '../../state/containers.ts'
 import { isHeld } from '../../state/directory-lock.ts'
 import { ownerTag } from '../../state/owner-link.ts'
@@ -23,7 +24,10 @@ export function checkOrphans(paths: EnginePaths): readonly CheckFinding[] {
   for (const name of listDirectory(paths.names)) if (lost(tagOf(join(paths.names, name)))) add('name', name)
   for (const network of listDirectory(join(paths.root, 'leases'))) {
     const directory = join(paths.root, 'leases', network)
-    for (const address of listDirectory(directory)) if (lost(tagOf(join(directory, address)))) add('address', address)
+    for (const address of listDirectory(directory)) {
+      const link = join(directory, address)
+      if (lost(tagOf(link)) && !isBegun(paths, link)) add('address', address)
+    }
   }
   for (const range of listDirectory(paths.ranges)) {
     const path = join(paths.ranges, range)
