@@ -1,4 +1,4 @@
-import { openImageStore, type StoredImage } from '../images/store.ts'
+import { type ImageStore, openImageStore, type StoredImage } from '../images/store.ts'
 import { TscrunError } from '../model/errors.ts'
 import { signalNumber } from '../model/kernel-names.ts'
 import type { Stdio } from '../model/launch.ts'
@@ -96,8 +96,8 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
   ): Promise<Awaited<T>> {
     requireRoot()
     // Nobody may remove the image's layers until the container's record names them.
-    using _hold = run.rootfs === undefined ? await store.hold(run.signal) : undefined
-    const source = await sourceOf(image, run, run)
+    using hold = run.rootfs === undefined ? await store.hold(run.signal) : undefined
+    const source = await sourceOf(image, run, run).catch((error: unknown) => letGo(store, hold, error))
     run.signal?.throwIfAborted()
     const decided = await withNetwork(paths, run, source.config.exposedPorts)
     const prepared = await prepareContainer(paths, source, args, decided, starts, id)
@@ -383,4 +383,13 @@ function requireRoot(): void {
       },
     )
   }
+}
+
+/** A refused image leaves nothing, which only somebody who holds the store alone can see to. Rejects with the refusal. */
+async function letGo(store: ImageStore, hold: Disposable | undefined, error: unknown): Promise<never> {
+  if (hold === undefined) throw error
+  hold[Symbol.dispose]()
+  const { collectRefused } = await import('../images/fetch.ts')
+  await collectRefused(store, error)
+  throw error
 }

@@ -38,10 +38,17 @@ export async function fetchImage(
   try {
     return await fetchHolding(store, reference, options)
   } catch (error) {
-    // What came before the refusal is of no use to anybody; what an interruption left is, to the next try.
-    if (error instanceof TscrunError && isFinal(error)) await store.collect()
+    await collectRefused(store, error)
     throw error
   }
+}
+
+/**
+ * Removes what came of an image that was then refused: it is of no use to anybody. What an interruption left is, to the next
+ * try. Whoever holds the store lets go of it first.
+ */
+export async function collectRefused(store: ImageStore, error: unknown): Promise<void> {
+  if (error instanceof TscrunError && isFinal(error)) await store.collect()
 }
 
 async function fetchHolding(store: ImageStore, reference: Reference, options: PullImageOptions): Promise<StoredImage> {
@@ -106,7 +113,10 @@ async function findManifest(
     const said =
       expected ?? (fetched.digest === undefined ? digest : parseDigest(fetched.digest, `manifest of ${name}`))
     if (said !== digest || (announced !== undefined && announced.size !== fetched.bytes.length)) {
-      throw new TscrunError('DIGEST_MISMATCH', `manifest of ${name}: not what ${said} stands for`, { subject: name })
+      throw new TscrunError('DIGEST_MISMATCH', `manifest of ${name}: not what ${said} stands for`, {
+        subject: name,
+        hint: 'the registry or a proxy in between is broken',
+      })
     }
     resolved ??= digest
     const document = parseManifest(fetched.bytes, announced?.mediaType ?? fetched.mediaType, `manifest of ${name}`)

@@ -127,6 +127,7 @@ async function extract(paths: StorePaths, layer: WantedLayer, tree: string, job:
       `unpack layer ${layer.blob.digest}: its content is not the ${layer.diffId} the image promises`,
       {
         subject: layer.blob.digest,
+        hint: 'the image was put together wrongly; tell those who made it',
       },
     )
   } catch (error) {

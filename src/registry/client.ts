@@ -85,7 +85,10 @@ export function readingClient(session: Session, repository: string): Omit<Regist
           yield chunk
         }
         if (at === size) return
-        throw new TscrunError('NETWORK', `fetch ${what} of ${subject}: ended after ${at} of ${size} bytes`, { subject })
+        throw new TscrunError('NETWORK', `fetch ${what} of ${subject}: ended after ${at} of ${size} bytes`, {
+          subject,
+          hint: 'try again, it goes on from there; or the registry, or a proxy in between, is broken',
+        })
       } catch (error) {
         if (at - before >= PROGRESS) failures = 0
         await beforeNextTry(session.retry, failures++, error, session.listener(onRetry))
@@ -100,7 +103,7 @@ function tooLong(what: string, subject: string, size: number): TscrunError {
   return new TscrunError(
     'DIGEST_MISMATCH',
     `fetch ${what} of ${subject}: longer than the ${size} bytes it was announced with`,
-    { subject },
+    { subject, hint: 'the registry or a proxy in between is broken' },
   )
 }
 

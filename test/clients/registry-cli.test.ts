@@ -246,6 +246,30 @@ describe('a pull that is interrupted', () => {
   })
 })
 
+describe('an image that is refused', () => {
+  it.each(['pull', 'run', 'create'])('leaves nothing of itself where it was wanted by %s', async (verb) => {
+    const image = await makeImage({
+      layers: [[{ name: 'good', content: Buffer.alloc(1 << 20) }], [{ name: 'bad', content: 'b' }]],
+    })
+    const bad = image.layers[1]?.digest ?? ''
+    const registry = await startFaultyRegistry(image, ({ path, body }, response) => {
+      if (!path.endsWith(bad)) return false
+      response.end(Buffer.alloc(body?.length ?? 0))
+      return true
+    })
+    stop.push(registry.stop)
+    const { code, stderr } = await tscrun(store(verb, '-q', `${registry.host}/app:1`))
+    expect({ code, stderr }).toEqual({
+      code: 125,
+      stderr: expect.stringMatching(/^tscrun: fetch sha256:[^\n]*other bytes than the image promises \([^\n]*\)\n$/),
+    })
+    const left = ['images/blobs/sha256', 'layers', 'records', 'work'].flatMap((kind) =>
+      fs.readdirSync(join(root, 'store', kind)),
+    )
+    expect(left).toEqual([])
+  })
+})
+
 describe('search and manifest inspect', () => {
   it('show what a registry has, page by page, or says with the older API', async () => {
     const repositories = ['a/alpine', 'b/busybox', 'c/alpine-extra']

@@ -127,7 +127,7 @@ describe('one line, the documented exit code, and nothing left, for', () => {
   })
 
   it('an unknown command, with the one that was meant', async () => {
-    expectRefusal(await machine.tscrun(['rnu', 'alpine']), 125, /^tscrun: .*rnu.*(\n.*)?run/)
+    expectRefusal(await machine.tscrun(['rnu', 'alpine']), 125, /^tscrun: .*"rnu" \(did you mean run\?\)/)
   })
 })
 

@@ -88,8 +88,9 @@ describe('tscrun', () => {
 
 describe('what is typed wrong', () => {
   it.each([
-    ['rnu', 'unknown command "rnu" (see tscrun --help)'],
-    ['imagse', 'unknown command "imagse" (did you mean image?)'],
+    ['rnu', 'unknown command "rnu" (did you mean run?)'],
+    ['xyz', 'unknown command "xyz" (see tscrun --help)'],
+    ['imagse', 'unknown command "imagse" (did you mean images?)'],
     ['image lss', 'unknown command "image lss" (did you mean image ls?)'],
     ['help nosuch', 'unknown command "nosuch" (see tscrun --help)'],
     ['checkpoint x', 'checkpoint: not supported yet (tscrun --help lists what is)'],
