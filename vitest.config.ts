@@ -23,6 +23,7 @@ export default defineConfig({
           include: ['test/unit/**/*.test.ts'],
           setupFiles: ['test/setup/seed.ts'],
           pool: 'forks',
+          maxWorkers: '100%',
           testTimeout: 20_000,
         },
       },

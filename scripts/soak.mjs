@@ -31,8 +31,8 @@ if (process.geteuid() !== 0) {
 }
 const filters = names.map((name) => `test/soak/${name}.test.ts`)
 const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--project', 'soak', '--testTimeout', '7200000', ...filters]
-const mounts = ['unshare', '--mount', '--propagation', 'private', 'sh', 'scripts/own-mounts.sh']
-const [program, ...args] = [...mounts, process.execPath, ...vitest]
+const apart = ['sh', 'scripts/apart.sh']
+const [program, ...args] = [...apart, process.execPath, ...vitest]
 const { status, error } = spawnSync(program, args, { cwd: root, stdio: 'inherit', env: { ...FULL, ...process.env } })
 if (error) throw error
 process.exit(status ?? 1)

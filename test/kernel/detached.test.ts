@@ -16,7 +16,6 @@ import {
   processesWith,
   TSCRUN,
   until,
-  within,
 } from './fixtures/machine.ts'
 import { openPty } from './fixtures/pty.ts'
 
@@ -95,7 +94,7 @@ describe('a detached container', () => {
     const { id, name } = await detach('sleep 1000 & exec sleep 1000')
     const pid = await pidIn(name)
     process.kill(pidOf(`tscrun: ${name}`) ?? 0, 'SIGKILL')
-    expect(await within(1000, () => !isAlive(pid))).toBe(true)
+    await until(() => !isAlive(pid))
     expect(await out('ps', '-a', '--format', '{{.State}} {{.Status}}')).toMatch(/^exited Exited \(137\)/)
     expect(cgroupsOf(id)).toEqual([])
   })

@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type * as Tscrun from '../../src/index.ts'
 import { pushBusybox } from '../clients/fixtures/images.ts'
 import { startRegistry, type TestRegistry } from '../clients/fixtures/registry.ts'
-import { processesWith, PROJECT, within } from './fixtures/machine.ts'
+import { processesWith, PROJECT, until } from './fixtures/machine.ts'
 
 let registry: TestRegistry
 let directory: string
@@ -142,7 +142,7 @@ describe('pull() in a Worker', () => {
       await terminated
       expect(terminated).toBeDefined()
       expect(ended).toBeUndefined()
-      expect(await within(1000, () => processesWith(store).length === 0)).toBe(true)
+      await until(() => processesWith(store).length === 0)
       expect(existsSync(join(store, 'images'))).toBe(true)
       await expectWhole()
     },

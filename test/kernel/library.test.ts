@@ -4,7 +4,7 @@ import { Readable } from 'node:stream'
 import { execa } from 'execa'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type * as Tscrun from '../../src/index.ts'
-import { expectNothingLeft, makeMachine, PROJECT, until, within, type Machine } from './fixtures/machine.ts'
+import { expectNothingLeft, makeMachine, PROJECT, until, type Machine } from './fixtures/machine.ts'
 
 let machine: Machine
 let tscrun: typeof Tscrun
@@ -212,7 +212,7 @@ describe('run()', () => {
     const before = readdirSync('/proc/self/fd').length
     for (let round = 0; round < 10; round++) await run(['true'])
     await run(['absent']).catch(() => undefined)
-    expect(await within(5000, () => readdirSync('/proc/self/fd').length <= before)).toBe(true)
+    await until(() => readdirSync('/proc/self/fd').length <= before)
   })
 })
 

@@ -213,7 +213,7 @@ describe('signals of a replayed start', () => {
     expect(pids).toHaveLength(2)
     running.kill('SIGKILL')
     await running
-    expect(await within(1000, () => !pids.some(isAlive))).toBe(true)
+    await until(() => !pids.some(isAlive))
     await until(() => cgroupsOf(id).length === 0)
     await machine.tscrun(['ps', '-a'])
     expectNothingLeft(machine)

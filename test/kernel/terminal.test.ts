@@ -7,7 +7,6 @@ import {
   pidOf,
   TSCRUN,
   until,
-  within,
   type Machine,
 } from './fixtures/machine.ts'
 import { openPty, type Pty } from './fixtures/pty.ts'
@@ -181,8 +180,8 @@ describe("the caller's terminal", () => {
     const inside = await until(() => pidOf('sleep 1091'))
     pty.child.kill('SIGKILL')
     await pty.ended
-    expect(await within(1000, () => !isAlive(inside))).toBe(true)
-    expect(await within(1000, () => pty.settings() === before)).toBe(true)
+    await until(() => !isAlive(inside))
+    await until(() => pty.settings() === before)
   })
 
   it('is as before after SIGKILL of the monitor', async () => {

@@ -1,6 +1,7 @@
 #!/bin/sh
 # validation-build.sh DIRECTORY   The validation programs of the OCI runtime-tools, compiled there from Debian's source
-# by Debian's Go and libraries: <program>.t, runtimetest, rootfs-<arch>.tar.gz. Does nothing if all is there.
+# by Debian's Go and libraries: <program>.t, runtimetest, rootfs-<arch>.tar.gz. Does nothing if all is there. What Go
+# has compiled stays in go-build beside it.
 set -eu
 here=$(cd "${0%/*}" && pwd)
 mkdir -p "${1%/*}"
@@ -41,7 +42,7 @@ grep -q 'until .*post-start called' "$source/validation/poststart/poststart.go"
 
 # ---- the programs
 cd "$source"
-export GO111MODULE=off GOPATH="$work/go:/usr/share/gocode" GOCACHE="$work/cache" GOFLAGS=-trimpath GOTOOLCHAIN=local CGO_ENABLED=0
+export GO111MODULE=off GOPATH="$work/go:/usr/share/gocode" GOCACHE="${directory%/*}/go-build" GOFLAGS=-trimpath GOTOOLCHAIN=local CGO_ENABLED=0
 go build -ldflags '-s -w' -o "$work/made/" ./cmd/runtimetest ./validation/...
 cd "$work/made"
 for program in *; do
