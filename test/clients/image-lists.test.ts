@@ -1,15 +1,14 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { backgroundOf } from '../kernel/fixtures/detached.ts'
-import { expectOneLine, makeMachine, type Machine } from '../kernel/fixtures/machine.ts'
+import { expectOneLine, useMachine } from '../kernel/fixtures/machine.ts'
 import { type LayerMember, makeImage, pushImages, writeLayout } from './fixtures/images.ts'
 import { startRegistry, type TestRegistry } from './fixtures/registry.ts'
 
 /** Three images that differ in age, size and labels: `app:1`, `app:2` and one without a name. */
-let machine: Machine
+const machine = useMachine()
 let registry: TestRegistry
 beforeAll(async () => {
-  machine = makeMachine()
   registry = await startRegistry()
   await load('old', ['app:1', 'team/other:1'], [{ name: 'a', content: 'a' }], { tier: 'front' })
   await load('new', ['app:2'], [{ name: 'b', content: Buffer.alloc(5000) }], { tier: 'back', owner: 'me' })
@@ -17,7 +16,6 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await registry.stop()
-  machine.dispose()
 })
 
 const { out } = backgroundOf(() => machine)

@@ -3,28 +3,17 @@ import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type * as Tscrun from '../../src/index.ts'
-import {
-  cgroupsOf,
-  expectNothingLeft,
-  isAlive,
-  makeMachine,
-  PROJECT,
-  until,
-  within,
-  type Machine,
-} from './fixtures/machine.ts'
+import { cgroupsOf, expectNothingLeft, isAlive, useMachine, PROJECT, until, within } from './fixtures/machine.ts'
 
 import { type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
 
-let machine: Machine
+const machine = useMachine()
 let tscrun: typeof Tscrun
 let engine: ReturnType<typeof Tscrun.createEngine>
 beforeAll(async () => {
-  machine = makeMachine()
   tscrun = (await import(join(PROJECT, 'dist/index.js'))) as typeof Tscrun
   engine = tscrun.createEngine({ root: machine.store, runRoot: machine.runRoot })
 })
-afterAll(() => machine.dispose())
 
 const view = (): Tscrun.RunCallOptions => ({ rootfs: { path: machine.rootfs, overlay: true }, network: 'none' })
 const show = (script: string, which = engine): Promise<string> =>

@@ -2,14 +2,10 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { expectNothingLeft, expectOneLine, makeMachine, TSCRUN, type Ended, type Machine } from './fixtures/machine.ts'
+import { afterEach, describe, expect, it } from 'vitest'
+import { expectNothingLeft, expectOneLine, useMachine, TSCRUN, type Ended } from './fixtures/machine.ts'
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 afterEach(() => expectNothingLeft(machine))
 
 function expectRefusal({ exitCode, stdout, stderr }: Ended, code: number, words: RegExp): void {

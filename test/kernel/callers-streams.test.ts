@@ -1,16 +1,12 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { backgroundOf } from './fixtures/detached.ts'
-import { expectNothingLeft, expectOneLine, makeMachine, type Machine, TSCRUN, until } from './fixtures/machine.ts'
+import { expectNothingLeft, expectOneLine, useMachine, TSCRUN, until } from './fixtures/machine.ts'
 import { openPty } from './fixtures/pty.ts'
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 afterEach(async () => {
   for (const id of machine.containers()) await machine.tscrun(['rm', '-f', id])
   expectNothingLeft(machine)

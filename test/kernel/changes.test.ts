@@ -3,11 +3,10 @@ import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { busyboxMembers, makeImage, writeLayout } from '../clients/fixtures/images.ts'
-import { expectOneLine, makeMachine, type Machine } from './fixtures/machine.ts'
+import { expectOneLine, useMachine } from './fixtures/machine.ts'
 
-let machine: Machine
+const machine = useMachine()
 beforeAll(async () => {
-  machine = makeMachine()
   const image = await makeImage({
     layers: [
       [
@@ -51,7 +50,6 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await done(['rm', '-f', 'c'])
-  machine.dispose()
 })
 
 /** Everything a container can do to the files of its image; at last it says so. */

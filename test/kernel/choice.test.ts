@@ -1,14 +1,10 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { backgroundOf } from './fixtures/detached.ts'
-import { expectNothingLeft, expectOneLine, makeMachine, type Machine } from './fixtures/machine.ts'
+import { expectNothingLeft, expectOneLine, useMachine } from './fixtures/machine.ts'
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 afterEach(async () => {
   await machine.tscrun(['rm', '-f', '-a'])
   expectNothingLeft(machine)

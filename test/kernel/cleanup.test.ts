@@ -1,27 +1,22 @@
 import { existsSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import {
   cgroupsOf,
   expectNothingLeft,
   expectOneLine,
   isAlive,
-  makeMachine,
+  useMachine,
   pidOf,
   processesWith,
   PROJECT,
   TSCRUN,
   until,
-  type Machine,
   type Running,
 } from './fixtures/machine.ts'
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 
 /** What a test that failed has left must not be in the next one's way. */
 afterEach(async () => {

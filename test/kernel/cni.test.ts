@@ -2,14 +2,13 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileS
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
-import { type Ended, expectNothingLeft, expectOneLine, type Machine, makeMachine } from './fixtures/machine.ts'
+import { type Ended, expectNothingLeft, expectOneLine, useMachine } from './fixtures/machine.ts'
 
-let machine: Machine
+const machine = useMachine()
 let net: HostNetwork
 let directory: string
 
 beforeAll(async () => {
-  machine = makeMachine()
   net = await makeHostNetwork(machine)
   directory = join(machine.store, '..', 'cni-net.d')
   mkdirSync(directory)
@@ -47,7 +46,6 @@ exit 1
 })
 afterAll(() => {
   net.dispose()
-  machine.dispose()
 })
 afterEach(async () => {
   const { stdout } = await net.tscrun(['ps', '-aq'])

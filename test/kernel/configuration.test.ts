@@ -2,12 +2,11 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { expectNothingLeft, expectOneLine, makeMachine, type Machine, TSCRUN } from './fixtures/machine.ts'
+import { expectNothingLeft, expectOneLine, useMachine, TSCRUN } from './fixtures/machine.ts'
 
-let machine: Machine
+const machine = useMachine()
 let file: string
 beforeAll(() => {
-  machine = makeMachine()
   file = join(machine.directory, 'config.toml')
   writeFileSync(
     file,
@@ -25,7 +24,6 @@ stop_timeout = 0
 })
 afterAll(() => {
   expectNothingLeft(machine)
-  machine.dispose()
 })
 
 /** `tscrun` with the file and without flags for its directories. */

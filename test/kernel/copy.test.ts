@@ -4,15 +4,14 @@ import { execa } from 'execa'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createEngine } from '../../src/index.ts'
 import { makeTar } from '../clients/fixtures/images.ts'
-import { expectNothingLeft, expectOneLine, makeMachine, type Machine } from './fixtures/machine.ts'
+import { expectNothingLeft, expectOneLine, useMachine } from './fixtures/machine.ts'
 
-let machine: Machine
+const machine = useMachine()
 /** A directory of the host, new for each test. */
 let host = ''
 let volume = ''
 let count = 0
 beforeAll(async () => {
-  machine = makeMachine()
   volume = join(machine.directory, 'volume')
   fs.mkdirSync(volume)
   const flags = ['-d', '--name', 'web', '-v', `${volume}:/v`, '--tmpfs', '/memory', '--rootfs', `${machine.rootfs}:O`]
@@ -25,7 +24,6 @@ beforeEach(() => {
 afterAll(async () => {
   await done(['rm', '-f', 'web'])
   expectNothingLeft(machine)
-  machine.dispose()
 })
 
 /** A command of ours that must do without an error; its output. */

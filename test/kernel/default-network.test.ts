@@ -3,26 +3,16 @@ import { join } from 'node:path'
 import type { Options } from 'execa'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
-import {
-  type Ended,
-  expectOneLine,
-  makeMachine,
-  type Machine,
-  PROJECT,
-  type Running,
-  until,
-} from './fixtures/machine.ts'
+import { type Ended, expectOneLine, makeMachine, useMachine, PROJECT, type Running, until } from './fixtures/machine.ts'
 import { expectNode, type Request, request, WITHOUT_NODE } from './fixtures/prepared.ts'
 
-let machine: Machine
+const machine = useMachine()
 let net: HostNetwork
 beforeAll(async () => {
-  machine = makeMachine()
   net = await makeHostNetwork(machine)
 })
 afterAll(() => {
   net.dispose()
-  machine.dispose()
 })
 afterEach(expectNoLeases)
 

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { nativeFile } from '../../src/syscall/ffi.ts'
 import { backgroundOf } from './fixtures/detached.ts'
 import {
@@ -10,8 +10,7 @@ import {
   expectNothingLeft,
   expectOneLine,
   isAlive,
-  makeMachine,
-  type Machine,
+  useMachine,
   pidOf,
   processesWith,
   TSCRUN,
@@ -19,11 +18,7 @@ import {
 } from './fixtures/machine.ts'
 import { openPty } from './fixtures/pty.ts'
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 afterEach(async () => {
   for (const id of machine.containers()) await machine.tscrun(['rm', '-f', id])
   expectNothingLeft(machine)

@@ -1,15 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { DoctorCheck } from '../../src/engine/api.ts'
-import { expectNothingLeft, type Machine, makeMachine, TSCRUN } from './fixtures/machine.ts'
+import { expectNothingLeft, useMachine, TSCRUN } from './fixtures/machine.ts'
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 
 /** What doctor says, started below the given words (`unshare ...`). */
 async function doctor(before: readonly string[] = [], root = machine.store): Promise<ReadonlyMap<string, DoctorCheck>> {

@@ -1,23 +1,11 @@
 import { appendFileSync, existsSync, readdirSync, readFileSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { createEngine } from '../../src/index.ts'
 import { backgroundOf } from './fixtures/detached.ts'
-import {
-  expectNothingLeft,
-  expectOneLine,
-  isAlive,
-  makeMachine,
-  type Machine,
-  pidOf,
-  until,
-} from './fixtures/machine.ts'
+import { expectNothingLeft, expectOneLine, isAlive, useMachine, pidOf, until } from './fixtures/machine.ts'
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 afterEach(async () => {
   for (const id of machine.containers()) await machine.tscrun(['rm', '-f', id])
   expectNothingLeft(machine)

@@ -1,22 +1,12 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import {
-  cgroupsOf,
-  expectNothingLeft,
-  expectOneLine,
-  isAlive,
-  makeMachine,
-  type Machine,
-  TSCRUN,
-  until,
-} from './fixtures/machine.ts'
+import { cgroupsOf, expectNothingLeft, expectOneLine, isAlive, useMachine, TSCRUN, until } from './fixtures/machine.ts'
 import { openPty } from './fixtures/pty.ts'
 
-let machine: Machine
+const machine = useMachine()
 let id = ''
 beforeAll(async () => {
-  machine = makeMachine()
   const flags = ['--name', 'target', '--hostname', 'inside', '-e', 'A=1', '-w', '/bin', '--cap-drop', 'CHOWN']
   const root = ['--rootfs', `${machine.rootfs}:O`]
   const { stdout, stderr } = await machine.tscrun(['run', '-d', ...flags, ...root, 'sh', '-c', 'exec sleep 10000'])
@@ -27,7 +17,6 @@ afterAll(async () => {
   const { stderr } = await machine.tscrun(['rm', '-f', 'target'])
   if (stderr !== '') throw new Error(stderr)
   expectNothingLeft(machine)
-  machine.dispose()
 })
 
 async function exec(flags: readonly string[], ...command: string[]): Promise<string> {

@@ -1,15 +1,11 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { expectNothingLeft, expectOneLine, makeMachine, type Machine } from './fixtures/machine.ts'
+import { afterEach, describe, expect, it } from 'vitest'
+import { expectNothingLeft, expectOneLine, useMachine } from './fixtures/machine.ts'
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
+const machine = useMachine()
 afterEach(async () => {
   await machine.tscrun(['rm', ...machine.containers()])
   expectNothingLeft(machine)
 })
-afterAll(() => machine.dispose())
 
 async function make(name: string): Promise<string> {
   await machine.tscrun(['run', '--name', name, '--rootfs', `${machine.rootfs}:O`, 'true'])

@@ -1,25 +1,12 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { busyboxMembers, makeImage, writeLayout } from '../clients/fixtures/images.ts'
 import { backgroundOf } from './fixtures/detached.ts'
-import {
-  cgroupsOf,
-  expectNothingLeft,
-  expectOneLine,
-  isAlive,
-  makeMachine,
-  type Machine,
-  pidOf,
-  until,
-} from './fixtures/machine.ts'
+import { cgroupsOf, expectNothingLeft, expectOneLine, isAlive, useMachine, pidOf, until } from './fixtures/machine.ts'
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 afterEach(async () => {
   for (const id of machine.containers()) await machine.tscrun(['rm', '-f', id])
   expectNothingLeft(machine)

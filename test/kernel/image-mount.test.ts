@@ -4,11 +4,10 @@ import { execa } from 'execa'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { busyboxMembers, type ImageSpec, makeImage, writeLayout } from '../clients/fixtures/images.ts'
 import { backgroundOf } from './fixtures/detached.ts'
-import { expectOneLine, makeMachine, type Machine } from './fixtures/machine.ts'
+import { expectOneLine, useMachine } from './fixtures/machine.ts'
 
-let machine: Machine
+const machine = useMachine()
 beforeAll(async () => {
-  machine = makeMachine()
   const second = [
     { name: 'etc/motd', content: 'second\n', uid: 1000, gid: 50 },
     { name: 'etc/.wh.group', content: '' },
@@ -23,7 +22,6 @@ beforeAll(async () => {
 afterEach(() => machine.tscrun(['image', 'unmount', '-a', '-f']))
 afterAll(async () => {
   await machine.tscrun(['system', 'reset', '-f'])
-  machine.dispose()
 })
 
 const { out } = backgroundOf(() => machine)

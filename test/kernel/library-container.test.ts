@@ -1,20 +1,18 @@
 import { readFileSync } from 'node:fs'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type Container, createEngine, type Engine, ExitError, TscrunError, waitFor } from '../../src/index.ts'
 import { makeHostNetwork } from './fixtures/host-network.ts'
-import { expectNothingLeft, isAlive, makeMachine, type Machine, pidOf, until } from './fixtures/machine.ts'
+import { expectNothingLeft, isAlive, useMachine, pidOf, until } from './fixtures/machine.ts'
 
-let machine: Machine
+const machine = useMachine()
 let engine: Engine
 beforeAll(() => {
-  machine = makeMachine()
   engine = createEngine({ root: machine.store, runRoot: machine.runRoot })
 })
 afterEach(async () => {
   for (const id of machine.containers()) await engine.remove(id, { force: true })
   expectNothingLeft(machine)
 })
-afterAll(() => machine.dispose())
 
 const SERVER = 'echo starting; sleep 0.2; echo "listening on 80"; exec sleep 1000'
 const start = (script: string, name?: string): Promise<Container> =>

@@ -2,20 +2,18 @@ import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { execa } from 'execa'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type * as Tscrun from '../../src/index.ts'
-import { expectNothingLeft, makeMachine, PROJECT, until, type Machine } from './fixtures/machine.ts'
+import { expectNothingLeft, useMachine, PROJECT, until } from './fixtures/machine.ts'
 
-let machine: Machine
+const machine = useMachine()
 let tscrun: typeof Tscrun
 let engine: Tscrun.Engine
 beforeAll(async () => {
-  machine = makeMachine()
   // As a program gets it: the built file, through the package's own exports.
   tscrun = (await import(join(PROJECT, 'dist/index.js'))) as typeof Tscrun
   engine = tscrun.createEngine({ root: machine.store, runRoot: machine.runRoot })
 })
-afterAll(() => machine.dispose())
 afterEach(() => expectNothingLeft(machine))
 
 const run = (args: readonly string[], options: Tscrun.RunCallOptions = {}): Tscrun.RunHandle =>
@@ -212,7 +210,7 @@ describe('run()', () => {
     const before = readdirSync('/proc/self/fd').length
     for (let round = 0; round < 10; round++) await run(['true'])
     await run(['absent']).catch(() => undefined)
-    await until(() => readdirSync('/proc/self/fd').length <= before)
+    expect(await until(() => readdirSync('/proc/self/fd').length <= before)).toBe(true)
   })
 })
 

@@ -2,17 +2,13 @@ import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, statSync,
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { nativeFile } from '../../src/syscall/ffi.ts'
 import { backgroundOf } from './fixtures/detached.ts'
-import { expectNothingLeft, isAlive, makeMachine, type Machine, pidOf, TSCRUN, until } from './fixtures/machine.ts'
+import { expectNothingLeft, isAlive, useMachine, pidOf, TSCRUN, until } from './fixtures/machine.ts'
 import { openPty } from './fixtures/pty.ts'
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 afterEach(async () => {
   for (const id of machine.containers()) await machine.tscrun(['rm', '-f', id])
   expectNothingLeft(machine)

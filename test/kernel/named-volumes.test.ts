@@ -11,18 +11,17 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { BUSYBOX_CONFIG, busyboxMembers, makeImage, pushImages } from '../clients/fixtures/images.ts'
 import { startRegistry } from '../clients/fixtures/registry.ts'
 import { backgroundOf } from './fixtures/detached.ts'
-import { expectNothingLeft, expectOneLine, makeMachine, type Machine, pidOf, until } from './fixtures/machine.ts'
+import { expectNothingLeft, expectOneLine, useMachine, pidOf, until } from './fixtures/machine.ts'
 import { CHANGES, layerOfEverything, showTree } from './fixtures/marked-image.ts'
 
-let machine: Machine
+const machine = useMachine()
 /** An image with everything at /data, a volume declared at /declared, and links at /outside and /alias. */
 let image = ''
 beforeAll(async () => {
-  machine = makeMachine()
   const { rootfs } = machine
   mkdirSync(join(rootfs, 'data/sub'), { recursive: true })
   writeFileSync(join(rootfs, 'data/file'), 'of the image\n')
@@ -46,7 +45,6 @@ beforeAll(async () => {
     await registry.stop()
   }
 })
-afterAll(() => machine.dispose())
 afterEach(async () => {
   for (const id of machine.containers()) await machine.tscrun(['rm', '-f', id])
   await out('volume', 'prune', '-f', '-a')

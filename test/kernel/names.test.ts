@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { ADDRESSES, type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
-import { isAlive, makeMachine, PROJECT, until, type Ended, type Machine } from './fixtures/machine.ts'
+import { isAlive, useMachine, PROJECT, until, type Ended } from './fixtures/machine.ts'
 
-let machine: Machine
+const machine = useMachine()
 let net: HostNetwork
 /** Of the resolver at the other end of the uplink: a line for each question. */
 let asked = ''
@@ -13,7 +13,6 @@ let asked = ''
 let namespace = ''
 
 beforeAll(async () => {
-  machine = makeMachine()
   writeFileSync(join(machine.directory, 'resolv.conf'), `nameserver ${ADDRESSES.outside}\n`)
   net = await makeHostNetwork(machine, join(machine.directory, 'resolv.conf'))
   namespace = await net.host('readlink /proc/self/ns/net')
@@ -30,7 +29,6 @@ beforeAll(async () => {
 })
 afterAll(() => {
   net.dispose()
-  machine.dispose()
 })
 afterEach(async () => {
   const ids = (await net.tscrun(['ps', '-aq'])).stdout.split('\n').filter(Boolean)

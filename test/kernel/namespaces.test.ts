@@ -3,17 +3,13 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { execa } from 'execa'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { filesystemOf } from '../../src/overlayfs/support.ts'
-import { expectNothingLeft, expectOneLine, makeMachine, pidOf, until, type Machine } from './fixtures/machine.ts'
+import { expectNothingLeft, expectOneLine, useMachine, pidOf, until } from './fixtures/machine.ts'
 
 const TYPES = ['mnt', 'pid', 'net', 'ipc', 'uts', 'user', 'cgroup'] as const
 type Type = (typeof TYPES)[number]
 const LIST = `for n in ${TYPES.join(' ')}; do readlink /proc/self/ns/$n; done`
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 afterEach(() => expectNothingLeft(machine))
 
 const ofHost = (): Record<Type, string> => byType(TYPES.map((type) => readlinkSync(`/proc/self/ns/${type}`)))

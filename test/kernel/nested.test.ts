@@ -1,19 +1,17 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { isInFirst } from '../../src/engine/ids/nesting.ts'
-import { expectNothingLeft, expectOneLine, makeMachine, PROJECT, TSCRUN, type Machine } from './fixtures/machine.ts'
+import { expectNothingLeft, expectOneLine, useMachine, PROJECT, TSCRUN } from './fixtures/machine.ts'
 
-let machine: Machine
+const machine = useMachine()
 let inner = ''
 beforeAll(() => {
-  machine = makeMachine()
   inner = join(machine.directory, 'inner')
   mkdirSync(inner)
 })
 afterEach(() => expectNothingLeft(machine))
-afterAll(() => machine.dispose())
 
 /** First id outside, of a line of uid_map. */
 const firstOf = (line = ''): number => Number(line.trim().split(/\s+/)[1])

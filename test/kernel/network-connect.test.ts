@@ -2,13 +2,12 @@ import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
-import { expectOneLine, makeMachine, type Ended, type Machine } from './fixtures/machine.ts'
+import { expectOneLine, useMachine, type Ended } from './fixtures/machine.ts'
 
-let machine: Machine
+const machine = useMachine()
 let net: HostNetwork
 
 beforeAll(async () => {
-  machine = makeMachine()
   // Nobody answers there, and at once.
   writeFileSync(join(machine.directory, 'resolv.conf'), 'nameserver 127.0.0.1\n')
   net = await makeHostNetwork(machine, join(machine.directory, 'resolv.conf'))
@@ -20,7 +19,6 @@ afterEach(() => net.tscrun(['rm', '-f', '-i', 'web', 'later', 'none', 'ported'])
 afterAll(async () => {
   await net.tscrun(['rm', '-fa', '-t', '0'])
   net.dispose()
-  machine.dispose()
 })
 
 function start(name: string, flags: readonly string[]): Promise<Ended> {

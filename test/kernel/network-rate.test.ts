@@ -2,18 +2,16 @@ import { join } from 'node:path'
 import { writeFileSync, mkdirSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
-import { type Ended, expectOneLine, type Machine, makeMachine } from './fixtures/machine.ts'
+import { type Ended, expectOneLine, useMachine } from './fixtures/machine.ts'
 
-let machine: Machine
+const machine = useMachine()
 let net: HostNetwork
 
 beforeAll(async () => {
-  machine = makeMachine()
   net = await makeHostNetwork(machine)
 })
 afterAll(() => {
   net.dispose()
-  machine.dispose()
 })
 afterEach(async () => {
   await net.tscrun(['rm', '-af'])

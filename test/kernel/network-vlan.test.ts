@@ -1,18 +1,16 @@
 import { spawnSync } from 'node:child_process'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { ADDRESSES, type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
-import { expectOneLine, type Machine, makeMachine } from './fixtures/machine.ts'
+import { expectOneLine, useMachine } from './fixtures/machine.ts'
 
-let machine: Machine
+const machine = useMachine()
 let net: HostNetwork
 
 beforeAll(async () => {
-  machine = makeMachine()
   net = await makeHostNetwork(machine)
 })
 afterAll(() => {
   net.dispose()
-  machine.dispose()
 })
 afterEach(async () => {
   await net.tscrun(['rm', '-af'])

@@ -3,21 +3,12 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { ADDRESSES, type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
-import {
-  expectNothingLeft,
-  expectOneLine,
-  makeMachine,
-  pidOf,
-  until,
-  type Ended,
-  type Machine,
-} from './fixtures/machine.ts'
+import { expectNothingLeft, expectOneLine, useMachine, pidOf, until, type Ended } from './fixtures/machine.ts'
 
-let machine: Machine
+const machine = useMachine()
 let net: HostNetwork
 
 beforeAll(async () => {
-  machine = makeMachine()
   const cgi = join(machine.rootfs, 'www', 'cgi-bin')
   mkdirSync(cgi, { recursive: true })
   writeFileSync(join(cgi, 'who'), '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n"; echo "$REMOTE_ADDR"\n', {
@@ -27,7 +18,6 @@ beforeAll(async () => {
 })
 afterAll(() => {
   net.dispose()
-  machine.dispose()
 })
 afterEach(async () => {
   const { stdout } = await net.tscrun(['ps', '-aq'])

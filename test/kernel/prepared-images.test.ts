@@ -1,12 +1,11 @@
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { busyboxMembers, makeImage, writeLayout } from '../clients/fixtures/images.ts'
-import { expectNothingLeft, makeMachine, type Machine, type Running } from './fixtures/machine.ts'
+import { expectNothingLeft, useMachine, type Running } from './fixtures/machine.ts'
 import { NEEDS_NODE, preparedFiles, WITHOUT_NODE } from './fixtures/prepared.ts'
 
-let machine: Machine
+const machine = useMachine()
 beforeAll(async () => {
-  machine = makeMachine()
   for (const [name, text, volumes] of [
     ['one', 'first', {}],
     ['two', 'second', {}],
@@ -26,7 +25,6 @@ beforeAll(async () => {
     await done(['tag', image.config.digest, `example.com/${name}:1`, name])
   }
 })
-afterAll(() => machine.dispose())
 
 async function done(args: readonly string[]): Promise<void> {
   const { exitCode, stderr } = await machine.tscrun(args)

@@ -13,16 +13,12 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { expectNothingLeft, makeMachine, PROJECT, TSCRUN, type Machine } from './fixtures/machine.ts'
+import { afterEach, describe, expect, it } from 'vitest'
+import { expectNothingLeft, useMachine, PROJECT, TSCRUN } from './fixtures/machine.ts'
 import { SECTIONS, sectionsOf, witnessesOf } from './fixtures/prepared-decoder.ts'
 import { expectNode, preparedDirectory, preparedFiles, request, WITHOUT_NODE } from './fixtures/prepared.ts'
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 afterEach(() => {
   expectNothingLeft(machine)
 })

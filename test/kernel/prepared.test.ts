@@ -1,26 +1,21 @@
 import { copyFileSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import {
   cgroupsOf,
   expectNothingLeft,
   isAlive,
-  makeMachine,
+  useMachine,
   pidOf,
   TSCRUN,
   until,
   within,
-  type Machine,
   type Running,
 } from './fixtures/machine.ts'
 import { expectNode, preparedFiles, request, WITHOUT_NODE } from './fixtures/prepared.ts'
 import { openPty } from './fixtures/pty.ts'
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 afterEach(async () => {
   await machine.tscrun(['ps', '-a'])
   expectNothingLeft(machine)

@@ -1,15 +1,11 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { filesystemOf } from '../../src/overlayfs/support.ts'
-import { expectNothingLeft, expectOneLine, makeMachine, PROJECT, TSCRUN, type Machine } from './fixtures/machine.ts'
+import { expectNothingLeft, expectOneLine, useMachine, PROJECT, TSCRUN } from './fixtures/machine.ts'
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 afterEach(() => expectNothingLeft(machine))
 
 describe("the machine's own root", () => {

@@ -1,14 +1,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { expectNothingLeft, makeMachine, type Machine } from './fixtures/machine.ts'
+import { afterEach, describe, expect, it } from 'vitest'
+import { expectNothingLeft, useMachine } from './fixtures/machine.ts'
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 afterEach(() => expectNothingLeft(machine))
 
 describe('/dev', () => {

@@ -2,15 +2,11 @@ import { spawn } from 'node:child_process'
 import { openSync, closeSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { CAPABILITIES } from '../../src/security/capabilities.ts'
-import { expectNothingLeft, expectOneLine, makeMachine, TSCRUN, type Machine } from './fixtures/machine.ts'
+import { expectNothingLeft, expectOneLine, useMachine, TSCRUN } from './fixtures/machine.ts'
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 afterEach(() => expectNothingLeft(machine))
 
 /** /proc/self/status of the container's first process, by key. */

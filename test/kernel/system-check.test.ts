@@ -3,18 +3,17 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { busyboxMembers, BUSYBOX_CONFIG, makeImage, type MadeImage, writeLayout } from '../clients/fixtures/images.ts'
 import { backgroundOf } from './fixtures/detached.ts'
-import { expectNothingLeft, makeMachine, type Machine } from './fixtures/machine.ts'
+import { expectNothingLeft, useMachine } from './fixtures/machine.ts'
 
 /**
  * One store with two images, a container that runs, one that has ended and one that was never started. Each test breaks it
  * in one way, and finds it whole again at its end.
  */
-let machine: Machine
+const machine = useMachine()
 let image: MadeImage
 let ended = ''
 let created = ''
 beforeAll(async () => {
-  machine = makeMachine()
   image = await makeImage({
     layers: [busyboxMembers(), [{ name: 'etc/motd', content: 'of the second layer\n' }]],
     config: BUSYBOX_CONFIG,
@@ -35,7 +34,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await machine.tscrun(['system', 'reset', '-f'])
   expectNothingLeft(machine)
-  machine.dispose()
 })
 
 const { out } = backgroundOf(() => machine)

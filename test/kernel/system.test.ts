@@ -4,25 +4,15 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { pushBusybox } from '../clients/fixtures/images.ts'
 import { startRegistry, type TestRegistry } from '../clients/fixtures/registry.ts'
 import { backgroundOf } from './fixtures/detached.ts'
-import {
-  expectNothingLeft,
-  expectOneLine,
-  isAlive,
-  makeMachine,
-  type Machine,
-  pidOf,
-  TSCRUN,
-  until,
-} from './fixtures/machine.ts'
+import { expectNothingLeft, expectOneLine, isAlive, useMachine, pidOf, TSCRUN, until } from './fixtures/machine.ts'
 import { openPty } from './fixtures/pty.ts'
 
-let machine: Machine
+const machine = useMachine()
 let registry: TestRegistry
 /** Two images with one layer in common, of 100 kB each beside it, and one of that layer alone. */
 const images: string[] = []
 const ROOM = 100_000
 beforeAll(async () => {
-  machine = makeMachine()
   registry = await startRegistry()
   images.push(await pushBusybox(registry, 'base:1'))
   for (const name of ['one:1', 'two:1']) {
@@ -33,7 +23,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await registry.stop()
   await machine.tscrun(['system', 'reset', '-f'])
-  machine.dispose()
 })
 
 const { out } = backgroundOf(() => machine)

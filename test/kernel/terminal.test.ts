@@ -1,22 +1,9 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import {
-  expectNothingLeft,
-  expectOneLine,
-  isAlive,
-  makeMachine,
-  pidOf,
-  TSCRUN,
-  until,
-  type Machine,
-} from './fixtures/machine.ts'
+import { afterEach, describe, expect, it } from 'vitest'
+import { expectNothingLeft, expectOneLine, isAlive, useMachine, pidOf, TSCRUN, until } from './fixtures/machine.ts'
 import { openPty, type Pty } from './fixtures/pty.ts'
 
-let machine: Machine
+const machine = useMachine()
 const open: Pty[] = []
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
 afterEach(async () => {
   for (const pty of open.splice(0)) {
     pty.child.kill('SIGKILL')
@@ -181,7 +168,7 @@ describe("the caller's terminal", () => {
     pty.child.kill('SIGKILL')
     await pty.ended
     await until(() => !isAlive(inside))
-    await until(() => pty.settings() === before)
+    expect(await until(() => pty.settings() === before)).toBe(true)
   })
 
   it('is as before after SIGKILL of the monitor', async () => {

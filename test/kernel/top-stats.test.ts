@@ -1,14 +1,10 @@
 import { readFileSync } from 'node:fs'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { createEngine } from '../../src/index.ts'
 import { backgroundOf } from './fixtures/detached.ts'
-import { expectNothingLeft, expectOneLine, makeMachine, type Machine, until } from './fixtures/machine.ts'
+import { expectNothingLeft, expectOneLine, useMachine, until } from './fixtures/machine.ts'
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 afterEach(async () => {
   for (const id of machine.containers()) await machine.tscrun(['rm', '-f', id])
   expectNothingLeft(machine)

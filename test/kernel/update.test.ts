@@ -1,23 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { backgroundOf } from './fixtures/detached.ts'
-import {
-  cgroupsOf,
-  expectNothingLeft,
-  expectOneLine,
-  isAlive,
-  makeMachine,
-  type Machine,
-  pidOf,
-  until,
-} from './fixtures/machine.ts'
+import { cgroupsOf, expectNothingLeft, expectOneLine, isAlive, useMachine, pidOf, until } from './fixtures/machine.ts'
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 afterEach(async () => {
   for (const id of machine.containers()) await machine.tscrun(['rm', '-f', id])
   expectNothingLeft(machine)

@@ -1,20 +1,16 @@
 import { execFileSync } from 'node:child_process'
 import { chownSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { expectNothingLeft, expectOneLine, makeMachine, pidOf, until, type Machine } from './fixtures/machine.ts'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { expectNothingLeft, expectOneLine, useMachine, pidOf, until } from './fixtures/machine.ts'
 
-let machine: Machine
+const machine = useMachine()
 let volume = ''
 let count = 0
-beforeAll(() => {
-  machine = makeMachine()
-})
 beforeEach(() => {
   volume = join(machine.directory, `volume${count++}`)
   mkdirSync(volume)
 })
-afterAll(() => machine.dispose())
 afterEach(() => expectNothingLeft(machine))
 
 const ownerOf = (path: string): string => {

@@ -1,19 +1,15 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { type Container, createEngine } from '../../src/index.ts'
 import { soakOf } from '../setup/soak.ts'
-import { cgroupsOf, expectNothingLeft, makeMachine, type Machine, until } from '../kernel/fixtures/machine.ts'
+import { cgroupsOf, expectNothingLeft, useMachine, until } from '../kernel/fixtures/machine.ts'
 
 /** Lives of containers, by a program and, one in eight, by the command line. */
 const AT_ONCE = 8
 const { count } = soakOf('cycles', 40)
 
-let machine: Machine
-beforeAll(() => {
-  machine = makeMachine()
-})
-afterAll(() => machine.dispose())
+const machine = useMachine()
 
 const NAMESPACES = ['mnt', 'pid', 'net', 'ipc', 'uts', 'cgroup', 'user'] as const
 

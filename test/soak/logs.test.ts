@@ -5,9 +5,9 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { backgroundOf } from '../kernel/fixtures/detached.ts'
-import { expectNothingLeft, makeMachine, type Machine, pidOf, TSCRUN, until } from '../kernel/fixtures/machine.ts'
+import { expectNothingLeft, useMachine, pidOf, TSCRUN, until } from '../kernel/fixtures/machine.ts'
 import { compileStatic } from '../kernel/fixtures/rootfs.ts'
 
 /** How much each container writes; `npm run soak` asks for 1 GB. */
@@ -15,12 +15,10 @@ const AMOUNT = Number(process.env['TSCRUN_SOAK_BYTES'] ?? 30_000_000)
 /** So that the log is put aside again and again, whatever the amount. */
 const FILE_BYTES = Math.max(1_000_000, Math.round(AMOUNT / 60))
 
-let machine: Machine
+const machine = useMachine()
 beforeAll(() => {
-  machine = makeMachine()
   compileStatic(fileURLToPath(new URL('writer.c', import.meta.url)), join(machine.rootfs, 'bin/writer'))
 })
-afterAll(() => machine.dispose())
 afterEach(async () => {
   for (const id of machine.containers()) await machine.tscrun(['rm', '-f', id])
   expectNothingLeft(machine)

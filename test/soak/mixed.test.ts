@@ -1,18 +1,11 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { beforeAll, expect, it } from 'vitest'
 import { createEngine } from '../../src/index.ts'
 import { pushBusybox } from '../clients/fixtures/images.ts'
 import { startRegistry } from '../clients/fixtures/registry.ts'
 import { randomOf, soakOf } from '../setup/soak.ts'
-import {
-  cgroupsOf,
-  expectNothingLeft,
-  makeMachine,
-  type Machine,
-  processesWith,
-  until,
-} from '../kernel/fixtures/machine.ts'
+import { cgroupsOf, expectNothingLeft, useMachine, processesWith, until } from '../kernel/fixtures/machine.ts'
 
 /**
  * Commands of every kind on one store, 20 at once, and a program beside them. Each must do what it says, or refuse in one
@@ -21,10 +14,9 @@ import {
 const AT_ONCE = 20
 const { count: rounds, seed } = soakOf('mixed', 3)
 
-let machine: Machine
+const machine = useMachine()
 let image = ''
 beforeAll(async () => {
-  machine = makeMachine()
   const registry = await startRegistry()
   try {
     image = await pushBusybox(registry, 'mixed:1')
@@ -33,7 +25,6 @@ beforeAll(async () => {
     await registry.stop()
   }
 })
-afterAll(() => machine.dispose())
 
 /** What another command may have done at the moment. */
 const PRUNED = /: there is none|: it is (?:stopped|running|created)|another command (?:has|still)|not in the store/

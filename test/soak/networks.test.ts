@@ -4,16 +4,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { randomOf, soakOf } from '../setup/soak.ts'
 import { type HostNetwork, makeHostNetwork } from '../kernel/fixtures/host-network.ts'
-import { cgroupsOf, expectNothingLeft, makeMachine, type Machine, type Running } from '../kernel/fixtures/machine.ts'
+import { cgroupsOf, expectNothingLeft, useMachine, type Running } from '../kernel/fixtures/machine.ts'
 
 /** Starts with networks; one in eight of as many is killed on the way. */
 const AT_ONCE = 8
 const { count, seed } = soakOf('networks', 64)
 
-let machine: Machine
+const machine = useMachine()
 let net: HostNetwork
 beforeAll(async () => {
-  machine = makeMachine()
   net = await makeHostNetwork(machine)
   await must('network', 'create', 'mine')
   // Bridges, rules, and what the launcher does again.
@@ -21,7 +20,6 @@ beforeAll(async () => {
 })
 afterAll(() => {
   net.dispose()
-  machine.dispose()
 })
 
 const words = (flags: readonly string[], script: string): string[] => {

@@ -5,17 +5,16 @@ import { openImageStore } from '../../src/images/store.ts'
 import { type ImageVerdict, verifyImages } from '../../src/images/verify/image.ts'
 import { busyboxMembers, makeImage, pushImages } from '../clients/fixtures/images.ts'
 import { startRegistry, type TestRegistry } from '../clients/fixtures/registry.ts'
-import { makeMachine, type Machine } from '../kernel/fixtures/machine.ts'
+import { useMachine } from '../kernel/fixtures/machine.ts'
 import { randomOf, soakOf } from '../setup/soak.ts'
 
 /** `pull` and `rmi` are killed by SIGKILL at any moment: whatever is listed then is whole, to the last file. */
 const { count: rounds, seed } = soakOf('store_kills', 8)
 
-let machine: Machine
+const machine = useMachine()
 let registry: TestRegistry
 const images: string[] = []
 beforeAll(async () => {
-  machine = makeMachine()
   registry = await startRegistry()
   const members = Array.from({ length: 300 }, (_, i) => ({ name: `lib/file${i}`, content: randomBytes(4000) }))
   const large = [{ name: 'large', content: randomBytes(6 << 20) }]
@@ -29,7 +28,6 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await registry.stop()
-  machine.dispose()
 })
 
 async function verdicts(): Promise<readonly ImageVerdict[]> {

@@ -6,20 +6,19 @@ import { execa } from 'execa'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { busyboxMembers, BUSYBOX_CONFIG, makeImage, pushImages } from '../clients/fixtures/images.ts'
 import { startRegistry, type TestRegistry } from '../clients/fixtures/registry.ts'
-import { expectNothingLeft, makeMachine, type Machine } from '../kernel/fixtures/machine.ts'
+import { expectNothingLeft, useMachine } from '../kernel/fixtures/machine.ts'
 import { randomOf, soakOf } from '../setup/soak.ts'
 
 /** Many commands on the images of one store at once: for so many seconds. */
 const { count: seconds, seed } = soakOf('store_mixed', 5)
 
-let machine: Machine
+const machine = useMachine()
 let registry: TestRegistry
 let counted: Server
 /** Paths of blobs and manifests that were asked for. */
 const asked: string[] = []
 const images: string[] = []
 beforeAll(async () => {
-  machine = makeMachine()
   registry = await startRegistry()
   counted = await countingRegistry()
   const common = [busyboxMembers(), [{ name: 'common', content: Buffer.alloc(1 << 20, 'common') }]]
@@ -39,7 +38,6 @@ afterAll(async () => {
   await new Promise((resolve) => counted.close(resolve))
   await registry.stop()
   await machine.tscrun(['system', 'reset', '-f'])
-  machine.dispose()
 })
 
 /** Hands every request on to the registry, and keeps a list. */
