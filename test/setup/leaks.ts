@@ -11,8 +11,9 @@ export default function watchForLeaks(): () => Promise<void> {
   const before = traces()
   return async () => {
     let left = leaks(before, traces())
-    // The last processes of a container may still be on their way out, and others' cgroups come and go.
-    for (let round = 0; left.length > 0 && round < 20; round++) {
+    // The last processes of a container may still be on their way out. Of what runs beside this, a cgroup of somebody who was
+    // killed is empty for ten seconds, then any command removes it.
+    for (let round = 0; left.length > 0 && round < 150; round++) {
       await setTimeout(100)
       const now = leaks(before, traces())
       left = left.filter((leak) => now.includes(leak))
