@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type Container, createEngine, type Engine, ExitError, TscrunError, waitFor } from '../../src/index.ts'
 import { makeHostNetwork } from './fixtures/host-network.ts'
-import { expectNothingLeft, isAlive, useMachine, pidOf, until } from './fixtures/machine.ts'
+import { expectNothingLeft, isAlive, makeMachine, useMachine, pidOf, until } from './fixtures/machine.ts'
 
 const machine = useMachine()
 let engine: Engine
