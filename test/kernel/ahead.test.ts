@@ -280,7 +280,7 @@ describe('what waits to be wanted in a network', () => {
     const inside = await execa('nsenter', ['-t', String(waiting.init), '-n', 'ip', '-o', 'addr', 'show', 'eth0'])
     for (const lease of leases()) expect(inside.stdout).toContain(` ${lease.split('/').at(-1)}/`)
     program.kill('SIGKILL')
-    await expectGone(waiting, 1000)
+    await expectGone(waiting)
     await until(() => leases().length === 0)
     while ((await links()).includes('tv0')) await program
   })
