@@ -27,7 +27,15 @@ export default defineConfig({
           testTimeout: 20_000,
         },
       },
-      { test: { name: 'golden', include: ['test/golden/**/*.test.ts'], pool: 'forks', testTimeout: 20_000 } },
+      {
+        test: {
+          name: 'golden',
+          include: ['test/golden/**/*.test.ts'],
+          pool: 'forks',
+          maxWorkers: '100%',
+          testTimeout: 20_000,
+        },
+      },
       {
         test: {
           name: 'kernel',
