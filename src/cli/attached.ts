@@ -17,12 +17,13 @@ export async function attachHere(
   return withSignals(async ({ takeOver, aborted }) => {
     const { isTerminalFd } = await import('./output/terminal.ts')
     const terminal = await isTerminalFd(1)
+    const size = terminal ? windowSize() : undefined
     const streams = {
       ...(request.stdin ? { stdin: 0 } : {}),
       stdout: 1,
       stderr: 2,
       detachKeys: request.detachKeys,
-      ...(terminal ? { size: windowSize() } : {}),
+      ...(size === undefined ? {} : { size }),
     }
     const attachment = await connect(streams, aborted)
     if (request.signals) takeOver((signal) => attachment.signal(constants.signals[signal]))
@@ -31,7 +32,12 @@ export async function attachHere(
       const { rows, columns } = windowSize()
       attachment.resize(rows, columns)
     }
-    if (terminal) process.on('SIGWINCH', changed)
+    if (size !== undefined) {
+      process.on('SIGWINCH', changed)
+      // While the connection was made nobody but Node was told.
+      const now = windowSize()
+      if (now.rows !== size.rows || now.columns !== size.columns) changed()
+    }
     try {
       const ended = await attachment.ended
       return ended === 'detached' ? 0 : ended.exitCode

@@ -340,8 +340,11 @@ describe('attach', () => {
       // All but the size, which is changed below.
       const mode = (): string => pty.settings().replace(/rows.*?;.*?;/, '')
       const before = mode()
-      pty.type('\n')
-      await until(() => pty.output().includes('31 97'))
+      // What is typed before the terminal is attached may be lost, or answered with the size that it has until then.
+      await until(() => {
+        pty.type('\n')
+        return pty.output().includes('31 97')
+      })
       pty.resize(20, 50)
       await until(() => {
         pty.type('\n')
