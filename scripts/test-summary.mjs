@@ -1,4 +1,5 @@
-// test-summary.mjs DIRECTORY: adds up <level>.json (vitest's) and <level>.status; prints `N passed, N failed`.
+// test-summary.mjs DIRECTORY: adds up <level>.json (vitest's) and <level>.status; names the tests that needed a second try,
+// and why; prints `N passed, N failed`.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -20,6 +21,11 @@ for (const file of readdirSync(dir).filter((name) => name.endsWith('.status'))) 
   const result = report(level)
   sum.passed += result?.numPassedTests ?? 0
   sum.skipped += (result?.numPendingTests ?? 0) + (result?.numTodoTests ?? 0)
+  for (const test of result?.testResults.flatMap((file) => file.assertionResults) ?? []) {
+    // A test that passed has the errors of the tries before.
+    const [reason] = test.status === 'passed' ? test.failureMessages : []
+    if (reason !== undefined) console.log(`${level}: second try: ${test.fullName}: ${reason.split('\n')[0]}`)
+  }
   const failed = result?.numFailedTests ?? 0
   // A file that could not be loaded, a leak, the time limit: no test failed, but the level did.
   const broken = status !== 0 && failed === 0
