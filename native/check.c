@@ -16,6 +16,7 @@
 
 #include "health.h"
 #include "monitor.h"
+#include "oom.h"
 
 #define SAID_BYTES 4096
 /* The plan's inherited slots: the container's first process, standard input, output and error. */
@@ -151,6 +152,7 @@ int health_fork(struct run *run, int in_start_period, int *verdict)
 	prctl(PR_SET_NAME, "tscrun-health");
 	uint32_t slot = run->plan->cgroup_slot;
 	close_all_but((const int[]){pair[1], run->init_pidfd, run->health.directory, slot < run->plan->slots ? run->fd[slot] : -1}, 4);
+	oom_as_before();
 	struct check check = {.started_ms = wall_clock_ms(), .exit_code = -1};
 	make_check(run, run->init_pidfd, &check);
 	check.ended_ms = wall_clock_ms();

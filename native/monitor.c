@@ -25,6 +25,7 @@
 #include "idle.h"
 #include "membership.h"
 #include "monitor.h"
+#include "oom.h"
 #include "pump.h"
 #include "remove.h"
 #include "window.h"
@@ -137,6 +138,8 @@ static void begin(struct run *run, struct life *life, uint64_t restarts)
 	record_start(run, life, restarts);
 	events_started(&run->events);
 	health_begin(run, life);
+	if (run->detached)
+		oom_spare();
 }
 
 static uint64_t sooner(uint64_t a, uint64_t b)
@@ -386,6 +389,7 @@ int supervise(struct run *run)
 		}
 		reset(run);
 		hear_yourself(run);
+		oom_as_before();
 		run->failed = run_column(run, COLUMN_PARENT) < 0;
 	}
 }

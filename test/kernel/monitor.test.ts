@@ -55,6 +55,25 @@ describe('the monitor of an idle container', () => {
   })
 })
 
+describe('where memory is short', () => {
+  it('the monitor goes last; each life, its checks and commands count as whoever started them', async () => {
+    const score = (pid: number | string): string => readFileSync(`/proc/${pid}/oom_score_adj`, 'latin1').trim()
+    const say = 'cat /proc/self/oom_score_adj'
+    const flags = ['--restart', 'always', '--health-cmd', say, '--health-interval', '50ms']
+    const { name } = await detach(`${say}; exec sleep 1000`, flags)
+    process.kill(await pidIn(name), 'SIGKILL')
+    while ((await out('logs', name)).trim().split('\n').length < 2);
+    expect(new Set((await out('logs', name)).trim().split('\n'))).toEqual(new Set([score('self')]))
+    // Lowering it takes CAP_SYS_RESOURCE.
+    const { exitCode } = await execa('sh', ['-c', 'echo -999 > /proc/self/oom_score_adj'], { reject: false })
+    await until(() => score(monitorOf(name)) === (exitCode === 0 ? '-999' : score('self')))
+    const checks = (): Promise<string> => out('inspect', '-f', '{{json .State.Health.Log}}', name)
+    while (!(await checks()).includes('Output'));
+    expect(await checks()).toContain(`"Output":"${score('self')}\\n"`)
+    expect((await out('exec', name, 'sh', '-c', say)).trim()).toBe(score('self'))
+  })
+})
+
 describe('--timeout of a detached container', () => {
   it('kills it when its time is over, and says so', async () => {
     const { name } = await detach('exec sleep 1000', ['--timeout', '1'])

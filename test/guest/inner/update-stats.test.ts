@@ -1,3 +1,4 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { createEngine } from '../../../src/index.ts'
 import { busyboxRootfs, cgroups, RUN_ROOT, STORE, tscrun } from './fixtures/containers.ts'
@@ -5,6 +6,13 @@ import { busyboxRootfs, cgroups, RUN_ROOT, STORE, tscrun } from './fixtures/cont
 const MIB = 2 ** 20
 /** Holds 30 MB of memory, and waits. */
 const HOLDER = 'x=$(dd if=/dev/zero bs=1M count=30 2>/dev/null | tr "\\0" x); while :; do sleep 0.1; done'
+
+/** Of every monitor that lives. */
+function monitorScores(): string[] {
+  const processes = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && existsSync(`/proc/${name}/comm`))
+  const isMonitor = (pid: string): boolean => readFileSync(`/proc/${pid}/comm`, 'latin1') === 'tscrun-monitor\n'
+  return processes.filter(isMonitor).map((pid) => readFileSync(`/proc/${pid}/oom_score_adj`, 'latin1').trim())
+}
 
 describe('a running container', () => {
   it('is counted by stats, and gets other limits by update, also for its next start', async () => {
@@ -20,6 +28,9 @@ describe('a running container', () => {
       const show = async (file: string): Promise<string> =>
         (await container.exec(['cat', `/sys/fs/cgroup/${file}`])).stdout.trim()
       expect(await show('memory.max')).toBe(String(256 * MIB))
+      // Where the machine's memory is short.
+      expect(monitorScores()).toEqual(['-999'])
+      expect((await container.exec(['cat', '/proc/1/oom_score_adj', '/proc/self/oom_score_adj'])).stdout).toBe('0\n0\n')
       let stats = await container.stats()
       while ((stats.memory?.usage ?? 0) < 30 * MIB) stats = await container.stats()
       expect(stats.memory?.limit).toBe(256 * MIB)
