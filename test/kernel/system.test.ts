@@ -4,7 +4,17 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { pushBusybox } from '../clients/fixtures/images.ts'
 import { startRegistry, type TestRegistry } from '../clients/fixtures/registry.ts'
 import { backgroundOf } from './fixtures/detached.ts'
-import { expectNothingLeft, expectOneLine, isAlive, useMachine, pidOf, TSCRUN, until } from './fixtures/machine.ts'
+import { makeHostNetwork } from './fixtures/host-network.ts'
+import {
+  expectNothingLeft,
+  expectOneLine,
+  isAlive,
+  makeMachine,
+  useMachine,
+  pidOf,
+  TSCRUN,
+  until,
+} from './fixtures/machine.ts'
 import { openPty } from './fixtures/pty.ts'
 
 const machine = useMachine()
@@ -200,6 +210,27 @@ describe('system reset', () => {
       ['mine'],
     ])
     expectNothingLeft(machine)
+  })
+
+  it('removes networks, with bridges, rules and addresses', async () => {
+    const own = makeMachine()
+    const net = await makeHostNetwork(own)
+    try {
+      const before = await net.host('ip -br link; nft list ruleset')
+      const root = ['--rootfs', `${own.rootfs}:O`, 'sleep', '1000']
+      expect((await net.tscrun(['network', 'create', 'mine'])).exitCode).toBe(0)
+      expect((await net.tscrun(['run', '-d', '--network', 'bridge', '-p', '8080:80', ...root])).exitCode).toBe(0)
+      expect((await net.tscrun(['run', '-d', '--network', 'mine', ...root])).exitCode).toBe(0)
+      expect(await net.host('ip -br link; nft list ruleset')).not.toBe(before)
+      const { stdout, exitCode } = await net.tscrun(['system', 'reset', '-f'])
+      expect({ stdout, exitCode }).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/ip_forward/) })
+      expect(stdout).not.toContain(own.store)
+      expect(await net.host('ip -br link; nft list ruleset')).toBe(before)
+      expect([existsSync(own.store), existsSync(own.runRoot)]).toEqual([false, false])
+    } finally {
+      net.dispose()
+      own.dispose()
+    }
   })
 
   it('leaves a directory alone that is no store', async () => {

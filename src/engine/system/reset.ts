@@ -7,6 +7,7 @@ import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { hostFacts } from '../../runtime/host.ts'
 import { viewContainers } from '../state/containers-view.ts'
 import { mountedImages, unmountImage } from '../image-verbs/mounts.ts'
+import { removeNetworks } from '../networks/reset.ts'
 import { DEFAULT_ROOT, type EnginePaths } from '../paths.ts'
 import { removeContainer } from '../state/remove.ts'
 import { storeFailure } from '../state/store-failure.ts'
@@ -28,7 +29,7 @@ export interface Reset {
 const PARTS = ['containers', 'images', 'layers', 'names', 'prepared', 'ranges', 'records', 'volumes', 'work']
 const FILES = ['index.lock', 'use.lock', 'events.log', 'events.log.1', 'boot']
 
-/** Ends and removes every container, then all that tscrun keeps in its store and its run directory. */
+/** Ends and removes every container, the networks with what of them is the host's, then all that tscrun keeps in its store and its run directory. */
 export async function reset(paths: EnginePaths, { force }: ResetOptions): Promise<Reset> {
   if (!isStore(paths)) return { containers: [], stays: [] }
   const views = viewContainers(paths)
@@ -46,8 +47,10 @@ export async function reset(paths: EnginePaths, { force }: ResetOptions): Promis
   const containers: string[] = []
   for (const { record } of views) containers.push(await removeContainer(paths, record.id, { force, volumes: true }))
   for (const { id } of mountedImages(paths)) unmountImage(paths, id, { force })
+  const ofNetworks = await removeNetworks(paths)
   removeStore(paths)
-  return { containers, stays: [...leftIn(paths.root), ...leftIn(paths.runRoot), ...cgroupLeft(paths), ...bound] }
+  const left = [...leftIn(paths.root), ...leftIn(paths.runRoot)]
+  return { containers, stays: [...left, ...ofNetworks, ...cgroupLeft(paths), ...bound] }
 }
 
 /** One that has begun to be removed is one too. */
@@ -99,7 +102,7 @@ function leftIn(directory: string): string[] {
   const names = readdirSync(directory)
   return names.length === 0
     ? [`${directory} (a mount point)`]
-    : names.map((name) => `${join(directory, name)} (not of tscrun)`)
+    : names.flatMap((name) => (name === 'cni' ? [] : [`${join(directory, name)} (not of tscrun)`]))
 }
 
 /** The cgroup around all containers is that of every store: only without one of another place is it nobody's. */
