@@ -100,20 +100,28 @@ static int say(const struct prepared *prepared, uint32_t what)
 	return 125;
 }
 
+/* A monitor that was killed has left its cgroup. Where somebody in it does not end, the run directory stays: by that the
+ * next command finds it. */
+static int is_down(const struct prepared *prepared, const struct follow *follow, const struct claim *claim)
+{
+	const char *cgroups = prepared->place[PLACE_CGROUPS];
+	if (follow->exited && !follow->killed)
+		return 1;
+	int parent = cgroups[0] ? open(cgroups, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	int failed = parent < 0 ? 0 : cgroup_end(parent, claim->identity.id);
+	if (parent >= 0)
+		close(parent);
+	return !failed;
+}
+
 /* The container has run, or nobody can tell any more. */
 static _Noreturn void finish(const struct prepared *prepared, const struct follow *follow, struct claim *claim)
 {
 	uint32_t stream = follow->refused_error ? SAYING_ERROR_STREAM : 0;
-	if (!follow->exited || follow->killed) {
-		/* Its monitor was killed: what that could not do any more is done here. */
-		const char *cgroups = prepared->place[PLACE_CGROUPS];
-		int parent = cgroups[0] ? open(cgroups, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
-		if (parent < 0 || cgroup_end(parent, claim->identity.id) == 0)
-			take_back(claim);
-		if (!follow->exited)
-			_exit(say(prepared, SAYING_DIED));
-	}
-	take_back(claim);
+	if (is_down(prepared, follow, claim))
+		take_back(claim);
+	if (!follow->exited)
+		_exit(say(prepared, SAYING_DIED));
 	if (follow->refused)
 		_exit(say(prepared, (uint32_t)follow->refused | stream));
 	_exit(code_of(follow->status));
@@ -154,6 +162,9 @@ static void start(const struct prepared *prepared, const char *package, struct c
 			follow_stage(&follow, claim);
 			if (!follow.failed || follow.started)
 				finish(prepared, &follow, claim);
+			/* The first process can have told of the monitor's end as of a failure. */
+			if (!is_down(prepared, &follow, claim))
+				_exit(say(prepared, SAYING_DIED));
 		}
 		setrlimit(RLIMIT_NOFILE, &limit);
 		sigprocmask(SIG_SETMASK, &before, NULL);
