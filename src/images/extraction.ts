@@ -128,16 +128,10 @@ function startExtractor<Result>(request: UnpackRequest | MergeRequest, { onUse, 
   }
 }
 
-/**
- * Nothing of the caller's environment: NODE_OPTIONS would run code in it. A libuv of Debian 13 would make rings of io_uring at
- * its start and abort at the first use, which the filter forbids.
- */
-const ENVIRONMENT = { UV_USE_IO_URING: '0' }
-
 /** Node as a child, with pipes and further descriptors. */
 function spawnNode(args: readonly string[], inherit: readonly number[]): NodeChild {
-  const stdio = ['pipe', 'pipe', 'pipe', ...inherit] as const
-  const child = spawn(process.execPath, args, { stdio: [...stdio], env: ENVIRONMENT, cwd: '/' })
+  // Nothing of the caller's environment: NODE_OPTIONS would run code in it.
+  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'pipe', ...inherit], env: {}, cwd: '/' })
   const { stdin, stdout, stderr } = child
   if (stdin === null || stdout === null || stderr === null) throw new Error('a child was started without its pipes')
   return { child, stdin, stdout, stderr }

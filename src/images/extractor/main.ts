@@ -24,6 +24,7 @@ import {
   type UnpackRequest,
 } from './protocol.ts'
 import { growingBlob } from './blob.ts'
+import { restartWithoutRings } from './rings.ts'
 import { createTarParser } from './tar.ts'
 
 const CHUNK = 1 << 20
@@ -33,7 +34,9 @@ const MAGIC_BYTES = 8
 async function work(request: ExtractorRequest): Promise<ExtractorReply> {
   rawSyscall()
   dieWithParent(request.parent)
-  closeInherited(request.work === 'unpack' ? BLOB_FD : 2)
+  const last = request.work === 'unpack' ? BLOB_FD : 2
+  closeInherited(last)
+  restartWithoutRings(last, process.argv.slice(1))
   process.umask(0)
   return { ok: true, result: request.work === 'merge' ? merge(request) : await unpack(request) }
 }
