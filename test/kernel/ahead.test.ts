@@ -275,7 +275,7 @@ describe('what waits to be wanted in a network', () => {
   it('is plugged in, under addresses that nobody else can have, and gives them back with its process', async () => {
     const program = startProgram('waits', net)
     const waiting = await ready(program)
-    expect(leases().map((lease) => readlinkSync(lease))).toEqual(Array(2).fill(waiting.id.slice(0, 32)))
+    expect(leases().map((lease) => readlinkSync(lease))).toEqual(Array(2).fill(`${waiting.id.slice(0, 32)}+`))
     expect(await links()).toMatch(new RegExp(`^tv0${waiting.id.slice(0, 11)}@\\S+ +UP `, 'm'))
     const inside = await execa('nsenter', ['-t', String(waiting.init), '-n', 'ip', '-o', 'addr', 'show', 'eth0'])
     for (const lease of leases()) expect(inside.stdout).toContain(` ${lease.split('/').at(-1)}/`)

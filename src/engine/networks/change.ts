@@ -50,7 +50,7 @@ export async function connectContainer(
       },
     )
   }
-  const connection = takeConnection(paths, record.id, freeNumber(connections), request, definition)
+  const connection = takeConnection(paths, record, freeNumber(connections), request, definition)
   try {
     const next = withConnections(record, [...connections, connection])
     if (live !== undefined) {

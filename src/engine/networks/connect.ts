@@ -9,7 +9,7 @@ import { DEFAULT_NETWORK, findNetwork, readNetwork } from './definitions.ts'
 import { bringUp, macOf, type Up } from './host.ts'
 import { type Connected, networkOf } from './launch.ts'
 import { releaseConnections } from './lease-links.ts'
-import { releaseAddress, takeAddress } from './leases.ts'
+import { releaseAddress, takeAddress, type Taker } from './leases.ts'
 
 export interface ConnectOptions {
   readonly networks: readonly NetworkRequest[]
@@ -27,7 +27,7 @@ export async function takeConnections(paths: EnginePaths, id: string, options: C
     for (const [index, request] of options.networks.entries()) {
       const network = await definitionOf(paths, request.name)
       if (network.driver === 'none') checkLinkless(network, request, options)
-      connections.push(takeConnection(paths, id, index, request, network))
+      connections.push(takeConnection(paths, { id }, index, request, network))
     }
     const { resolvers } = options
     return {
@@ -63,19 +63,19 @@ export async function definitionOf(paths: EnginePaths, name: string): Promise<Ne
 /** @param index the link's number: 0 is eth0 */
 export function takeConnection(
   paths: EnginePaths,
-  id: string,
+  taker: Taker,
   index: number,
   request: NetworkRequest,
   network: NetworkDefinition,
 ): NetworkConnection {
-  const ip = takeAddress(paths, network, 4, id, request.ip)
+  const ip = takeAddress(paths, network, 4, taker, request.ip)
   try {
-    const ip6 = takeAddress(paths, network, 6, id, request.ip6)
+    const ip6 = takeAddress(paths, network, 6, taker, request.ip6)
     return {
       network: network.name,
       networkId: network.id,
       link: `eth${index}`,
-      mac: request.mac ?? macOf(id, index),
+      mac: request.mac ?? macOf(taker.id, index),
       ...(ip === undefined ? {} : { ip }),
       ...(ip6 === undefined ? {} : { ip6 }),
       ...gatewayOf(network),
@@ -83,7 +83,7 @@ export function takeConnection(
       ...(request.rate === undefined ? {} : { rate: heldRate(request, network) }),
     }
   } catch (error) {
-    if (ip !== undefined) releaseAddress(paths, network.id, ip, id)
+    if (ip !== undefined) releaseAddress(paths, network.id, ip, taker.id)
     throw error
   }
 }
@@ -103,7 +103,7 @@ export function takeLike(
   if (network?.id !== like.networkId) return undefined
   try {
     const request = { name: network.name, aliases, ...(rate === undefined ? {} : { rate }) }
-    const taken = takeConnection(paths, id, 0, request, network)
+    const taken = takeConnection(paths, { id, begun: true }, 0, request, network)
     if (taken.ip?.length === like.ip?.length && taken.ip6?.length === like.ip6?.length) return [taken]
     releaseConnections(paths, id, [taken])
   } catch (error) {

@@ -6,7 +6,7 @@ import type { NetworkConnection, NetworkDefinition, NetworkDriver } from '../../
 import { addPorts, type Publication, removePorts } from '../../network/firewall.ts'
 import type { Called } from '../../network/names.ts'
 import type { EnginePaths } from '../paths.ts'
-import { ownerTag } from '../state/owner-link.ts'
+import { begunTag } from '../state/owner-link.ts'
 import { readNetwork } from './definitions.ts'
 import { DEFAULT_MTU, type Up } from './host.ts'
 import { leaseLinks } from './lease-links.ts'
@@ -55,7 +55,7 @@ export function launchIn(
   })
   const pairs = connections.map((connection, index) => ({ connection, network: networks[index] as NetworkDefinition }))
   const names = namesLaunch(paths, called, pairs, { resolvers, dryRun })
-  const leases = { paths: leaseLinks(paths, connections), text: ownerTag(called.id) }
+  const leases = { paths: leaseLinks(paths, connections), text: begunTag(called.id) }
   const base = { links, leases, ...(names === undefined ? {} : { names }) }
   if (ports.length === 0) return base
   const published = publicationsOf(connections, ports)

@@ -8,6 +8,13 @@ import type { EnginePaths } from '../paths.ts'
 import { storeFailure } from '../state/store-failure.ts'
 import { leasesDirectory } from './lease-links.ts'
 
+/** Who takes an address. */
+export interface Taker {
+  readonly id: string
+  /** Before it is wanted. */
+  readonly begun?: boolean
+}
+
 /**
  * Takes an address of a family for a container; undefined where the network has no such subnet. Throws ADDRESS_IN_USE:
  * the one that was asked for is another one's, or all are.
@@ -16,18 +23,19 @@ export function takeAddress(
   paths: EnginePaths,
   network: NetworkDefinition,
   family: 4 | 6,
-  id: string,
+  taker: Taker,
   asked: string | undefined,
 ): string | undefined {
   const found = network.subnets.find(({ subnet }) => parseSubnet(subnet)?.first.family === family)
   const subnet = parseSubnet(found?.subnet ?? '')
-  if (asked !== undefined) return takeAsked(paths, network, subnet, family, id, asked, found?.gateway)
+  if (asked !== undefined) return takeAsked(paths, network, subnet, family, taker, asked, found?.gateway)
   if (subnet === undefined) return undefined
   const width = fullWidth(subnet)
   // Those of full width first: in what a prepared start has kept there is room for as many letters as its own had.
   for (const full of [true, false]) {
-    for (const text of candidates(subnet, id)) {
-      if ((text.length === width) === full && text !== found?.gateway && claim(paths, network, text, id)) return text
+    for (const text of candidates(subnet, taker.id)) {
+      if ((text.length === width) !== full || text === found?.gateway) continue
+      if (claim(paths, network, text, taker)) return text
     }
   }
   throw new TscrunError('ADDRESS_IN_USE', `network ${network.name}: all addresses of ${found?.subnet} are in use`, {
@@ -41,7 +49,7 @@ function takeAsked(
   network: NetworkDefinition,
   subnet: Subnet | undefined,
   family: 4 | 6,
-  id: string,
+  taker: Taker,
   asked: string,
   gateway: string | undefined,
 ): string {
@@ -64,7 +72,7 @@ function takeAsked(
       'choose another one',
     )
   }
-  if (claim(paths, network, text, id)) return text
+  if (claim(paths, network, text, taker)) return text
   throw failure(
     'ADDRESS_IN_USE',
     `a container of network ${network.name} has it`,
@@ -115,11 +123,11 @@ const MOST = 1n << 20n
 const STRIDE = 2_654_435_761
 
 /** Also one that was taken for this very container before it was wanted. */
-function claim(paths: EnginePaths, network: NetworkDefinition, address: string, id: string): boolean {
+function claim(paths: EnginePaths, network: NetworkDefinition, address: string, { id, begun }: Taker): boolean {
   const directory = leasesDirectory(paths, network)
   const link = join(directory, address)
   try {
-    return claimLink(link, id) || linkOwner(link, [id]) === id
+    return claimLink(link, id, begun) || linkOwner(link, [id]) === id
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error
     try {
@@ -127,7 +135,7 @@ function claim(paths: EnginePaths, network: NetworkDefinition, address: string, 
     } catch (second) {
       throw storeFailure(second, directory)
     }
-    return claimLink(link, id)
+    return claimLink(link, id, begun)
   }
 }
 

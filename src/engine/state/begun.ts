@@ -1,6 +1,5 @@
-import { lstatSync } from 'node:fs'
-import { join } from 'node:path'
-import type { EnginePaths } from '../paths.ts'
+import { lstatSync, readlinkSync } from 'node:fs'
+import { errnoOf } from '../../model/errors.ts'
 
 /**
  * A container that is begun before it is wanted (prepared/ahead.ts) has a cgroup and addresses, and nothing else that
@@ -8,9 +7,12 @@ import type { EnginePaths } from '../paths.ts'
  */
 export const BEGUN_MS = 10_000
 
-/** Whether a link of no container here may hold an address of one that is begun. */
-export function isBegun(paths: Pick<EnginePaths, 'root'>, link: string): boolean {
-  if (!link.startsWith(join(paths.root, 'leases/'))) return false
-  const made = lstatSync(link, { throwIfNoEntry: false })?.mtimeMs
-  return made !== undefined && Date.now() - made <= BEGUN_MS
+/** Whether a link of no container that is known may hold an address of one that is begun. */
+export function isBegun(link: string): boolean {
+  try {
+    return readlinkSync(link).endsWith('+') && Date.now() - lstatSync(link).mtimeMs <= BEGUN_MS
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error
+    return false
+  }
 }

@@ -6,17 +6,22 @@ import { storeFailure } from './store-failure.ts'
  * A name or a range of ids that only one container can have: a link that says whose it is. It holds the first half of
  * the id, since up to 59 bytes a link lies in its inode, and a longer one costs ext4 a block to make and to free.
  */
-const TAG = 32
+export const TAG = 32
 
 /** What such a link says. */
 export function ownerTag(id: string): string {
   return id.slice(0, TAG)
 }
 
+/** The same of a container that is begun before it is wanted, and has no directory yet that could be found. */
+export function begunTag(id: string): string {
+  return `${ownerTag(id)}+`
+}
+
 /** Takes it for a container; false if it is taken. */
-export function claimLink(path: string, id: string): boolean {
+export function claimLink(path: string, id: string, begun = false): boolean {
   try {
-    symlinkSync(ownerTag(id), path)
+    symlinkSync(begun ? begunTag(id) : ownerTag(id), path)
     return true
   } catch (error) {
     if (errnoOf(error) === 'EEXIST') return false
@@ -27,7 +32,7 @@ export function claimLink(path: string, id: string): boolean {
 /** Whose it is among `ids`; undefined where its container is gone, or it was given back meanwhile. */
 export function linkOwner(path: string, ids: readonly string[]): string | undefined {
   try {
-    const tag = readlinkSync(path)
+    const tag = readlinkSync(path).slice(0, TAG)
     return ids.find((id) => id.startsWith(tag))
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error
@@ -38,7 +43,7 @@ export function linkOwner(path: string, ids: readonly string[]): string | undefi
 /** Gives it back; false where it is not this container's (any more). */
 export function releaseLink(path: string, id: string): boolean {
   try {
-    if (readlinkSync(path) !== ownerTag(id)) return false
+    if (readlinkSync(path).slice(0, TAG) !== ownerTag(id)) return false
     unlinkSync(path)
     return true
   } catch (error) {

@@ -195,7 +195,7 @@ function releaseOrphans(paths: EnginePaths): void {
   )) {
     // One that has come since is asked for again.
     const isGone = linkOwner(link, known) === undefined && linkOwner(link, containerIds(paths)) === undefined
-    if (isGone && !isBegun(paths, link)) rmSync(link, { force: true })
+    if (isGone && !isBegun(link)) rmSync(link, { force: true })
   }
   releaseOrphanRanges(paths.ranges, () => containerIds(paths))
 }

@@ -9,7 +9,7 @@ import { PREPARED_FILE } from '../../prepared/file.ts'
 import { isBegun } from '../../state/begun.ts'
 import { containerIds } from '../../state/containers.ts'
 import { isHeld } from '../../state/directory-lock.ts'
-import { ownerTag } from '../../state/owner-link.ts'
+import { ownerTag, TAG } from '../../state/owner-link.ts'
 import { readVolume } from '../../volumes/store.ts'
 import { DATA, userIds, volumePath } from '../../volumes/users.ts'
 import { type CheckFinding, shortId } from './finding.ts'
@@ -26,7 +26,7 @@ export function checkOrphans(paths: EnginePaths): readonly CheckFinding[] {
     const directory = join(paths.root, 'leases', network)
     for (const address of listDirectory(directory)) {
       const link = join(directory, address)
-      if (lost(tagOf(link)) && !isBegun(paths, link)) add('address', address)
+      if (lost(tagOf(link)?.slice(0, TAG)) && !isBegun(link)) add('address', address)
     }
   }
   for (const range of listDirectory(paths.ranges)) {
