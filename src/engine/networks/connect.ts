@@ -1,13 +1,14 @@
 import { parseIp } from '../../model/ip.ts'
-import type { PublishedPort } from '../../model/launch.ts'
+import type { NetworkLaunch, PublishedPort } from '../../model/launch.ts'
 import { TscrunError } from '../../model/errors.ts'
 import type { NetworkConnection, NetworkDefinition, NetworkRate, NetworkRequest } from '../../model/network.ts'
 import { freePort } from '../../network/free-port.ts'
+import type { Called } from '../../network/names.ts'
 import type { EnginePaths } from '../paths.ts'
 import { defaultNetwork } from './default.ts'
 import { DEFAULT_NETWORK, findNetwork, readNetwork } from './definitions.ts'
-import { bringUp, macOf, type Up } from './host.ts'
-import { type Connected, networkOf } from './launch.ts'
+import { bringUp, macOf } from './host.ts'
+import { type Connected, launchIn, networkOf } from './launch.ts'
 import { releaseConnections } from './lease-links.ts'
 import { releaseAddress, takeAddress, type Taker } from './leases.ts'
 
@@ -127,17 +128,18 @@ function heldRate({ rate = {} }: NetworkRequest, { name, driver }: NetworkDefini
   })
 }
 
-/** Brings up the networks a container has. Throws NO_SUCH_NETWORK for one removed since. */
-export function bringUpFor(
+/**
+ * Brings up the networks a container has: what its start needs of them. Throws NO_SUCH_NETWORK for one removed since, and
+ * as `launchIn`.
+ */
+export async function bringUpFor(
   paths: EnginePaths,
-  { connections }: Pick<Connected, 'connections'>,
+  called: Called,
+  has: Connected,
   tell: (line: string) => void,
-): Promise<Up> {
-  return bringUp(
-    paths,
-    connections.map((connection) => networkOf(paths, connection)),
-    tell,
-  )
+): Promise<NetworkLaunch> {
+  const networks = has.connections.map((connection) => networkOf(paths, connection))
+  return launchIn(paths, networks, called, has, await bringUp(paths, networks, tell))
 }
 
 /** Ports of the host for those that shall have any: free ones of the kernel's choice, each another one. */

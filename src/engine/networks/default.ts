@@ -22,8 +22,9 @@ export async function defaultNetwork(paths: EnginePaths): Promise<NetworkDefinit
  */
 export async function bringUpDefault(paths: EnginePaths, tell: (line: string) => void): Promise<boolean> {
   try {
-    if (readNetwork(paths, DEFAULT_NETWORK) === undefined) findNft()
-    await bringUp(paths, [await defaultNetwork(paths)], tell)
+    const made = readNetwork(paths, DEFAULT_NETWORK)
+    if (made === undefined) findNft()
+    await bringUp(paths, [made ?? (await defaultNetwork(paths))], tell)
     return true
   } catch (error) {
     if (!(error instanceof TscrunError) || !OF_THE_HOST.includes(error.code)) throw error

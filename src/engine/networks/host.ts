@@ -49,9 +49,19 @@ export async function bringUp(
   networks: readonly NetworkDefinition[],
   tell: (line: string) => void,
 ): Promise<Up> {
+  const known = glance?.runRoot === paths.runRoot && performance.now() - glance.atMs < GLANCE_MS ? glance : undefined
+  if (known !== undefined && networks.every(({ id }) => known.ids.has(id))) return known.up
   const up = readUp(paths)
-  return up !== undefined && isUp(up, networks) ? up : reload(paths, tell)
+  if (up === undefined || !isUp(up, networks)) return reload(paths, tell)
+  glance = { runRoot: paths.runRoot, up, ids: new Set(networks.map(({ id }) => id)), atMs: performance.now() }
+  return up
 }
+
+/** A start looks twice: whether there is a default network, and for what it needs of it. */
+const GLANCE_MS = 5
+let glance:
+  | { readonly runRoot: string; readonly up: Up; readonly ids: ReadonlySet<string>; readonly atMs: number }
+  | undefined
 
 function isUp(up: Up, networks: readonly NetworkDefinition[]): boolean {
   if (up.namespace !== readlinkSync('/proc/self/ns/net')) return false
@@ -73,6 +83,7 @@ export function readUp(paths: EnginePaths): Up | undefined {
 
 /** Makes bridges, forwarding and rules of all networks, and the published ports of all containers, as they must be. */
 export async function reload(paths: EnginePaths, tell: (line: string) => void): Promise<Up> {
+  glance = undefined
   using _lock = await lockNetworks(paths)
   const networks = listNetworks(paths).filter(({ driver }) => driver === 'bridge')
   const forwards = networks.some(({ internal }) => !internal)

@@ -36,6 +36,7 @@ interface Waiting {
   readonly request: string
   readonly ahead: Ahead
   readonly timer: NodeJS.Timeout
+  readonly sinceMs: number
 }
 
 /** So many wait at once: as many as end at about the same time. */
@@ -77,7 +78,7 @@ export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Pr
   if (begun?.scratch === true) endHold(begun.stage)
   try {
     return await start({
-      ...(begun === undefined ? {} : { id: begun.identity.id }),
+      ...(begun === undefined ? {} : { id: begun.identity.id, connections: begun.connections }),
       wanted: () => {
         if (begun?.scratch === false) endHold(begun.stage)
       },
@@ -154,9 +155,10 @@ function requestOf({ paths, image, args, run }: Call): string {
   )
 }
 
-/** The youngest that waits for such a request. */
+/** The youngest that waits for such a request; not one that this process has had no time to send away. */
 function take(request: string): Ahead | undefined {
-  const at = waiting.findLastIndex((each) => each.request === request)
+  const since = Date.now() - 2 * PATIENCE_MS
+  const at = waiting.findLastIndex((each) => each.request === request && each.sinceMs > since)
   const [found] = at < 0 ? [] : waiting.splice(at, 1)
   clearTimeout(found?.timer)
   return found?.ahead
@@ -167,7 +169,7 @@ function keep(paths: EnginePaths, request: string, stage: Stage, next: NextConta
   if (next === undefined || !givePlan(stage, messageOf(next))) return dismiss(paths, stage, next)
   const ahead = { ...next, stage }
   const timer = setTimeout(() => dismissWaiting(paths, ahead), PATIENCE_MS).unref()
-  waiting.push({ request, ahead, timer })
+  waiting.push({ request, ahead, timer, sinceMs: Date.now() })
   if (waiting.length > MOST) dismissWaiting(paths, waiting[0]?.ahead)
 }
 

@@ -3,10 +3,11 @@ import type { RunOptions } from '../../model/run-options.ts'
 import { type IdRange, readPool, releaseRange, takeRange } from '../ids/id-range.ts'
 import { releaseConnections } from '../networks/lease-links.ts'
 import { bringUpFor, takeConnections } from '../networks/connect.ts'
-import { type Connected, networkLaunch } from '../networks/launch.ts'
+import type { Connected } from '../networks/launch.ts'
 import { checkPorts } from '../networks/publications.ts'
 import type { Called } from '../../network/names.ts'
 import type { EnginePaths } from '../paths.ts'
+import type { AheadStarts } from './start.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord } from '../state/record.ts'
 import type { TakenMounts } from '../volumes/take.ts'
@@ -23,6 +24,8 @@ interface ClaimOptions {
   readonly run: RunOptions
   /** Ends the filling of a volume. */
   readonly signal?: AbortSignal
+  /** What is its own already. */
+  readonly ahead?: Pick<AheadStarts, 'connections'>
 }
 
 /** Takes it all, or throws and has taken nothing. */
@@ -35,7 +38,7 @@ export async function takeClaims(
   const idRange = targets === undefined ? ownRange(paths, prepared) : await sharedRange(paths, prepared)
   let connected: Connected | undefined
   try {
-    connected = await takeNetworks(paths, id, options.run)
+    connected = await takeNetworks(paths, id, options)
     const taken = await takeVolumes(paths, prepared, options.signal)
     return {
       ...(idRange === undefined ? {} : { idRange }),
@@ -78,7 +81,7 @@ async function sharedRange(paths: EnginePaths, { targets, id }: PreparedContaine
 async function takeNetworks(
   paths: EnginePaths,
   id: string,
-  { network, ports = [], dns }: RunOptions,
+  { run: { network, ports = [], dns }, ahead }: ClaimOptions,
 ): Promise<Connected | undefined> {
   if (typeof network !== 'object') return undefined
   if ('cni' in network) {
@@ -86,7 +89,10 @@ async function takeNetworks(
     return { connections: [], ports, cni: attachmentsOf(network.cni, ports) }
   }
   if (!('networks' in network)) return undefined
-  return takeConnections(paths, id, { ...network, ports, ...(dns === undefined ? {} : { resolvers: dns }) })
+  const resolvers = dns === undefined ? {} : { resolvers: dns }
+  const connections = ahead?.connections ?? []
+  if (connections.length > 0) return { connections, ports, ...resolvers }
+  return takeConnections(paths, id, { ...network, ports, ...resolvers })
 }
 
 /** Makes and fills the volumes of a container. */
@@ -115,6 +121,5 @@ export async function connected(
     await sweep(paths, 'live')
     checkPorts(paths, called.id, has.ports)
   }
-  const up = await bringUpFor(paths, has, tell)
-  return { network: networkLaunch(paths, called, has, up) }
+  return { network: await bringUpFor(paths, called, has, tell) }
 }

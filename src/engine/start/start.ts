@@ -56,6 +56,8 @@ export interface StartOptions {
 
 /** Starts that are begun before anybody wants them (prepared/ahead.ts). */
 export interface AheadStarts {
+  /** Its addresses, where something has been begun for this very request. */
+  readonly connections?: readonly NetworkConnection[]
   /** The container's directory is there, and its lock held: what has been begun for it goes on. */
   wanted(): void
   /** For the launch of a container: what has been begun for it, and what becomes of its stage. */
