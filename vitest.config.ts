@@ -6,6 +6,8 @@ const SERIAL = {
   fileParallelism: false,
   testTimeout: 60_000,
   hookTimeout: 120_000,
+  // A second by default, which a busy machine may take for a start.
+  expect: { poll: { timeout: 30_000, interval: 20 } },
   // Two processors that others load, too: in CI a test of processes gets a second try, and the report names it.
   retry: process.env['CI'] === 'true' ? 1 : 0,
   // The bridge belongs to the host, which the tests leave alone: those about networks have hosts of their own.
