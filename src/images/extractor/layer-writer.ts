@@ -4,6 +4,7 @@ import { makeNode, setTimesOfFile, setTimesOfName, setXattr, trySetXattr } from 
 import { AUFS, isWhiteout, OPAQUE, type OverlayPrefix, WHITEOUT } from './marks.ts'
 import type { Meter } from './meter.ts'
 import { baseOf, cleanName, inDirectory, parentOf, show } from './names.ts'
+import type { PlainFilesWriter } from './plain-files.ts'
 import type { TarEntry, TarHandler } from './tar.ts'
 import { badTar } from './tar-numbers.ts'
 import { createTree, lstat } from './tree.ts'
@@ -11,6 +12,8 @@ import { createTree, lstat } from './tree.ts'
 export interface LayerWriterOptions {
   readonly overlay: OverlayPrefix
   readonly meter: Meter
+  /** Without it each member is written by itself. */
+  readonly plainFiles?: PlainFilesWriter
 }
 
 export interface WrittenLayer {
@@ -37,7 +40,7 @@ const MAX_DEPTH = 1000
  * Writes the members of a layer below the current directory, whiteouts as overlayfs wants them
  * (image-spec layer.md; kernel: Documentation/filesystems/overlayfs). Uses synchronous calls only.
  */
-export function createLayerWriter({ overlay, meter }: LayerWriterOptions): LayerWriter {
+export function createLayerWriter({ overlay, meter, plainFiles }: LayerWriterOptions): LayerWriter {
   const tree = createTree(overlay, meter)
   const links: [Buffer, Buffer][] = []
   let fd = -1
@@ -199,7 +202,15 @@ export function createLayerWriter({ overlay, meter }: LayerWriterOptions): Layer
     return { inodes: tree.inodes(), implied: tree.finish(), missingLinks: missing, marked: tree.marked() }
   }
 
-  return { entry, data, endOfFile, finish }
+  function takeMembers(chunk: Buffer, at: number): number {
+    if (plainFiles === undefined) return at
+    const { taken, files, bytes } = plainFiles(chunk.subarray(at), { ...meter.room(), chown: tree.groupsInherited })
+    tree.made(files)
+    meter.files(files, bytes)
+    return at + taken
+  }
+
+  return { entry, data, endOfFile, takeMembers, finish }
 }
 
 function checkLength(path: Buffer): void {

@@ -23,6 +23,7 @@ import {
   type UnpackedLayer,
   type UnpackRequest,
 } from './protocol.ts'
+import { openPlainFiles } from './plain-files.ts'
 import { growingBlob } from './blob.ts'
 import { restartWithoutRings } from './rings.ts'
 import { createTarParser } from './tar.ts'
@@ -52,7 +53,7 @@ function merge({ directory, layers, limits }: MergeRequest): MergedTree {
 async function unpack(request: UnpackRequest): Promise<UnpackedLayer> {
   const hash = createHash('sha256')
   const meter = createMeter(request.limits, (use) => writeLine({ use }))
-  const writer = createLayerWriter({ overlay: request.overlay, meter })
+  const writer = createLayerWriter({ overlay: request.overlay, meter, plainFiles: openPlainFiles() })
   const parser = createTarParser(writer)
   const onTar = (chunk: Buffer): void => {
     meter.tar(chunk.length)

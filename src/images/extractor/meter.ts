@@ -12,6 +12,10 @@ export interface Meter {
   entry(): void
   /** Bytes of the archive, as they are read. */
   tar(bytes: number): void
+  /** Whole files that have been written at once, after `room` was asked how many may be. */
+  files(count: number, bytes: number): void
+  /** Files, and bytes of all of them, that can be written before this has to be asked again. */
+  room(): { readonly files: number; readonly bytes: number }
   /** A name that is remembered until the end. */
   name(name: Buffer): void
   used(): UnpackUse
@@ -60,6 +64,16 @@ export function createMeter(limits: UnpackLimits, tell: (use: UnpackUse) => void
       use.tarBytes += bytes
       check()
     },
+    files: (count, bytes) => {
+      use.entries += count
+      use.bytes += bytes
+      use.sizes += bytes
+      check()
+    },
+    room: () => ({
+      files: Math.min(limits.entries, next.entries) - use.entries,
+      bytes: Math.min(limits.bytes - use.bytes, limits.sizes - use.sizes),
+    }),
     name: ({ length }) => {
       names += length + NAME_COST
       if (names > MAX_NAMES) throw tooMuch(`names of more than ${formatBinary(MAX_NAMES)}`)

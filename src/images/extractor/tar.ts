@@ -35,6 +35,8 @@ export interface TarHandler {
   data(chunk: Buffer, start: number, end: number, position: number): void
   /** The last file is complete. */
   endOfFile(): void
+  /** May take whole members from `at` of a chunk on, where one begins; answers the position of the first it leaves. */
+  takeMembers?(chunk: Buffer, at: number): number
 }
 
 export interface TarParser {
@@ -216,8 +218,16 @@ export function createTarParser(handler: TarHandler): TarParser {
         const count = Math.min(padding, chunk.length - at)
         padding -= count
         at += count
-      } else at = gather(chunk, at)
+      } else {
+        if (isBetweenMembers()) at = handler.takeMembers?.(chunk, at) ?? at
+        if (at < chunk.length) at = gather(chunk, at)
+      }
     }
+  }
+
+  /** Nothing has been read of what comes next. */
+  function isBetweenMembers(): boolean {
+    return !inside && collectedSize === 0 && zeroBlocks === 0
   }
 
   function gather(chunk: Buffer, at: number): number {

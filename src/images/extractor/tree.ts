@@ -14,6 +14,8 @@ import { badTar, type TarTime } from './tar-numbers.ts'
 export interface Tree {
   /** Runs `make`; where the parent is missing or the name is taken, mends that and runs it once more. */
   create(path: Buffer, make: () => void): void
+  /** So many files were made without `create`: their names were free, in directories that were there. */
+  made(count: number): void
   /** Makes a directory or keeps the one that is there. */
   directory(path: Buffer, mode: number): void
   /** Hides what lower layers have under a name that is free. */
@@ -133,6 +135,7 @@ export function createTree(overlay: OverlayPrefix, meter: Meter): Tree {
 
   return {
     create,
+    made: (count) => void (inodes += count),
     directory,
     whiteout,
     opaque,
