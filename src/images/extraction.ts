@@ -1,14 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, constants, existsSync, openSync } from 'node:fs'
-import { join } from 'node:path'
-import type { Readable, Writable } from 'node:stream'
+import { closeSync, constants, openSync } from 'node:fs'
 import { TscrunError, errnoOf } from '../model/errors.ts'
-import { packageRoot } from '../syscall/package-root.ts'
 import { tooMuch, type UnpackUse } from './budget.ts'
+import { type ExtractorProcess, requestOf, type Spares, startExtractorProcess } from './extractor-process.ts'
 import {
   type ExtractorLine,
   type ExtractorReply,
-  type ExtractorRequest,
   type MergedTree,
   type MergeRequest,
   PROGRESS_BYTES,
@@ -30,46 +26,43 @@ export interface Extraction<Result = UnpackedLayer> {
 /** Longest answer: it names every directory an archive only implied. */
 const MAX_REPLY = 256 << 20
 
-/**
- * Starts the extractor on the file of a blob and a directory it will have to itself. `onUse` is told now and then what has been used so far; what
- * it throws ends the extractor, and is what `advance` and `finish` reject with.
- */
+export interface Around {
+  /** Told now and then what has been used so far; what it throws ends the extractor, and is what `advance` and `finish` reject with. */
+  readonly onUse?: (use: UnpackUse) => void
+  /** Processes that have been started ahead; one of them is taken. */
+  readonly spares?: Spares
+}
+
+/** Starts the extractor on the file of a blob and a directory it will have to itself. */
 export function startExtraction(
   blob: string,
-  request: Omit<UnpackRequest, 'work'>,
-  onUse: (use: UnpackUse) => void = () => undefined,
+  request: Omit<UnpackRequest, 'work' | 'blob'>,
+  { onUse = () => undefined, spares }: Around = {},
 ): Extraction {
   const fd = openSync(blob, constants.O_RDONLY | constants.O_NOFOLLOW)
+  const close = (): void => closeSync(fd)
   try {
-    return startExtractor<UnpackedLayer>({ work: 'unpack', ...request }, { onUse, inherit: [fd] })
-  } finally {
-    closeSync(fd)
+    const extractor = spares?.take() ?? startExtractorProcess()
+    const path = `/proc/${process.pid}/fd/${fd}`
+    const extraction = follow<UnpackedLayer>(extractor, { work: 'unpack', blob: path, ...request }, onUse)
+    extractor.closed.then(close, close)
+    return extraction
+  } catch (error) {
+    close()
+    throw error
   }
 }
 
 /** Copies a stack of layers into one tree: `finish` at once, there is nothing to read. */
 export function startMerge(request: Omit<MergeRequest, 'work'>): Extraction<MergedTree> {
-  return startExtractor<MergedTree>({ work: 'merge', ...request }, { onUse: () => undefined, inherit: [] })
+  return follow<MergedTree>(startExtractorProcess(), { work: 'merge', ...request }, () => undefined)
 }
 
-interface Around {
-  readonly onUse: (use: UnpackUse) => void
-  /** Descriptors it gets from 3 on. */
-  readonly inherit: readonly number[]
-}
-
-function startExtractor<Result>(request: UnpackRequest | MergeRequest, { onUse, inherit }: Around): Extraction<Result> {
-  const entry = join(packageRoot(), 'dist', 'extractor.cjs')
-  if (!existsSync(entry)) {
-    throw new TscrunError('HOST_UNSUPPORTED', `start ${entry}: not there`, {
-      subject: entry,
-      hint: 'run `npm run build`',
-    })
-  }
-  const { child, stdin, stdout, stderr } = spawnNode(
-    [entry, JSON.stringify({ ...request, parent: process.pid } satisfies ExtractorRequest)],
-    inherit,
-  )
+function follow<Result>(
+  { child, stdin, stdout, stderr, closed }: ExtractorProcess,
+  request: UnpackRequest | MergeRequest,
+  onUse: (use: UnpackUse) => void,
+): Extraction<Result> {
   let complaint = ''
   let answer: ExtractorReply | undefined
   let refused: Error | undefined
@@ -89,10 +82,6 @@ function startExtractor<Result>(request: UnpackRequest | MergeRequest, { onUse, 
   stderr.on('data', (chunk: Buffer) => {
     complaint = (complaint + chunk.toString()).slice(0, 4096)
   })
-  const closed = new Promise<void>((resolve, reject) => {
-    child.once('close', () => resolve())
-    child.once('error', reject)
-  })
   const reply = closed.then(() => {
     if (refused !== undefined) throw refused
     return resultOf(answer ?? endOf(complaint, child.signalCode)) as Result
@@ -103,6 +92,7 @@ function startExtractor<Result>(request: UnpackRequest | MergeRequest, { onUse, 
     // It gave up before reading everything; its reply says why.
     if (errnoOf(error) !== 'EPIPE' && errnoOf(error) !== 'ECONNRESET') child.kill('SIGKILL')
   })
+  stdin.write(requestOf(request))
 
   async function advance(size: number): Promise<void> {
     if (stdin.destroyed || child.exitCode !== null) {
@@ -126,22 +116,6 @@ function startExtractor<Result>(request: UnpackRequest | MergeRequest, { onUse, 
       await closed
     },
   }
-}
-
-/** Node as a child, with pipes and further descriptors. */
-function spawnNode(args: readonly string[], inherit: readonly number[]): NodeChild {
-  // Nothing of the caller's environment: NODE_OPTIONS would run code in it.
-  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'pipe', ...inherit], env: {}, cwd: '/' })
-  const { stdin, stdout, stderr } = child
-  if (stdin === null || stdout === null || stderr === null) throw new Error('a child was started without its pipes')
-  return { child, stdin, stdout, stderr }
-}
-
-interface NodeChild {
-  readonly child: ChildProcess
-  readonly stdin: Writable
-  readonly stdout: Readable
-  readonly stderr: Readable
 }
 
 /** Waits for an extractor's answer; an abort ends it and rejects with the signal's reason. */

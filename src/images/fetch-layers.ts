@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import type { Descriptor } from '../model/image.ts'
 import type { ImageBudget } from './budget.ts'
 import { createStandings, type LayerFacts } from './layer-facts.ts'
+import type { Spares } from './extractor-process.ts'
 import { fetchLayer, type FetchedLayer, type WantedLayer } from './layers.ts'
 import type { PullProgress } from './progress.ts'
 import type { PullImageOptions } from './pull.ts'
@@ -12,9 +13,11 @@ const REPORT_EVERY_MS = 100
 
 export interface LayersOptions extends Pick<PullImageOptions, 'parallel' | 'onProgress'> {
   readonly budget: ImageBudget
-  /** Called when a layer is in its place that has yet to be written out, and others are still to come. */
+  /** Called when the files of a layer have yet to be written out, and others are still to come. */
   readonly onUnsynced: () => void
   readonly signal: AbortSignal
+  /** Extractors that have been started ahead. */
+  readonly spares?: Spares
   /** What `signal` follows: the first failure of one layer ends the others. */
   readonly stop: AbortController
 }
@@ -43,6 +46,7 @@ export async function fetchLayers(
   const chain = layers.map((layer) => layer.chainId)
   const doneOf = layers.map(() => deferred<FetchedLayer>())
   const standingOf = createStandings(store.paths)
+  /** Those that nothing has been written of. */
   let left = layers.length
   const start = async (i: number): Promise<void> => {
     const [layer, done] = [layers[i], doneOf[i]]
@@ -66,13 +70,15 @@ export async function fetchLayers(
           toldAt = now
           tell({ type: 'bytes', id: digest, current, size })
         },
+        onWritten: () => {
+          // What comes last is written out at the end.
+          if (--left > 0) options.onUnsynced()
+        },
+        ...(options.spares === undefined ? {} : { spares: options.spares }),
         below: i === 0 ? Promise.resolve() : (doneOf[i - 1]?.promise ?? Promise.resolve()),
         lowers: chain.slice(0, i),
         standingOf,
       })
-      // What comes last is written out at the end.
-      left--
-      if (fetched.unsynced && left > 0) options.onUnsynced()
       done.resolve(fetched)
     } catch (error) {
       options.stop.abort(error)

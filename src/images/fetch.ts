@@ -10,12 +10,16 @@ import { digestOf } from './chain.ts'
 import { choosePlatform, LIMITS, parseImageConfig, parseManifest, wrongPlatform } from './documents.ts'
 import { ACCEPT } from './docker-transport.ts'
 import { otherPlaceOf } from './fetch-layers.ts'
+import { startSpares } from './extractor-process.ts'
 import { storeError, writeDurably } from './files.ts'
 import { blobPath } from './layout.ts'
 import { openForReading } from './open-registry.ts'
 import type { PullImageOptions } from './pull.ts'
 import type { ImageStore, StoredImage } from './store.ts'
 import { isFinal, type ResolvedImage, unpackImage, wantedLayers } from './unpack-image.ts'
+
+/** Extractors that start while the registry is asked for the manifest: as many layers are fetched at once on any machine. */
+const SPARES = 2
 
 /** True where the registry still has for a tag what it had at the last pull. */
 export async function isCurrent(store: ImageStore, reference: Reference, options: PullImageOptions): Promise<boolean> {
@@ -58,9 +62,11 @@ async function fetchHolding(store: ImageStore, reference: Reference, options: Pu
   const client = openForReading(reference, { ...options, signal })
   try {
     using _hold = await store.hold(signal)
-    const image = await resolveImage(store, client, reference, options)
     const name = formatReference(reference)
-    return await unpackImage(store, image, client, { ...options, name, stop })
+    // An image that is here may well be what the registry has: then there is nothing to unpack.
+    using spares = startSpares(store.resolvedDigest(name) === undefined ? SPARES : 0)
+    const image = await resolveImage(store, client, reference, options)
+    return await unpackImage(store, image, client, { ...options, name, stop, spares })
   } catch (error) {
     throw abortedError(options.signal) ?? storeError(error, store.paths.root)
   } finally {

@@ -4,8 +4,9 @@ import { type ChainId, type DiffId, hexOf } from '../model/digest.ts'
 import { TscrunError } from '../model/errors.ts'
 import type { Descriptor } from '../model/image.ts'
 import { type BlobOptions, type BlobSink, type BlobSource, storeBlob } from './blobs.ts'
-import type { ImageBudget } from './budget.ts'
+import type { ImageBudget, UnpackUse } from './budget.ts'
 import { type Extraction, finishExtraction, startExtraction } from './extraction.ts'
+import type { Spares } from './extractor-process.ts'
 import type { UnpackedLayer } from './extractor/protocol.ts'
 import { discardTree, hasBlob } from './garbage.ts'
 import { layerPath, markedLayerPath, type StorePaths } from './layout.ts'
@@ -34,6 +35,10 @@ export interface LayerJob {
   readonly slot: <T>(work: () => Promise<T>) => Promise<T>
   readonly onPhase: (phase: LayerPhase) => void
   readonly onBytes: (current: number) => void
+  /** All files of the layer have been written, and few of them are on the disk yet. */
+  readonly onWritten: () => void
+  /** Extractors that have been started ahead. */
+  readonly spares?: Spares
   /** Resolves when the layer below is in its place. */
   readonly below: Promise<unknown>
   /** The layers below, bottom to top. */
@@ -108,7 +113,11 @@ async function extract(paths: StorePaths, layer: WantedLayer, tree: string, job:
       removeTree(tree, paths.work)
       fs.mkdirSync(tree, { mode: 0o755 })
       const request = { directory: tree, overlay: 'trusted.overlay.', limits: job.budget.limits } as const
-      extraction = startExtraction(blob, request, (use) => job.budget.note(layer.chainId, use))
+      const onUse = (use: UnpackUse): void => job.budget.note(layer.chainId, use)
+      extraction = startExtraction(blob, request, {
+        onUse,
+        ...(job.spares === undefined ? {} : { spares: job.spares }),
+      })
     },
     advance: async (size) => extraction?.advance(size),
     restart: async () => extraction?.abort(),
@@ -121,6 +130,7 @@ async function extract(paths: StorePaths, layer: WantedLayer, tree: string, job:
     job.onPhase('extracting')
     const extracted = await finishExtraction(extraction, job.signal)
     job.budget.note(layer.chainId, extracted.use)
+    job.onWritten()
     if (extracted.diffId === layer.diffId) return extracted
     throw new TscrunError(
       'DIGEST_MISMATCH',

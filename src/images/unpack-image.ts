@@ -4,6 +4,7 @@ import type { Descriptor, ImageConfig, Manifest } from '../model/image.ts'
 import { filesystemOf } from '../overlayfs/support.ts'
 import { createImageBudget, exceeded, requireRoom, type UnpackLimits, unpackLimits } from './budget.ts'
 import { chainIds } from './chain.ts'
+import type { Spares } from './extractor-process.ts'
 import { type BlobReader, fetchLayers } from './fetch-layers.ts'
 import { storeError } from './files.ts'
 import { flatten } from './flatten.ts'
@@ -32,6 +33,8 @@ export type UnpackOptions = Pick<PullImageOptions, 'onProgress' | 'onWarning' | 
   readonly name?: string
   readonly verb?: TransferVerb
   readonly signal?: AbortSignal
+  /** Extractors that have been started ahead. */
+  readonly spares?: Spares
   /** Aborted by the first failure of one part, so that it ends the others. */
   readonly stop?: AbortController
 }

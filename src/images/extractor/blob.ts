@@ -1,5 +1,5 @@
 import * as fs from 'node:fs'
-import { BLOB_FD, PROGRESS_BYTES } from './protocol.ts'
+import { PROGRESS_BYTES } from './protocol.ts'
 
 /** A blob that is read while its file grows. */
 export interface GrowingBlob {
@@ -7,8 +7,25 @@ export interface GrowingBlob {
   read(least: number, most: number): Buffer
 }
 
-/** The blob this process was given. Standard input tells how far it has come. */
-export function growingBlob(): GrowingBlob {
+/** The first thing on standard input. Undefined where it ends before: nobody needs this process. */
+export function readRequest(): string | undefined {
+  const length = readExactly(4)
+  return length === undefined ? undefined : readExactly(length.readUInt32LE())?.toString()
+}
+
+function readExactly(size: number): Buffer | undefined {
+  const bytes = Buffer.allocUnsafeSlow(size)
+  for (let at = 0; at < size; ) {
+    const count = fs.readSync(0, bytes, at, size - at, null)
+    if (count === 0) return undefined
+    at += count
+  }
+  return bytes
+}
+
+/** Standard input tells how far the blob has come. */
+export function growingBlob(path: string): GrowingBlob {
+  const file = fs.openSync(path, 'r')
   const told = createTold()
   let at = 0
   let buffer = Buffer.alloc(0) as Buffer
@@ -18,7 +35,7 @@ export function growingBlob(): GrowingBlob {
       const there = told.atLeast(at + least)
       let filled = 0
       while (filled < most && at < there) {
-        const size = fs.readSync(BLOB_FD, buffer, filled, Math.min(most - filled, there - at), at)
+        const size = fs.readSync(file, buffer, filled, Math.min(most - filled, there - at), at)
         // Somebody has cut the file: the digest of what is written tells.
         if (size === 0) break
         filled += size

@@ -14,7 +14,6 @@ import { createLayerWriter } from './layer-writer.ts'
 import { mergeLayers } from './merge.ts'
 import { createMeter } from './meter.ts'
 import {
-  BLOB_FD,
   type ExtractorLine,
   type ExtractorReply,
   type ExtractorRequest,
@@ -24,7 +23,7 @@ import {
   type UnpackRequest,
 } from './protocol.ts'
 import { openPlainFiles } from './plain-files.ts'
-import { growingBlob } from './blob.ts'
+import { growingBlob, readRequest } from './blob.ts'
 import { restartWithoutRings } from './rings.ts'
 import { createTarParser } from './tar.ts'
 
@@ -32,13 +31,22 @@ const CHUNK = 1 << 20
 /** Enough to tell the compression. */
 const MAGIC_BYTES = 8
 
-async function work(request: ExtractorRequest): Promise<ExtractorReply> {
+/** What takes time and needs no request: a process may be started before there is one. */
+function prepare(): void {
   rawSyscall()
-  dieWithParent(request.parent)
-  const last = request.work === 'unpack' ? BLOB_FD : 2
-  closeInherited(last)
-  restartWithoutRings(last, process.argv.slice(1))
+  dieWithParent(Number(process.argv[2]))
+  closeInherited(2)
+  restartWithoutRings(2, process.argv.slice(1))
   process.umask(0)
+  createHash('sha256')
+}
+
+async function work(): Promise<ExtractorReply> {
+  prepare()
+  const asked = readRequest()
+  if (asked === undefined) process.exit(0)
+  const request = JSON.parse(asked) as ExtractorRequest
+  if (request.work === 'merge') doing = 'copy layers'
   return { ok: true, result: request.work === 'merge' ? merge(request) : await unpack(request) }
 }
 
@@ -60,7 +68,7 @@ async function unpack(request: UnpackRequest): Promise<UnpackedLayer> {
     hash.update(chunk)
     parser.write(chunk)
   }
-  const blob = growingBlob()
+  const blob = growingBlob(request.blob)
   const start = blob.read(MAGIC_BYTES, MAGIC_BYTES)
   const decompressor = createDecompressor(compressionOf(start), onTar)
   confineTo(request.directory, request.limits)
@@ -81,10 +89,10 @@ async function unpack(request: UnpackRequest): Promise<UnpackedLayer> {
   }
 }
 
-function failure(doing: Work, error: unknown): ExtractorReply {
+function failure(during: Work, error: unknown): ExtractorReply {
   // A bug is told with its stack; the parent throws it as such.
   if (!(error instanceof Error) || (!(error instanceof TscrunError) && errnoOf(error) === undefined)) throw error
-  const { code, message, hint, errno } = extractorError(doing, error)
+  const { code, message, hint, errno } = extractorError(during, error)
   return {
     ok: false,
     code,
@@ -105,7 +113,7 @@ function reply(answer: ExtractorReply): void {
   process.exit(answer.ok ? 0 : 1)
 }
 
-const request = JSON.parse(process.argv[2] ?? '') as ExtractorRequest
-void work(request)
-  .catch((error: unknown) => failure(request.work === 'merge' ? 'copy layers' : 'unpack layer', error))
+let doing: Work = 'unpack layer'
+void work()
+  .catch((error: unknown) => failure(doing, error))
   .then(reply)

@@ -2,17 +2,16 @@ import type { ErrorCode } from '../../model/errors.ts'
 import type { UnpackLimits, UnpackUse } from '../budget.ts'
 import type { OverlayPrefix } from './marks.ts'
 
-/** What the extractor is asked, as JSON in its one argument. `parent` is the process that asks. */
-export type ExtractorRequest = (UnpackRequest | MergeRequest) & { readonly parent: number }
+/** What the extractor is asked: JSON, the first thing on its standard input. Its argument is the process that asks. */
+export type ExtractorRequest = UnpackRequest | MergeRequest
 
 /** A number on standard input: little-endian. */
 export const PROGRESS_BYTES = 8
-/** The file of the blob: a descriptor, since the blob may have got its name before the extractor is there. */
-export const BLOB_FD = 3
-
 /** Write a layer. Standard input tells how many bytes of its blob are there, as they become more; its end: that is all. */
 export interface UnpackRequest {
   readonly work: 'unpack'
+  /** The file of the blob: a descriptor below /proc, since the blob may have got its name by the time it is opened. */
+  readonly blob: string
   /** Empty directory that becomes the layer's tree. */
   readonly directory: string
   readonly overlay: OverlayPrefix

@@ -6,7 +6,6 @@ import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type UnpackLimits, unpackLimits } from '../../../src/images/budget.ts'
 import { type Extraction, startExtraction } from '../../../src/images/extraction.ts'
-import { BLOB_FD } from '../../../src/images/extractor/protocol.ts'
 import { AT_FDCWD, cString, syscall } from '../../../src/syscall/call.ts'
 import { packageRoot } from '../../../src/syscall/package-root.ts'
 import { startFaultyRegistry } from '../../clients/fixtures/faulty-registry.ts'
@@ -105,14 +104,16 @@ describe('the process that unpacks a layer', () => {
       const pid = await startedAt()
       expect(of(pid, 'environ')).toBe('')
       expect(of(pid, 'cmdline')).not.toContain('password')
-      const open = fs.readdirSync(`/proc/${pid}/fd`).map((name) => fs.readlinkSync(`/proc/${pid}/fd/${name}`))
+      const numbers = fs.readdirSync(`/proc/${pid}/fd`)
+      const open = numbers.map((name) => fs.readlinkSync(`/proc/${pid}/fd/${name}`))
       expect(open).not.toContain(secret)
       // Its filter forbids their use, which Node would not survive.
       expect(open).not.toContain('anon_inode:[io_uring]')
       // Pipes and queues of events; the blob, which it can only read, and the file that is being written.
       const files = open.filter((target) => !/^(?:anon_inode:|pipe:|socket:|\/dev\/null)/.test(target))
       expect(files.toSorted()).toEqual(['/second', join(directory, 'blob')])
-      expect(of(pid, `fdinfo/${BLOB_FD}`)).toMatch(/^flags:\t0?[0-7]*0$/m)
+      const blob = numbers[open.indexOf(join(directory, 'blob'))]
+      expect(of(pid, `fdinfo/${blob}`)).toMatch(/^flags:\t0?[0-7]*0$/m)
     } finally {
       syscall('close', [fd])
       delete process.env['TSCRUN_TEST_SECRET']
