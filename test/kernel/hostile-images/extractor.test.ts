@@ -6,6 +6,7 @@ import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type UnpackLimits, unpackLimits } from '../../../src/images/budget.ts'
 import { type Extraction, startExtraction } from '../../../src/images/extraction.ts'
+import { requestOf } from '../../../src/images/extractor-process.ts'
 import { AT_FDCWD, cString, syscall } from '../../../src/syscall/call.ts'
 import { packageRoot } from '../../../src/syscall/package-root.ts'
 import { startFaultyRegistry } from '../../clients/fixtures/faulty-registry.ts'
@@ -126,21 +127,19 @@ describe('the process that unpacks a layer', () => {
     fs.writeFileSync(place, blob)
     const request = {
       work: 'unpack',
-      parent: process.pid,
+      blob: place,
       directory: join(directory, 'tree'),
       overlay: 'trusted.overlay.',
       limits: unpackLimits(1 << 30, 0, directory),
-    }
-    const inherited = fs.openSync(place, 'r')
+    } as const
     // Asks libuv for what that of Debian 13 does unasked.
-    const child = spawn(process.execPath, [join(packageRoot(), 'dist/extractor.cjs'), JSON.stringify(request)], {
-      stdio: ['pipe', 'pipe', 'inherit', inherited],
+    const child = spawn(process.execPath, [join(packageRoot(), 'dist/extractor.cjs'), String(process.pid)], {
+      stdio: ['pipe', 'pipe', 'inherit'],
       env: { UV_USE_IO_URING: '1' },
     })
-    fs.closeSync(inherited)
     const told = Buffer.alloc(8)
     told.writeBigUInt64LE(BigInt(blob.length))
-    child.stdin?.end(told)
+    child.stdin?.end(Buffer.concat([requestOf(request), told]))
     const ended = await new Promise((resolve) => child.once('exit', (...how) => resolve(how)))
     expect(ended).toEqual([0, null])
     expect(fs.readFileSync(join(directory, 'tree/unpacked'), 'utf8')).toHaveLength(5000)
