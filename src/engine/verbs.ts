@@ -37,7 +37,7 @@ import type { ShortNames } from './image-verbs/short-names.ts'
 import { startOrder } from './live/start-order.ts'
 import { matchesFilter } from './state/filter.ts'
 import { sweep } from './state/sweep.ts'
-import { unitSource } from './unit-source.ts'
+import { unitSource } from './units/unit-source.ts'
 import { readVolume } from './volumes/store.ts'
 import {
   createVolume,

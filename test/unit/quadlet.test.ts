@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { RUN_FLAGS } from '../../src/cli/flags/run.ts'
-import { quadletFile, type QuadletContainer } from '../../src/engine/quadlet.ts'
+import { quadletFile, type QuadletContainer } from '../../src/engine/units/quadlet.ts'
 
 const PLAIN: QuadletContainer = {
   name: 'web',

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { TscrunError } from '../model/errors.ts'
+import { TscrunError } from '../../model/errors.ts'
 import { escapeSpecifiers, quote, type UnitRestart } from './unit.ts'
 
 /** `.container` files of podman's quadlet (podman-systemd.unit(5), 5.4), as text. Nothing is read or written here. */

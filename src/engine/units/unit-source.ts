@@ -1,6 +1,6 @@
-import type { UnitSource } from './api.ts'
-import { type ContainerView, tryFindContainer } from './state/containers-view.ts'
-import type { EnginePaths } from './paths.ts'
+import type { UnitSource } from '../api.ts'
+import { type ContainerView, tryFindContainer } from '../state/containers-view.ts'
+import type { EnginePaths } from '../paths.ts'
 
 export function unitSource(paths: EnginePaths, { record }: ContainerView): UnitSource {
   const targets = new Set(record.launch?.joins?.map(({ container }) => container))
