@@ -1,11 +1,11 @@
 import { lutimesSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import type * as Tscrun from '../../src/index.ts'
 import { cgroupsOf, expectNothingLeft, isAlive, useMachine, PROJECT, until, within } from './fixtures/machine.ts'
 
-import { type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
+import { type HostNetwork, useHostNetwork } from './fixtures/host-network.ts'
 
 const machine = useMachine()
 let tscrun: typeof Tscrun
@@ -260,9 +260,7 @@ describe('what waits to be wanted', () => {
 })
 
 describe('what waits to be wanted in a network', () => {
-  let net: HostNetwork
-  beforeAll(async () => void (net = await makeHostNetwork(machine)))
-  afterAll(() => net.dispose())
+  const net = useHostNetwork(machine)
 
   const leases = (): string[] =>
     readdirSync(join(machine.store, 'leases')).flatMap((network) =>

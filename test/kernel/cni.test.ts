@@ -1,15 +1,14 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { useHostNetwork } from './fixtures/host-network.ts'
 import { type Ended, expectNothingLeft, expectOneLine, useMachine } from './fixtures/machine.ts'
 
 const machine = useMachine()
-let net: HostNetwork
+const net = useHostNetwork(machine)
 let directory: string
 
 beforeAll(async () => {
-  net = await makeHostNetwork(machine)
   directory = join(machine.store, '..', 'cni-net.d')
   mkdirSync(directory)
   const ipam = {
@@ -43,9 +42,6 @@ exit 1
 `,
   )
   chmodSync(join(plugins(), 'refuses'), 0o755)
-})
-afterAll(() => {
-  net.dispose()
 })
 afterEach(async () => {
   const { stdout } = await net.tscrun(['ps', '-aq'])

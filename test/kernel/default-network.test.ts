@@ -1,19 +1,13 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Options } from 'execa'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
+import { afterEach, describe, expect, it } from 'vitest'
+import { makeHostNetwork, useHostNetwork } from './fixtures/host-network.ts'
 import { type Ended, expectOneLine, makeMachine, useMachine, PROJECT, type Running, until } from './fixtures/machine.ts'
 import { expectNode, type Request, request, WITHOUT_NODE } from './fixtures/prepared.ts'
 
 const machine = useMachine()
-let net: HostNetwork
-beforeAll(async () => {
-  net = await makeHostNetwork(machine)
-})
-afterAll(() => {
-  net.dispose()
-})
+const net = useHostNetwork(machine)
 afterEach(expectNoLeases)
 
 /** What was begun for a program goes beside its end. */

@@ -1,16 +1,10 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
+import { afterEach, describe, expect, it } from 'vitest'
+import { useHostNetwork } from './fixtures/host-network.ts'
 import { expectOneLine, useMachine } from './fixtures/machine.ts'
 
 const machine = useMachine()
-let net: HostNetwork
+const net = useHostNetwork(machine)
 
-beforeAll(async () => {
-  net = await makeHostNetwork(machine)
-})
-afterAll(() => {
-  net.dispose()
-})
 afterEach(async () => {
   await net.tscrun(['rm', '-af'])
   await net.tscrun(['network', 'prune', '-f'])

@@ -1,18 +1,12 @@
 import { join } from 'node:path'
 import { writeFileSync, mkdirSync } from 'node:fs'
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
+import { afterEach, expect, it } from 'vitest'
+import { useHostNetwork } from './fixtures/host-network.ts'
 import { type Ended, expectOneLine, useMachine } from './fixtures/machine.ts'
 
 const machine = useMachine()
-let net: HostNetwork
+const net = useHostNetwork(machine)
 
-beforeAll(async () => {
-  net = await makeHostNetwork(machine)
-})
-afterAll(() => {
-  net.dispose()
-})
 afterEach(async () => {
   await net.tscrun(['rm', '-af'])
 })

@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { ADDRESSES, type HostNetwork, makeHostNetwork } from './fixtures/host-network.ts'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { ADDRESSES, useHostNetwork } from './fixtures/host-network.ts'
 import {
   expectNothingLeft,
   expectOneLine,
@@ -15,7 +15,7 @@ import {
 } from './fixtures/machine.ts'
 
 const machine = useMachine()
-let net: HostNetwork
+const net = useHostNetwork(machine)
 
 beforeAll(async () => {
   const cgi = join(machine.rootfs, 'www', 'cgi-bin')
@@ -23,10 +23,6 @@ beforeAll(async () => {
   writeFileSync(join(cgi, 'who'), '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n"; echo "$REMOTE_ADDR"\n', {
     mode: 0o755,
   })
-  net = await makeHostNetwork(machine)
-})
-afterAll(() => {
-  net.dispose()
 })
 afterEach(async () => {
   const { stdout } = await net.tscrun(['ps', '-aq'])

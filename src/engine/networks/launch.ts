@@ -2,7 +2,7 @@ import type { CniAttachment } from '../../model/cni.ts'
 import { TscrunError } from '../../model/errors.ts'
 import { parseSubnet } from '../../model/ip.ts'
 import type { ContainerLink, Forward, NetworkLaunch, PublishedPort } from '../../model/launch.ts'
-import type { NetworkConnection, NetworkDefinition, NetworkDriver } from '../../model/network.ts'
+import type { NetworkConnection, NetworkDefinition } from '../../model/network.ts'
 import { addPorts, type Publication, removePorts } from '../../network/firewall.ts'
 import type { Called } from '../../network/names.ts'
 import type { EnginePaths } from '../paths.ts'
@@ -45,9 +45,9 @@ export function launchIn(
   dryRun = false,
 ): NetworkLaunch {
   if (cni !== undefined) return { links: [], cni }
-  if (networks.some(({ driver }) => driver === 'none')) return { links: [] }
+  if (!networks.every(hasLinks)) return { links: [] }
   const links = connections.map((connection, index) => {
-    const network = networks[index] as NetworkDefinition
+    const network = networks[index] as Linked
     const bridge = up?.bridges[network.id]
     const mtu = bridge?.mtu ?? network.mtu ?? DEFAULT_MTU
     const link = linkOf(called.id, index, connection, network, mtu, networks)
@@ -103,6 +103,13 @@ export function networkOf(paths: EnginePaths, { network, networkId }: NetworkCon
   })
 }
 
+/** A network that containers have links in. */
+type Linked = NetworkDefinition & { readonly driver: ContainerLink['driver'] }
+
+function hasLinks(network: NetworkDefinition): network is Linked {
+  return network.driver !== 'none'
+}
+
 /** The host's end of a pair of links. */
 export function hostEnd(id: string, number: number): string {
   return `tv${number}${id.slice(0, 11)}`
@@ -112,7 +119,7 @@ function linkOf(
   id: string,
   index: number,
   { link, mac, ip, ip6, rate }: NetworkConnection,
-  network: NetworkDefinition,
+  network: Linked,
   mtu: number,
   all: readonly NetworkDefinition[],
 ): ContainerLink {
@@ -126,7 +133,7 @@ function linkOf(
   // The way out is that of the first network which has one.
   const isWayOut = all.findIndex(({ internal }) => !internal) === index
   return {
-    driver: network.driver as Exclude<NetworkDriver, 'none'>,
+    driver: network.driver,
     on: network.link,
     ...(network.driver === 'bridge' ? { hostName: hostEnd(id, number) } : {}),
     name: link,

@@ -1,15 +1,11 @@
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import type { Running } from '../../kernel/fixtures/machine.ts'
-import { ADDRESSES, type HostNetwork, makeHostNetwork } from '../../kernel/fixtures/host-network.ts'
+import { ADDRESSES, useHostNetwork } from '../../kernel/fixtures/host-network.ts'
 import { busyboxRootfs, DATA } from './fixtures/containers.ts'
 
-let net: HostNetwork
-beforeAll(async () => {
-  net = await makeHostNetwork({ store: join(DATA, 'vlan'), runRoot: '/run/tscrun-vlan' })
-})
-afterAll(() => net.dispose())
+const net = useHostNetwork({ store: join(DATA, 'vlan'), runRoot: '/run/tscrun-vlan' })
 
 const OWN = '198.51.100.77'
 const SCRIPT = `busybox ping -c 1 -W 9 ${ADDRESSES.outside}; busybox ip route; busybox ip link show eth0; read line`
