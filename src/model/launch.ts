@@ -155,6 +155,8 @@ export interface ContainerLink {
   readonly onIndex?: number
   /** Name of the host's end; of a bridge's only. */
   readonly hostName?: string
+  /** What it is called until it is with the container; of macvlan and ipvlan only. */
+  readonly firstName?: string
   readonly name: string
   /** Its number in the container. */
   readonly index: number

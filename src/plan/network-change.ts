@@ -44,7 +44,7 @@ const RTM_NEWROUTE = 24
 
 /** In a container that has had links before, the number of one is known to the kernel alone. */
 function byName(step: Step, name: string): Step {
-  if (step.op !== 'netlink') return step
+  if (step.op !== 'netlink' || step.link !== '') return step
   const bytes = step.message as Uint8Array
   // Of a route it is the last attribute (RTA_OIF).
   const linkAt = bytes[4] === RTM_NEWROUTE ? bytes.length - 4 : NUMBER_AT

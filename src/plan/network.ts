@@ -11,6 +11,7 @@ import {
   newVlan,
   parseMac,
   plugIn,
+  renameLink,
   type GuestLink,
 } from '../network/netlink/links.ts'
 import { newTokenBucket } from '../network/netlink/rate.ts'
@@ -99,7 +100,15 @@ function makeLink(link: ContainerLink): Step[] {
   const about = `make ${link.name} on ${link.on}`
   const hint = `is the link ${link.on} there? \`tscrun network reload\` makes it anew`
   if (link.driver !== 'bridge') {
-    return [netlinkStep('fd:netlink', newVlan(link.driver, guest), link.on, about, `is there a link ${link.on}?`)]
+    return [
+      netlinkStep(
+        'fd:netlink',
+        newVlan(link.driver, link.firstName ?? '', guest),
+        link.on,
+        about,
+        `is there a link ${link.on}?`,
+      ),
+    ]
   }
   const hostName = link.hostName ?? ''
   return [
@@ -134,8 +143,9 @@ function rateStep(socket: FdSlot, message: Message, link: string, about: string)
 }
 
 function setUpLink(link: ContainerLink, proc: FdSlot | undefined): Step[] {
-  const { name, index, addresses, rate } = link
+  const { name, index, addresses, rate, firstName } = link
   return [
+    ...(firstName === undefined ? [] : [renameStep(firstName, name)]),
     deafToRouters(name, proc),
     ...(rate?.out === undefined
       ? []
@@ -146,6 +156,23 @@ function setUpLink(link: ContainerLink, proc: FdSlot | undefined): Step[] {
     netlinkStep('fd:own-netlink', linkUp(index), '', `bring up ${name}`),
     ...routeSteps(link),
   ]
+}
+
+/** Behind struct nlmsghdr and the first word of ifinfomsg. */
+const NUMBER_AT = 20
+
+function renameStep(from: string, to: string): Step {
+  const { bytes } = renameLink(0, to)
+  return {
+    op: 'netlink',
+    socket: 'fd:own-netlink',
+    message: bytes,
+    netns: 'none',
+    netnsAt: 0,
+    link: from,
+    linkAt: NUMBER_AT,
+    about: `call ${from} ${to}`,
+  }
 }
 
 /** Another container must not tell this one where its packets go (CVE-2020-13401). */

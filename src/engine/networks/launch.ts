@@ -110,7 +110,7 @@ function hasLinks(network: NetworkDefinition): network is Linked {
   return network.driver !== 'none'
 }
 
-/** The host's end of a pair of links. */
+/** A link's name among those of the host. */
 export function hostEnd(id: string, number: number): string {
   return `tv${number}${id.slice(0, 11)}`
 }
@@ -135,7 +135,7 @@ function linkOf(
   return {
     driver: network.driver,
     on: network.link,
-    ...(network.driver === 'bridge' ? { hostName: hostEnd(id, number) } : {}),
+    ...(network.driver === 'bridge' ? { hostName: hostEnd(id, number) } : { firstName: hostEnd(id, number) }),
     name: link,
     // Where the kernel counts to, whatever is asked for.
     index: 2 + index,

@@ -76,19 +76,28 @@ export function newVeth(name: string, guest: GuestLink): Message {
 /** linux/if_link.h: bridge, of both. */
 const MODES = { macvlan: [MACVLAN_MODE, u32(4)], ipvlan: [IPVLAN_MODE, Uint8Array.of(0, 0)] } as const
 
-/** A link of the container's on one of the host's (marks: master is the host's link, netns). */
-export function newVlan(driver: 'macvlan' | 'ipvlan', guest: GuestLink): Message {
+/**
+ * A link of the container's on one of the host's (marks: master is the host's link, netns). Before Linux 6.13 name and
+ * number are looked for among the links of whoever asks, and there is an eth0 and a 2 as a rule: so it has a name that
+ * nobody else has at first, and the number that comes next.
+ */
+export function newVlan(driver: 'macvlan' | 'ipvlan', name: string, guest: GuestLink): Message {
   const own: Attribute[] = driver === 'macvlan' ? [[IFLA.ADDRESS, guest.mac]] : []
   return encodeMessage(RTM.NEWLINK, NEW, {
-    header: linkHeader(guest.index),
+    header: linkHeader(0),
     attributes: [
-      [IFLA.IFNAME, text(guest.name)],
+      [IFLA.IFNAME, text(name)],
       ...own,
       [IFLA.LINK, 'master'],
       [IFLA.NET_NS_FD, 'netns'],
       info(driver, [MODES[driver]]),
     ],
   })
+}
+
+/** Of a link that is down. */
+export function renameLink(index: number, name: string): Message {
+  return encodeMessage(RTM.NEWLINK, 0, { header: linkHeader(index), attributes: [[IFLA.IFNAME, text(name)]] })
 }
 
 export function linkUp(index: number): Message {
