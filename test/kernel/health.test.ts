@@ -215,6 +215,16 @@ describe('--health-on-failure', () => {
   })
 })
 
+describe('a container that its checks start again and again', () => {
+  it('is restarting in between, and can be removed', async () => {
+    const flags = ['--health-on-failure', 'restart', '--health-retries', '1', '--stop-timeout', '0']
+    const { id, name } = await detach(FOREVER, check('false', '--health-interval', '50ms', ...flags))
+    while ((await out('ps', '-a', '--format', '{{.State}}')).trim() !== 'restarting');
+    await out('rm', '-f', name)
+    expect(cgroupsOf(id)).toEqual([])
+  })
+})
+
 describe('health checks and kill -9', () => {
   it('of the monitor: the check under way ends with it, and the record is put right', async () => {
     const mark = `sleep 98.${process.pid}`

@@ -77,6 +77,9 @@ function betweenLives(paths: EnginePaths, { id, launch }: ContainerRecord): Cont
   const exit = readExitFile(paths, id)
   if (exit === undefined) return 'running'
   const { name, most } = launch?.restart ?? { name: 'no', most: 0 }
+  // A sick one may be started again without any policy.
+  const isSick = launch?.health?.onFailure === 'restart' && readHealth(paths, id).status === 'unhealthy'
+  if (isSick && exit.byPerson !== true) return 'restarting'
   const gaveUp = name === 'on-failure' && (exit.exitCode === 0 || (most > 0 && exit.restarts >= most))
   return exit.byPerson === true || name === 'no' || gaveUp ? 'stopped' : 'restarting'
 }
