@@ -117,13 +117,14 @@ int op_fsmount(struct run *run, const struct arg *args)
 	return store_fd(run, &args[0], (int)syscall(SYS_fsmount, args[1].fd, FSMOUNT_CLOEXEC, (unsigned)args[2].u));
 }
 
-/* pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one and is then taken off. */
+/* pivot_root(2), "pivot_root(".", ".")": without a place of its own the old root ends up on the new one, and is taken off. */
 int op_pivot_root(struct run *run, const struct arg *args)
 {
 	(void)run;
-	if (fchdir(args[0].fd) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", DETACH) < 0 || chdir("/") < 0)
+	const char *put = args[1].p;
+	if (fchdir(args[0].fd) < 0 || syscall(SYS_pivot_root, ".", *put ? put : ".") < 0)
 		return -errno;
-	return 0;
+	return (*put == 0 && umount2(".", DETACH) < 0) || chdir("/") < 0 ? -errno : 0;
 }
 
 /*

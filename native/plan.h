@@ -55,7 +55,7 @@
 	X(25, fsopen, "os")                                                                  \
 	X(26, fsconfig, "fuss")     /* command, key, value */                                \
 	X(27, fsmount, "ofu")       /* attributes */                                         \
-	X(28, pivot_root, "f")                                                               \
+	X(28, pivot_root, "fs")     /* where the old one goes, below the new; empty: it is taken off */ \
 	X(29, mask_path, "fsff")    /* root, path, null device, empty directory */           \
 	X(30, readonly_path, "fs")                                                           \
 	X(31, open_pty, "oof")      /* master, slave, devpts */                              \

@@ -92,7 +92,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     run: RunOptions & Listener,
     then: (prepared: PreparedContainer, run: RunOptions & Listener) => T,
     starts = true,
-    id?: string,
+    ahead?: AheadOfCall,
   ): Promise<Awaited<T>> {
     requireRoot()
     // Nobody may remove the image's layers until the container's record names them.
@@ -100,7 +100,12 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     const source = await sourceOf(image, run, run).catch((error: unknown) => letGo(store, hold, error))
     run.signal?.throwIfAborted()
     const decided = await withNetwork(paths, run, source.config.exposedPorts)
-    const prepared = await prepareContainer(paths, source, args, decided, starts, id)
+    const afresh = (): Promise<PreparedContainer> =>
+      prepareContainer(paths, source, args, decided, starts, {
+        ...(ahead?.id === undefined ? {} : { id: ahead.id }),
+        ...(ahead === undefined ? {} : { look: ahead.sight.look }),
+      })
+    const prepared = ahead?.foreseen?.prepared(source, decided, afresh) ?? (await afresh())
     for (const warning of prepared.warnings) run.onWarning?.(warning)
     return await then(prepared, decided)
   }
@@ -114,7 +119,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     const start = (ahead?: AheadOfCall): Promise<RunningHandle> => {
       const then = (prepared: PreparedContainer, run: RunOptions): Promise<RunningHandle> =>
         startContainer(paths, prepared, startOptions({ ...settled, ...run }, options, ahead))
-      return prepare(image, args, settled, then, true, ahead?.id)
+      return prepare(image, args, settled, then, true, ahead)
     }
     // What has a line for each step is not begun in silence.
     if (settled.shareLoop !== true || options.ahead === false || options.onDebug !== undefined) return start()

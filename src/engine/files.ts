@@ -7,6 +7,7 @@ import { NAME_SERVER } from '../network/names.ts'
 import { hasNames } from './networks/has-names.ts'
 import { hostsFile, resolvConf } from '../spec/network-files.ts'
 import { readIfThere } from '../runtime/host.ts'
+import type { Look } from './start/look.ts'
 
 /** The real servers behind systemd-resolved's loopback one. */
 const RESOLVED = '/run/systemd/resolve/resolv.conf'
@@ -23,12 +24,14 @@ export function networkFiles(
   options: RunOptions,
   { hostname, name, connections }: Named,
   config: OciConfig,
+  look: Look,
 ): LaunchSpec['files'] {
+  const textOf = (path: string): string | undefined => look(() => readIfThere(path))
   const ownNetwork = config.linux?.namespaces?.some((namespace) => namespace.type === 'network') === true
   const ownUts = config.linux?.namespaces?.some((namespace) => namespace.type === 'uts') === true
-  const hostResolv = readIfThere('/etc/resolv.conf') ?? ''
+  const hostResolv = textOf('/etc/resolv.conf') ?? ''
   const resolv =
-    ownNetwork && /^nameserver\s+127\.0\.0\.53$/m.test(hostResolv) ? (readIfThere(RESOLVED) ?? hostResolv) : hostResolv
+    ownNetwork && /^nameserver\s+127\.0\.0\.53$/m.test(hostResolv) ? (textOf(RESOLVED) ?? hostResolv) : hostResolv
   // Those of `--dns` are asked by the service then.
   const isNamed = connections.some(hasNames)
   const resolver = {
@@ -46,12 +49,12 @@ export function networkFiles(
     {
       target: '/etc/hosts',
       name: 'hosts',
-      content: hostsFile({ names, addresses }, extra, ownNetwork, readIfThere('/etc/hosts') ?? ''),
+      content: hostsFile({ names, addresses }, extra, ownNetwork, textOf('/etc/hosts') ?? ''),
     },
     {
       target: '/etc/hostname',
       name: 'hostname',
-      content: `${ownUts ? hostname : readIfThere('/proc/sys/kernel/hostname')?.trim()}\n`,
+      content: `${ownUts ? hostname : textOf('/proc/sys/kernel/hostname')?.trim()}\n`,
     },
     { target: '/etc/resolv.conf', name: 'resolv.conf', content: resolvConf(resolv, resolver, ownNetwork, isNamed) },
   ]

@@ -32,7 +32,7 @@ export const OPS = {
   fsconfig_fd: { code: 33, fields: { fs: 'f', key: 's', fd: 'f' } },
   fsopen_pid: { code: 34, fields: { fs: 'o', type: 's' } },
   fsmount: { code: 27, fields: { mount: 'o', fs: 'f', attributes: 'u' } },
-  pivot_root: { code: 28, fields: { root: 'f' } },
+  pivot_root: { code: 28, fields: { root: 'f', put: 's' } },
   mask_path: { code: 29, fields: { root: 'f', path: 's', null: 'f', empty: 'f' } },
   readonly_path: { code: 30, fields: { root: 'f', path: 's' } },
   open_pty: { code: 31, fields: { master: 'o', slave: 'o', devpts: 'f' } },

@@ -106,7 +106,8 @@ export function compile(spec: LaunchSpec): Plan {
     },
     process,
   )
-  const parts = { directory, stdio, files, dev, rootfs, placing: mounts.child, sysctls, last }
+  const enter = enterRoot(spec, selection)
+  const parts = { directory, stdio, files, dev, rootfs, attachAt, placing: mounts.child, sysctls, enter, last }
   const way = spec.held === true ? heldWay(spec, parts) : ordinaryWay(config, parts)
 
   const parent: Step[] = [
@@ -157,6 +158,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...labelSteps(process).open,
     ...mounts.early,
     ...files.receive,
+    ...way.attach,
     ...shm.receive,
     ...dev.receiveFirst,
     // The files come when the links are there.
@@ -178,7 +180,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...mounts.late,
     ...readonlyRoot(spec),
     ...hooks.beforeRoot,
-    enterRoot(spec, selection),
+    ...way.enter,
     ...rootPropagation(spec),
     ...way.receive,
     ...(hooks.beforeRoot.length > 0 ? [] : [{ op: 'wait', point: MEETING.ready } as const]),
@@ -298,7 +300,7 @@ function enterRoot({ oci }: LaunchSpec, { mounts }: NamespaceSelection): Step {
   // pivot_root(2) and a move onto / would take the host's own root away.
   if (mounts === 'host') return { op: 'chroot', root: 'fd:rootfs', about }
   if (oci?.pivot === false) return { op: 'move_root', root: 'fd:rootfs', about }
-  return { op: 'pivot_root', root: 'fd:rootfs', about }
+  return { op: 'pivot_root', root: 'fd:rootfs', put: '', about }
 }
 
 const SHARED_ROOTS: Readonly<Record<string, number>> = { shared: MS.SHARED, unbindable: MS.UNBINDABLE }

@@ -4,6 +4,7 @@ import { type FdSlot, type FieldKind, OPS, type Step } from '../model/step.ts'
 import type { DevSteps } from '../rootfs/dev.ts'
 import type { FileSteps } from '../rootfs/files.ts'
 import { protectSteps } from '../rootfs/protect.ts'
+import { SHARED_MEMORY } from '../rootfs/shared-memory.ts'
 import type { StdioSteps } from './stdio.ts'
 
 /** Of which a held container has its own, all of them. */
@@ -23,7 +24,7 @@ export function canBeHeld({ config, rootfs, stdio, files, kernel, ...rest }: Lau
   const own = NAMESPACES.every((wanted) =>
     config.linux?.namespaces?.some(({ type, path }) => type === wanted && path === undefined),
   )
-  return own && KERNELS.every(([place, type]) => isOwn(config, place, type))
+  return own && KERNELS.every(([place, type]) => isOwn(config, place, type)) && hasPlainMemory(config)
 }
 
 /** Its links can be made by anybody who has its addresses, and nothing of the host leads to them. */
@@ -53,15 +54,26 @@ function isOwn({ mounts = [] }: OciConfig, place: string, wanted: string): boole
   return there.length === 1 && there[0]?.type === wanted && ![...there, ...below].some(isBind)
 }
 
+/** The shared memory that every container has by default, with nothing below it: it serves as the first root. */
+function hasPlainMemory({ mounts = [] }: OciConfig): boolean {
+  const isIn = ({ destination }: OciMount): boolean => `${destination}/`.startsWith(`${SHARED_MEMORY}/`)
+  const [only, ...others] = mounts.filter(isIn)
+  return only?.destination === SHARED_MEMORY && only.type === 'tmpfs' && only.source === 'shm' && others.length === 0
+}
+
 const isKernels = (path: string): boolean => KERNELS.some(([place]) => path.startsWith(`${place}/`))
 
 /** Steps that a held plan has at other places than an ordinary one. */
 export interface Parts {
   readonly directory: Step
   readonly stdio: StdioSteps
-  readonly files: Pick<FileSteps, 'parent'>
+  readonly files: Pick<FileSteps, 'parent' | 'attach'>
+  /** Child: enter the root filesystem. */
+  readonly enter: Step
   readonly dev: Pick<DevSteps, 'make' | 'receive' | 'covers' | 'prepared'>
   readonly rootfs: { readonly make: readonly Step[] }
+  /** Absolute, of the host. */
+  readonly attachAt: string
   /** Child: each mount onto its place. */
   readonly placing: readonly Step[]
   readonly sysctls: readonly Step[]
@@ -78,18 +90,23 @@ export interface Way {
   readonly take: readonly Step[]
   readonly handOver: readonly Step[]
   readonly close: readonly Step[]
+  /** Child: what is at hand until the root is there. */
+  readonly attach: readonly Step[]
   readonly assemble: readonly Step[]
   readonly placing: readonly Step[]
   readonly sysctls: readonly Step[]
   readonly covered: OciConfig
+  readonly enter: readonly Step[]
   readonly receive: readonly Step[]
   readonly last: readonly Step[]
 }
 
 /** Nothing waits: the streams are there from the beginning, and the child is born with them. */
-export function ordinaryWay(config: OciConfig, { directory, stdio, dev, placing, sysctls, last }: Parts): Way {
+export function ordinaryWay(config: OciConfig, parts: Parts): Way {
+  const { directory, stdio, files, dev, placing, sysctls, enter, last } = parts
   const none = { hold: [], take: [], handOver: [], close: [], assemble: [], receive: [] }
-  return { ...none, directory: [directory], streams: stdio, dev, placing, sysctls, covered: config, last }
+  const own = { attach: files.attach, dev, placing, sysctls, covered: config, enter: [enter], last }
+  return { ...none, ...own, directory: [directory], streams: stdio }
 }
 
 /**
@@ -98,13 +115,21 @@ export function ordinaryWay(config: OciConfig, { directory, stdio, dev, placing,
  */
 export function heldWay(spec: LaunchSpec, parts: Parts): Way {
   const { config, rootfs, events, id } = spec
-  const { directory, stdio, files, dev, sysctls, last } = parts
+  const { directory, stdio, files, dev, sysctls, enter, last } = parts
   const isNeeded = needsDirectory(rootfs)
   const slotOf = (place: string): FdSlot =>
     dev.prepared.get(place) ?? `fd:mount${config.mounts?.findIndex(({ destination }) => destination === place) ?? 0}`
-  const { early, late, covered } = assembleEarly(config, parts.placing, slotOf, dev.covers)
+  const firstRoot = slotOf(SHARED_MEMORY)
+  const { early, late, covered } = assembleEarly(config, { placing: parts.placing, slotOf, firstRoot }, dev.covers)
   const hold: Step = { op: 'hold', title: `tscrun: ${events?.name ?? id.slice(0, 12)}`, about: 'wait for the caller' }
-  const leave: Step = { op: 'pivot_root', root: FIRST_ROOT, about: "leave the host's mounts" }
+  const attach: Step = {
+    op: 'move_mount',
+    mount: firstRoot,
+    dir: 'cwd',
+    path: parts.attachAt,
+    about: 'attach the first root',
+  }
+  const leave: Step = { op: 'pivot_root', root: firstRoot, put: '', about: "leave the host's mounts" }
   return {
     directory: [],
     streams: { make: [], release: [] },
@@ -115,36 +140,46 @@ export function heldWay(spec: LaunchSpec, parts: Parts): Way {
     handOver: [...stdio.make, ...stdio.inherited.map((fd): Step => ({ op: 'send_fd', fd })), ...stdio.release],
     close: closeMade([...files.parent, ...dev.make, ...parts.rootfs.make]),
     // The host's mounts are let go of: nobody shall wait for a filesystem that a waiting process keeps.
+    attach: [attach],
     assemble: [...dev.receive, leave, ...sysctls, ...early, ...last.filter(isAnyTime)],
-    placing: late,
+    placing: [...late, ...KERNELS.map(([place]): Step => ({ op: 'rmdir', dir: firstRoot, path: place.slice(1) }))],
     sysctls: [],
     covered,
+    // Nothing is to be unmounted here, neither by the last descriptor: that would wait for all processors.
+    enter: [
+      { op: 'close', fd: 'fd:files' },
+      enter.op === 'pivot_root' ? { ...enter, put: SHARED_MEMORY.slice(1) } : enter,
+    ],
     receive: stdio.inherited.map((fd): Step => ({ op: 'recv_fd', fd })),
     last: last.filter((step) => !isAnyTime(step)),
   }
 }
 
+interface Assembly {
+  readonly placing: readonly Step[]
+  /** The mount of a destination. */
+  readonly slotOf: (destination: string) => FdSlot
+  readonly firstRoot: FdSlot
+}
+
 /**
- * What the child does at its first root, the filesystem of /etc/hosts and its kin: /proc, /dev and /sys with all below them,
- * and their covers. Each goes to its place with what is on it.
- *
- * @param slotOf the mount of a destination
+ * What the child does at its first root, the filesystem that becomes its shared memory: /proc, /dev and /sys with all else
+ * below them, and their covers. Each goes to its place with what is on it, and in the end so does the first root.
  */
 function assembleEarly(
   config: OciConfig,
-  placing: readonly Step[],
-  slotOf: (destination: string) => FdSlot,
+  { placing, slotOf, firstRoot }: Assembly,
   covers: FdSlot,
 ): { readonly early: readonly Step[]; readonly late: readonly Step[]; readonly covered: OciConfig } {
   const early: Step[] = KERNELS.flatMap(([place]): Step[] => [
-    { op: 'mkdir', dir: FIRST_ROOT, path: place.slice(1), mode: 0o755 },
-    { op: 'move_mount', mount: slotOf(place), dir: FIRST_ROOT, path: place.slice(1), about: `keep ${place} at hand` },
+    { op: 'mkdir', dir: firstRoot, path: place.slice(1), mode: 0o755 },
+    { op: 'move_mount', mount: slotOf(place), dir: firstRoot, path: place.slice(1), about: `keep ${place} at hand` },
   ])
   const late: Step[] = []
   let into = late
   for (const step of placing) {
-    if (step.op === 'target' && isKernels(step.path)) into = early
-    into.push(into === early && step.op === 'target' ? { ...step, root: FIRST_ROOT } : step)
+    if (step.op === 'target' && isKernels(step.path)) into = step.path === SHARED_MEMORY ? [] : early
+    into.push(into === early && step.op === 'target' ? { ...step, root: firstRoot } : step)
     if (step.op === 'close') into = late
   }
   const linux = config.linux ?? {}
@@ -157,12 +192,10 @@ function assembleEarly(
     },
   })
   const covering = protectSteps(only(isKernels), covers).map(
-    (step): Step => ('root' in step ? { ...step, root: FIRST_ROOT } : step),
+    (step): Step => ('root' in step ? { ...step, root: firstRoot } : step),
   )
   return { early: [...early, ...covering], late, covered: only((path) => !isKernels(path)) }
 }
-
-const FIRST_ROOT: FdSlot = 'fd:files'
 
 /** Steps that depend on nothing that comes behind the hold, nor does that on them. */
 const ANY_TIME: readonly Step['op'][] = ['bounding', 'new_keyring']

@@ -5,6 +5,7 @@ import { TARGET, type FdSlot, type Step } from '../model/step.ts'
 export interface FileSteps {
   readonly parent: readonly Step[]
   readonly receive: readonly Step[]
+  readonly attach: readonly Step[]
   readonly place: readonly Step[]
 }
 
@@ -17,7 +18,7 @@ interface FileOwner {
 
 /** /etc/hosts and its kin: made in a small filesystem in memory, owned by the container's root, bound into place. */
 export function fileSteps(files: LaunchSpec['files'], owner: FileOwner): FileSteps {
-  if (files.length === 0) return { parent: [], receive: [], place: [] }
+  if (files.length === 0) return { parent: [], receive: [], attach: [], place: [] }
   const set = (key: string, value: string): Step => ({
     op: 'fsconfig',
     fs: 'fd:filesfs',
@@ -79,8 +80,8 @@ export function fileSteps(files: LaunchSpec['files'], owner: FileOwner): FileSte
       { op: 'move_mount', mount: slot, dir: target, path: '', about },
     ]
   })
-  const receive: Step[] = [
-    { op: 'recv_fd', fd: 'fd:files' },
+  const receive: Step[] = [{ op: 'recv_fd', fd: 'fd:files' }]
+  const attach: Step[] = [
     {
       op: 'move_mount',
       mount: 'fd:files',
@@ -89,5 +90,5 @@ export function fileSteps(files: LaunchSpec['files'], owner: FileOwner): FileSte
       about: 'keep the filesystem of /etc/hosts at hand',
     },
   ]
-  return { parent, receive, place }
+  return { parent, receive, attach, place }
 }

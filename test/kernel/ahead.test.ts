@@ -1,4 +1,5 @@
-import { lutimesSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { cpSync, lutimesSync, readdirSync, readFileSync, readlinkSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -141,9 +142,40 @@ describe('the next container of a process that runs many', () => {
   it.each(['stage', 'init'] as const)('is made anew where its %s was killed meanwhile', async (which) => {
     const waiting = await warmUp(`: ${which}; echo fine`)
     process.kill(waiting[which], 'SIGKILL')
+    await until(() => !isAlive(waiting[which]))
     expect(await show(`: ${which}; echo fine`)).toBe('fine\n')
     await expectGone(waiting)
     expectNothingLeft(machine)
+  })
+
+  it('has a record of its own, which says what the kernel says', async () => {
+    const script = 'hostname; cat /proc/self/uid_map; cat'
+    await warmUp(script)
+    const handle = engine.run(undefined, ['sh', '-c', script], { ...view(), stdin: true })
+    const [said] = (await once(handle.stdout, 'data')) as [Buffer]
+    const [id = ''] = machine.containers()
+    const [hostname, map] = String(said).split('\n')
+    const found = await engine.inspect(id)
+    expect(id.slice(0, 12)).toBe(hostname)
+    const uidMap = [String(map?.trim().split(/\s+/).join(':'))]
+    expect(found).toMatchObject({ Id: id, Config: { Hostname: hostname }, IDMappings: { UidMap: uidMap } })
+    expect(Math.abs(Date.parse(String(found['Created'])) - Date.now())).toBeLessThan(60_000)
+    handle.stdin?.end()
+    await handle
+  })
+
+  it('is decided anew where what it was decided from has changed', async () => {
+    const rootfs = join(machine.directory, 'changing')
+    cpSync(machine.rootfs, rootfs, { recursive: true, verbatimSymlinks: true })
+    const options = { ...view(), rootfs: { path: rootfs, overlay: true }, user: 'app' }
+    const called = async (uid: number): Promise<string> => {
+      writeFileSync(join(rootfs, 'etc/passwd'), `app:x:${uid}:${uid}::/:/bin/sh\n`)
+      return (await engine.run(undefined, ['sh', '-c', 'id -u'], options)).stdout.trim()
+    }
+    for (let round = 0; round < ENOUGH; round++) expect(await called(1234)).toBe('1234')
+    for (const uid of [1235, 1236, 1236, 1237]) expect(await called(uid)).toBe(String(uid))
+    renameSync(join(rootfs, 'bin/sh'), join(rootfs, 'bin/gone'))
+    await expect(called(1237)).rejects.toThrow('exec "sh": executable file not found')
   })
 
   it('is not begun where that is not wanted', async () => {

@@ -10,9 +10,11 @@ import type { EnginePaths } from '../paths.ts'
 import type { NetworkConnection } from '../../model/network.ts'
 import { releaseConnections } from '../networks/lease-links.ts'
 import { takeLike } from '../networks/connect.ts'
+import { newSight } from '../start/look.ts'
 import { defaultName } from '../start/name.ts'
 import { addressesOf, type AheadStarts, type MadeStart } from '../start/start.ts'
 import type { ContainerRecord } from '../state/record.ts'
+import { type Foreseen, foresee, remember } from './foresee.ts'
 import type { ProvenTemplate } from './plan-cache.ts'
 
 /** A container that may be wanted next. */
@@ -25,6 +27,7 @@ interface NextContainer {
   readonly scratch: boolean
   /** Taken, since others could hear of it: its links are in its networks. */
   readonly connections: readonly NetworkConnection[]
+  readonly foreseen?: Foreseen
 }
 
 /** A stage that runs the plan of one up to the hold, or waits there. */
@@ -66,6 +69,7 @@ export type WithAhead = typeof withAhead
 export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Promise<T>): Promise<T> {
   const request = requestOf(call)
   let begun = take(request)
+  const sight = newSight()
   const taken = (): Ahead | undefined => {
     const had = begun
     begun = undefined
@@ -79,19 +83,25 @@ export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Pr
   try {
     return await start({
       ...(begun === undefined ? {} : { id: begun.identity.id, connections: begun.connections }),
+      ...(begun?.foreseen === undefined ? {} : { foreseen: begun.foreseen }),
       wanted: () => {
         if (begun?.scratch === false) endHold(begun.stage)
       },
-      launch: async (made) => {
+      sight,
+      launch: async (prepared, made, run) => {
         const { template, record, scratch } = made
         const clear = async (): Promise<void> => removeBegun(call.paths, record)
         const stage = await sameOf(taken(), made, clear)
         const { cgroup, connections } = record
         let next: NextContainer | undefined
-        let isOver = template === undefined
+        let isOver = false
         const drawNext = (): void => {
-          if (template !== undefined && !isOver)
-            next = nextContainer(call.paths, template, { scratch, cgroup, connections })
+          if (prepared.afresh === undefined) remember(request, { prepared, made, run, sight })
+          if (template === undefined || isOver) return
+          const drawn = nextContainer(call.paths, template, { scratch, cgroup, connections })
+          if (drawn === undefined) return
+          const foreseen = foresee(request, template, drawn.identity)
+          next = foreseen === undefined ? drawn : { ...drawn, foreseen }
         }
         // Beside the start, not before it.
         setImmediate(drawNext).unref()
@@ -150,9 +160,8 @@ const NO_PART = new Set(['fds', 'input', 'signal', 'stdin', 'buffer', 'maxBuffer
 
 /** Two calls that say the same here may differ: their plans tell. */
 function requestOf({ paths, image, args, run }: Call): string {
-  return JSON.stringify([paths.root, paths.runRoot, image, args, run], (key, value: unknown) =>
-    NO_PART.has(key) ? undefined : value,
-  )
+  const asked = Object.entries(run).filter(([name]) => !NO_PART.has(name))
+  return JSON.stringify([paths.root, paths.runRoot, image, args, asked])
 }
 
 /** The youngest that waits for such a request; not one that this process has had no time to send away. */
@@ -167,7 +176,7 @@ function take(request: string): Ahead | undefined {
 /** Has a stage whose container has gone begin the next one. */
 function keep(paths: EnginePaths, request: string, stage: Stage, next: NextContainer | undefined): void {
   if (next === undefined || !givePlan(stage, messageOf(next))) return dismiss(paths, stage, next)
-  const ahead = { ...next, stage }
+  const ahead: Ahead = { ...next, stage }
   const timer = setTimeout(() => dismissWaiting(paths, ahead), PATIENCE_MS).unref()
   waiting.push({ request, ahead, timer, sinceMs: Date.now() })
   if (waiting.length > MOST) dismissWaiting(paths, waiting[0]?.ahead)

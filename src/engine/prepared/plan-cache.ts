@@ -1,7 +1,8 @@
 import type { LaunchSpec } from '../../model/launch.ts'
 import type { Plan } from '../../model/step.ts'
 import { encodePlan } from '../../plan/encode.ts'
-import { fillIn, type Identity, macDigits, makeTemplate, type Sample, type Template } from '../../plan/template.ts'
+import { fillIn, type Identity, macDigits, type Template } from '../../plan/template.ts'
+import { type Learned, learn } from './learned.ts'
 
 /** A plan, and as the stage reads it. */
 export interface EncodedPlan {
@@ -22,10 +23,8 @@ export interface ProvenTemplate {
 
 /** What is known of starts that differ in nothing but the identity. */
 interface Known {
-  readonly sample: Sample
+  readonly learned: Learned
   readonly ends: Pick<Plan, 'pumps' | 'inherited' | 'held'>
-  template?: Template
-  /** A third start has shown that it holds. */
   proven?: ProvenTemplate
 }
 
@@ -39,14 +38,10 @@ const known = new Map<string, Known>()
 export function planFor(spec: LaunchSpec, identity: Identity, compile: () => Plan): EncodedPlan {
   const key = keyOf(spec, identity)
   const before = known.get(key)
-  if (before?.template !== undefined && before.proven !== undefined) {
-    const { template, proven } = before
+  if (before?.proven !== undefined) {
+    const { proven } = before
     let bytes: Buffer | undefined
-    return {
-      plan: lazily(compile, before.ends),
-      bytes: () => (bytes ??= fillIn(template, identity)),
-      template: proven,
-    }
+    return { plan: lazily(compile, before.ends), bytes: () => (bytes ??= filled(proven, identity)), template: proven }
   }
   const plan = compile()
   const bytes = encodePlan(plan, { monitor: true, trace: false })
@@ -54,25 +49,20 @@ export function planFor(spec: LaunchSpec, identity: Identity, compile: () => Pla
     if (known.size >= MOST) known.delete(known.keys().next().value ?? '')
     const { pumps, inherited, held } = plan
     const ends = { pumps, inherited, ...(held === undefined ? {} : { held }) }
-    known.set(key, { sample: { bytes, identity }, ends })
+    known.set(key, { learned: { sample: { bytes, identity } }, ends })
   } else {
-    learn(before, { bytes, identity })
+    learn(before.learned, { bytes, identity })
+    const { proven } = before.learned
+    if (proven !== undefined) before.proven = provenOf(proven, identity)
   }
   return { plan, bytes: () => bytes }
 }
 
-function learn(before: Known, sample: Sample): void {
-  const { template } = before
-  if (template !== undefined) {
-    if (fillIn(template, sample.identity).equals(sample.bytes)) before.proven = provenOf(template, sample.identity)
-    else delete before.template
-    return
-  }
-  const [one, other] = [before.sample.identity, sample.identity]
-  // What is the same in both by chance would pass for what is the same in all.
-  if (one.id[0] === other.id[0] || one.name === other.name || one.firstId === other.firstId) return
-  const made = makeTemplate(before.sample, sample)
-  if (made !== undefined) before.template = made
+/** The bytes of a plan for an identity. */
+export function filled(template: ProvenTemplate, identity: Identity): Buffer {
+  const bytes = Buffer.alloc(template.size)
+  template.fill(identity, bytes)
+  return bytes
 }
 
 function provenOf(template: Template, like: Identity): ProvenTemplate {

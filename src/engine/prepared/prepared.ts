@@ -184,7 +184,7 @@ async function preparedStart(
   if (witnesses === undefined || !factsAreCurrent() || !samePool) return undefined
 
   // Made anew from what the witnesses are of: it equals the start that has been made but for the identity, or is not kept.
-  const again = await prepareContainer(paths, source, start.args, run, true, other.id)
+  const again = await prepareContainer(paths, source, start.args, run, true, { id: other.id })
   // Of an image's own volumes each start makes new ones.
   const ofHost = again.mounts.every(({ source: path }) => path !== undefined)
   if (again.warnings.length > 0 || !ofHost || again.health !== undefined) return undefined

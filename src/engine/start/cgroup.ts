@@ -9,6 +9,7 @@ import type { CgroupPlacement } from '../../model/launch.ts'
 import { hostFacts } from '../../runtime/host.ts'
 import { SyscallError } from '../../syscall/errno.ts'
 import { nodesOwn } from '../../syscall/process.ts'
+import { justLook, type Look } from './look.ts'
 
 /** Counted for every container where the host can, so that `stats` and the OOM report have something to read. */
 const ALWAYS = ['memory', 'pids', 'cpu', 'io'] as const
@@ -26,18 +27,20 @@ export function cgroupOf(id: string): string | undefined {
 export function placeCgroup(
   id: string,
   config: OciConfig,
-  options: { readonly dryRun?: boolean } = {},
+  options: { readonly dryRun?: boolean; readonly look?: Look } = {},
 ): CgroupPlacement | undefined {
   const facts = hostFacts().cgroup
+  const { look = justLook } = options
   const resources = config.linux?.resources ?? {}
   const writes = resourceWrites(resources)
   requireControllers(writes, facts)
-  if (facts.mountpoint === undefined) return undefined
-  if (writes.length === 0 && (facts.readonly || !mayMakeBelow(facts.mountpoint))) return undefined
+  const { mountpoint } = facts
+  if (mountpoint === undefined) return undefined
+  if (writes.length === 0 && (facts.readonly || !look(() => mayMakeBelow(mountpoint)))) return undefined
   const controllers = [
     ...new Set([...ALWAYS.filter((name) => facts.controllers.includes(name)), ...neededControllers(writes)]),
   ]
-  const parent = options.dryRun === true ? `${facts.mountpoint}/tscrun` : prepareCgroupParent(facts, controllers)
+  const parent = options.dryRun === true ? `${mountpoint}/tscrun` : look(() => prepareCgroupParent(facts, controllers))
   return {
     parent,
     name: id,

@@ -21,6 +21,7 @@ import { bindSources, deviceNumbers, resolveDevices } from './devices.ts'
 import { networkFiles } from '../files.ts'
 import { hostFacts, nofileHardLimit, ownCapabilities, presentCpus } from '../../runtime/host.ts'
 import { RANGE_SIZE, rangesIn, readPool } from '../ids/id-range.ts'
+import { justLook, type Look } from './look.ts'
 import { checkName, defaultName } from './name.ts'
 import type { EnginePaths } from '../paths.ts'
 import { seccompOf } from './seccomp.ts'
@@ -98,6 +99,8 @@ export interface PreparedContainer {
   /** Whom the command runs as; ids of the container. */
   readonly user: { readonly uid: number; readonly gid: number }
   readonly health?: HealthCheck
+  /** Of one that was foreseen, whose `spec` is another one's: decides it now. */
+  readonly afresh?: () => Promise<PreparedContainer>
   /** What is started, once the range of ids is known. */
   spec(options: {
     readonly idRange?: { readonly hostId: number; readonly size: number }
@@ -109,11 +112,23 @@ export interface PreparedContainer {
   }): LaunchSpec
 }
 
+/** Of a container that is decided on. */
+interface Unborn {
+  /** A new one without it. */
+  readonly id?: string
+  readonly look?: Look
+}
+
+/** What is found out by the way. */
+interface Findings {
+  readonly warnings: string[]
+  readonly look: Look
+}
+
 /**
  * Decides everything about a container that the host, the image and the options leave open. Reads, changes nothing.
  *
  * @param starts it is started now, so what it joins must run
- * @param id of the container; a new one without it
  */
 export async function prepareContainer(
   paths: EnginePaths,
@@ -121,7 +136,7 @@ export async function prepareContainer(
   args: readonly string[],
   asked: RunOptions,
   starts: boolean,
-  id = randomId(),
+  { id = randomId(), look = justLook }: Unborn = {},
 ): Promise<PreparedContainer> {
   const facts = hostFacts()
   checkLabels(asked, facts)
@@ -132,13 +147,13 @@ export async function prepareContainer(
   const name = options.name === undefined ? defaultName(id) : checkName(options.name)
   const warnings: string[] = []
   const joined = targets === undefined ? joinedByPath(options) : targets.mappings
-  const ownUser = joined === undefined && decideUserNamespace(source, paths, options, facts, warnings)
+  const ownUser = joined === undefined && decideUserNamespace(source, paths, options, facts, { warnings, look })
   const shifted = ownUser || joined !== undefined
   const hostname = options.hostname ?? targets?.hostname ?? id.slice(0, 12)
   const directory = join(paths.containers, id)
-  const rootfs = rootfsOf(source, paths, options, shifted, warnings)
+  const rootfs = rootfsOf(source, paths, options, shifted, { warnings, look })
   const account = (path: string): string =>
-    readInLayers(source.layers, path, MAX_ACCOUNT_BYTES)?.toString('latin1') ?? ''
+    look(() => readInLayers(source.layers, path, MAX_ACCOUNT_BYTES)?.toString('latin1') ?? '')
   const user = resolveUser(
     options.user ?? source.config.user,
     account('/etc/passwd'),
@@ -177,7 +192,7 @@ export async function prepareContainer(
         hostname,
         devices,
         cpus: presentCpus(),
-        nofileHard: nofileHardLimit(),
+        nofileHard: look(nofileHardLimit),
         rootPath: 'rootfs',
         resolveDevice: deviceNumbers,
       })
@@ -189,7 +204,7 @@ export async function prepareContainer(
         rootfs,
         files:
           targets?.files ??
-          networkFiles(options, { hostname, name, connections: connected?.connections ?? [] }, config),
+          networkFiles(options, { hostname, name, connections: connected?.connections ?? [] }, config, look),
         ...(targets === undefined ? {} : { joins: targets.joins }),
         stdio,
         ...(seccomp === undefined ? {} : { seccomp }),
@@ -235,7 +250,7 @@ function decideUserNamespace(
   paths: EnginePaths,
   options: RunOptions,
   facts: HostFacts,
-  warnings: string[],
+  { warnings, look }: Findings,
 ): boolean {
   const asked = options.namespaces?.user
   if (typeof asked === 'object' && 'path' in asked) {
@@ -251,7 +266,7 @@ function decideUserNamespace(
   }
   if (asked === 'host') return false
   if (options.privileged === true && asked === undefined) return false
-  const reason = whyNoUserNamespace(source, paths, facts)
+  const reason = whyNoUserNamespace(source, paths, facts, look)
   if (reason === undefined) return true
   if (asked === 'auto') {
     throw new TscrunError('USERNS_UNAVAILABLE', `--userns=auto: ${reason}`, {
@@ -262,13 +277,14 @@ function decideUserNamespace(
   return false
 }
 
-function whyNoUserNamespace(source: Source, paths: EnginePaths, facts: HostFacts): string | undefined {
+function whyNoUserNamespace(source: Source, paths: EnginePaths, facts: HostFacts, look: Look): string | undefined {
   if (!facts.userNamespaces) return 'user namespaces are switched off (user.max_user_namespaces)'
   if (!source.direct && !overlayTakesIdmapped(facts.kernel))
     return `Linux ${facts.kernel.release} cannot id-map the layers of an overlay (5.19 can)`
-  if (rangesIn(readPool(paths.idPool)) === 0) return `no ${RANGE_SIZE} ids of this user namespace can be given to it`
+  if (look(() => rangesIn(readPool(paths.idPool))) === 0)
+    return `no ${RANGE_SIZE} ids of this user namespace can be given to it`
   const directory = source.imageId === undefined ? (source.layers[0] ?? '/') : paths.root
-  const filesystem = filesystemOf(directory)
+  const filesystem = look(() => filesystemOf(directory))
   if (!canIdmap(filesystem, facts.kernel)) return `the filesystem of ${directory} (${filesystem}) cannot be id-mapped`
   return undefined
 }
@@ -278,15 +294,14 @@ function rootfsOf(
   paths: EnginePaths,
   options: RunOptions,
   ownUser: boolean,
-  warnings: string[],
+  { warnings, look }: Findings,
 ): RootfsSource {
   const top = source.layers.at(-1) ?? '/'
   if (source.direct) return { kind: 'directory', path: top, idmap: ownUser }
-  const upperHolds = canHoldUpper(filesystemOf(paths.root))
+  const filesystem = look(() => filesystemOf(paths.root))
+  const upperHolds = canHoldUpper(filesystem)
   if (!source.scratch && !upperHolds) {
-    warnings.push(
-      `what the container writes is kept in memory: ${paths.root} (${filesystemOf(paths.root)}) cannot hold it`,
-    )
+    warnings.push(`what the container writes is kept in memory: ${paths.root} (${filesystem}) cannot hold it`)
   }
   const inStore = source.imageId !== undefined
   return {
@@ -296,7 +311,7 @@ function rootfsOf(
     idmap: ownUser,
     upper: source.scratch || !upperHolds ? 'tmpfs' : 'directory',
     volatile: options.remove === true || source.scratch,
-    mode: statSync(top).mode & 0o7777,
+    mode: look(() => statSync(top).mode & 0o7777),
   }
 }
 

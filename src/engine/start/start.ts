@@ -32,6 +32,8 @@ import { planFor, type ProvenTemplate } from '../prepared/plan-cache.ts'
 import { exposedPorts } from '../networks/exposed.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord, ExitRecord } from '../state/record.ts'
+import type { Foreseen } from '../prepared/foresee.ts'
+import { justLook, type Sight } from './look.ts'
 import { afterMonitor } from './after-monitor.ts'
 import { storedLaunch } from './stored-launch.ts'
 import { type KeptMount } from '../volumes/users.ts'
@@ -60,8 +62,16 @@ export interface AheadStarts {
   readonly connections?: readonly NetworkConnection[]
   /** The container's directory is there, and its lock held: what has been begun for it goes on. */
   wanted(): void
+  /** What this one was going to be, if it has become just that. */
+  readonly foreseen?: Foreseen
+  /** Notes what the start is decided from. */
+  readonly sight: Sight
   /** For the launch of a container: what has been begun for it, and what becomes of its stage. */
-  launch(made: MadeStart): Promise<Pick<LaunchOptions, 'ahead' | 'onLost' | 'onReleased'>>
+  launch(
+    prepared: PreparedContainer,
+    made: MadeStart,
+    run: StartOptions['run'],
+  ): Promise<Pick<LaunchOptions, 'ahead' | 'onLost' | 'onReleased'>>
   /** Ends what has not come to a launch. */
   dismiss(): Promise<void>
 }
@@ -98,11 +108,12 @@ export interface MadeStart {
 export async function makeStart(
   paths: EnginePaths,
   prepared: PreparedContainer,
-  options: Pick<StartOptions, 'run' | 'stdio' | 'shareLoop' | 'tell' | 'ahead'>,
+  options: Pick<StartOptions, 'run' | 'stdio' | 'shareLoop' | 'tell'> & { readonly held?: boolean },
   claims: Claims,
+  look = justLook,
 ): Promise<MadeStart> {
   const spec = prepared.spec({ stdio: options.stdio, ...claims })
-  const placed = placeCgroup(prepared.id, spec.config)
+  const placed = placeCgroup(prepared.id, spec.config, { look })
   // A process that starts one container only gains nothing by loading its filter.
   const loaded = placed === undefined || options.shareLoop !== true ? { placement: placed } : withLoadedFilter(placed)
   const { placement: cgroup, program } = { program: undefined, ...loaded }
@@ -121,7 +132,7 @@ export async function makeStart(
   }
   const complete = await withHealth(paths, record, placedSpec, prepared.health)
   const told = { ...complete, events: eventLaunch(paths, record, true) }
-  const whole: LaunchSpec = options.ahead !== undefined && canBeHeld(told) ? { ...told, held: true } : told
+  const whole: LaunchSpec = options.held === true && canBeHeld(told) ? { ...told, held: true } : told
   const plan = (): Plan => inheriting(compile(whole), program === undefined ? ['fd:lock'] : ['fd:lock', 'fd:devices'])
   const { id, name } = record
   const { idRange, connected: { connections: [first, second] = [], ports = [] } = {} } = claims
@@ -172,14 +183,15 @@ export async function startContainer(
   try {
     options.ahead?.wanted()
     claims = await takeClaims(paths, prepared, options)
-    const made = await makeStart(paths, prepared, options, claims)
+    const foreseen = options.ahead?.foreseen?.made(prepared, claims)
+    const made = foreseen ?? (await decideStart(paths, prepared, options, claims))
     const { plan, program } = made
     record = made.record
     if (options.cidfile !== undefined) writeCidfile(options.cidfile, held.id)
     // What comes next waits for an exec: together with the planning it would be the longest block of the event loop.
-    if (options.shareLoop === true) await nextTurn()
+    if (options.shareLoop === true && foreseen === undefined) await nextTurn()
     const trace = options.onDebug !== undefined
-    const ahead = await options.ahead?.launch(made)
+    const ahead = await options.ahead?.launch(prepared, made, options.run)
     const bytes =
       trace || made.bytes === undefined ? once(() => encodePlan(plan, { monitor: true, trace })) : made.bytes
     const launched = launch(plan, {
@@ -197,6 +209,18 @@ export async function startContainer(
     deleteContainer(paths, held, record ?? { name: prepared.name, ...keptClaims(claims) })
     throw error
   }
+}
+
+async function decideStart(
+  paths: EnginePaths,
+  prepared: PreparedContainer,
+  options: StartOptions,
+  claims: Claims,
+): Promise<MadeStart> {
+  const { ahead } = options
+  const { afresh } = prepared
+  const decided = afresh === undefined ? prepared : await afresh()
+  return makeStart(paths, decided, { ...options, held: ahead !== undefined }, claims, ahead?.sight.look)
 }
 
 function once<T>(make: () => T): () => T {

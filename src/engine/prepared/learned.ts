@@ -1,0 +1,27 @@
+import { fillIn, makeTemplate, type Sample, type Template } from '../../plan/template.ts'
+
+/** What is known of bytes that are made again and again for other identities. */
+export interface Learned {
+  readonly sample: Sample
+  template?: Template
+  /** A third sample has shown that it holds. */
+  proven?: Template
+}
+
+/** Another sample: two show what depends on the identity alone, and a third confirms it. */
+export function learn(learned: Learned, sample: Sample): void {
+  const { template } = learned
+  if (template !== undefined) {
+    if (fillIn(template, sample.identity).equals(sample.bytes)) learned.proven = template
+    else {
+      delete learned.template
+      delete learned.proven
+    }
+    return
+  }
+  const [one, other] = [learned.sample.identity, sample.identity]
+  // What is the same in both by chance would pass for what is the same in all.
+  if (one.id[0] === other.id[0] || one.name === other.name || one.firstId === other.firstId) return
+  const made = makeTemplate(learned.sample, sample)
+  if (made !== undefined) learned.template = made
+}
