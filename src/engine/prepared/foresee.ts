@@ -30,14 +30,14 @@ export interface Foreseen {
 }
 
 /** Options that make nothing of the machine count but what is looked at by `Look`. */
-const PLAIN: ReadonlySet<string> = new Set([
-  ...['addHost', 'annotations', 'buffer', 'capAdd', 'capDrop', 'cpuPeriod', 'cpuQuota', 'cpuShares', 'cpus'],
-  ...['defaultCapabilities', 'dns', 'dnsOption', 'dnsSearch', 'entrypoint', 'env', 'fds', 'groupAdd', 'hostname'],
-  ...['init', 'input', 'interactive', 'labels', 'maxBuffer', 'memory', 'memoryReservation', 'memorySwap', 'network'],
-  ...['oomScoreAdj', 'pidsLimit', 'platform', 'pull', 'readOnly', 'reject', 'remove', 'rootfs', 'security'],
-  ...['shareLoop', 'shmSize', 'signal', 'stdin', 'stdio', 'stopSignal', 'stopTimeoutMs', 'sysctls', 'timeoutMs'],
-  ...['tmpfs', 'ulimits', 'umask', 'user', 'workdir'],
-])
+const PLAIN: ReadonlySet<string> = new Set(
+  (
+    'addHost annotations buffer capAdd capDrop cpuPeriod cpuQuota cpuShares cpus defaultCapabilities dns dnsOption ' +
+    'dnsSearch entrypoint env fds groupAdd hostname init input interactive labels maxBuffer memory memoryReservation ' +
+    'memorySwap network oomScoreAdj pidsLimit platform pull readOnly reject remove rootfs security shareLoop shmSize ' +
+    'signal stdin stdio stopSignal stopTimeoutMs sysctls timeoutMs tmpfs ulimits umask user workdir'
+  ).split(' '),
+)
 
 function isPlain({ source, ownUser }: PreparedContainer, run: StartOptions['run']): boolean {
   const { volumes, healthcheck } = source.config
