@@ -101,10 +101,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     run.signal?.throwIfAborted()
     const decided = await withNetwork(paths, run, source.config.exposedPorts)
     const afresh = (): Promise<PreparedContainer> =>
-      prepareContainer(paths, source, args, decided, starts, {
-        ...(ahead?.id === undefined ? {} : { id: ahead.id }),
-        ...(ahead === undefined ? {} : { look: ahead.sight.look }),
-      })
+      prepareContainer(paths, source, args, decided, starts, ahead?.unborn)
     const prepared = ahead?.foreseen?.prepared(source, decided, afresh) ?? (await afresh())
     for (const warning of prepared.warnings) run.onWarning?.(warning)
     return await then(prepared, decided)

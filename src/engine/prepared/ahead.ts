@@ -11,6 +11,7 @@ import type { NetworkConnection } from '../../model/network.ts'
 import { releaseConnections } from '../networks/lease-links.ts'
 import { takeLike } from '../networks/connect.ts'
 import { newSight } from '../start/look.ts'
+import type { Unborn } from '../start/prepare.ts'
 import { defaultName } from '../start/name.ts'
 import { addressesOf, type AheadStarts, type MadeStart } from '../start/start.ts'
 import type { ContainerRecord } from '../state/record.ts'
@@ -59,8 +60,8 @@ interface Call {
 
 /** What such a call has of it. */
 export interface AheadOfCall extends AheadStarts {
-  /** Of the container that has been begun, which the call is to start; absent where there is none. */
-  readonly id?: string
+  /** The container that has been begun, which the call is to start, or a new one. */
+  readonly unborn: Unborn
 }
 
 export type WithAhead = typeof withAhead
@@ -82,7 +83,8 @@ export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Pr
   if (begun?.scratch === true) endHold(begun.stage)
   try {
     return await start({
-      ...(begun === undefined ? {} : { id: begun.identity.id, connections: begun.connections }),
+      unborn: { look: sight.look, ...(begun === undefined ? {} : { id: begun.identity.id }) },
+      ...(begun === undefined ? {} : { connections: begun.connections }),
       ...(begun?.foreseen === undefined ? {} : { foreseen: begun.foreseen }),
       wanted: () => {
         if (begun?.scratch === false) endHold(begun.stage)

@@ -113,7 +113,7 @@ export interface PreparedContainer {
 }
 
 /** Of a container that is decided on. */
-interface Unborn {
+export interface Unborn {
   /** A new one without it. */
   readonly id?: string
   readonly look?: Look
