@@ -56,6 +56,11 @@ describe('one line, the documented exit code, and nothing left, for', () => {
     ['a tmpfs option that is none', ['--tmpfs', '/t:absent=1'], /^tscrun: .*absent/],
     ['a working directory that is no path', ['-w', 'relative'], /^tscrun: .*relative/],
     ['a working directory that is a file', ['-w', '/etc/passwd'], /^tscrun: .*\/etc\/passwd/],
+    [
+      'a file for the id in no directory',
+      ['--cidfile', '/absent/id'],
+      /^tscrun: --cidfile \/absent\/id: ENOENT \(can it/,
+    ],
     ['an env file that is not there', ['--env-file', '/absent'], /^tscrun: .*\/absent.*ENOENT/],
     ['an unknown network', ['--network', 'bridge-of-mine'], /^tscrun: .*bridge-of-mine/],
     ['an unknown namespace mode', ['--pid', 'mine'], /^tscrun: .*mine/],

@@ -249,7 +249,7 @@ export function writeCidfile(path: string, id: string): void {
     throw new TscrunError('USAGE', `--cidfile ${path}: ${errno === 'EEXIST' ? 'the file exists' : errno}`, {
       errno,
       subject: path,
-      hint: 'remove it, or choose another file',
+      hint: errno === 'EEXIST' ? 'remove it, or choose another file' : 'can it be made there?',
       cause: error,
     })
   }
