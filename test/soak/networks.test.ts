@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { randomOf, soakOf } from '../setup/soak.ts'
 import { type HostNetwork, makeHostNetwork } from '../kernel/fixtures/host-network.ts'
-import { cgroupsOf, expectNothingLeft, useMachine, type Running } from '../kernel/fixtures/machine.ts'
+import { cgroupsOf, expectNothingLeft, isAlive, type Running, until, useMachine } from '../kernel/fixtures/machine.ts'
 
 /** Starts with networks; one in eight of as many is killed on the way. */
 const AT_ONCE = 8
@@ -119,15 +119,19 @@ it(
   async () => {
     const random = randomOf(seed)
     const ids = new Set<string>()
+    const families: number[] = []
     await manyTimes(kills, async (number) => {
       const [when, who] = [random() * 60, random()]
       const running = begin(words(ORDINARY[number % ORDINARY.length] ?? [], 'sleep 0.05'))
       await sleep(when)
       const family = familyOf(running.pid ?? 0)
+      families.push(...family)
       for (const name of readdirSync(machine.runRoot)) if (/^[0-9a-f]{64}$/.test(name)) ids.add(name)
       kill(family[Math.floor(who * family.length)] ?? 0)
       await running
     })
+    // A monitor whose command was killed has still to end its container.
+    await until(() => !families.some(isAlive))
     await must('ps', '-a')
     // What only the firewall still knows.
     await must('network', 'reload')
