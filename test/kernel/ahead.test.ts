@@ -149,19 +149,23 @@ describe('the next container of a process that runs many', () => {
   })
 
   it('has a record of its own, which says what the kernel says', async () => {
-    const script = 'hostname; cat /proc/self/uid_map; cat'
+    // One write: what is read is complete.
+    const script = 'echo $(hostname) $(cat /proc/self/uid_map); cat'
     await warmUp(script)
     const handle = engine.run(undefined, ['sh', '-c', script], { ...view(), stdin: true })
-    const [said] = (await once(handle.stdout, 'data')) as [Buffer]
-    const [id = ''] = machine.containers()
-    const [hostname, map] = String(said).split('\n')
-    const found = await engine.inspect(id)
-    expect(id.slice(0, 12)).toBe(hostname)
-    const uidMap = [String(map?.trim().split(/\s+/).join(':'))]
-    expect(found).toMatchObject({ Id: id, Config: { Hostname: hostname }, IDMappings: { UidMap: uidMap } })
-    expect(Math.abs(Date.parse(String(found['Created'])) - Date.now())).toBeLessThan(60_000)
-    handle.stdin?.end()
-    await handle
+    try {
+      const [said] = (await once(handle.stdout, 'data')) as [Buffer]
+      const [id = ''] = machine.containers()
+      const [hostname, ...map] = String(said).trim().split(' ')
+      const found = await engine.inspect(id)
+      expect(id.slice(0, 12)).toBe(hostname)
+      const uidMap = [map.join(':')]
+      expect(found).toMatchObject({ Id: id, Config: { Hostname: hostname }, IDMappings: { UidMap: uidMap } })
+      expect(Math.abs(Date.parse(String(found['Created'])) - Date.now())).toBeLessThan(60_000)
+    } finally {
+      handle.stdin?.end()
+      await handle
+    }
   })
 
   it('is decided anew where what it was decided from has changed', async () => {
