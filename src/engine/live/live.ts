@@ -255,21 +255,12 @@ export async function released(
 ): Promise<boolean> {
   const until = performance.now() + timeoutMs
   for (let wait = 1; ; wait = Math.min(wait * 2, 20)) {
-    if (isFree(join(paths.containers, id))) {
+    if (!isHeld(join(paths.containers, id))) {
       // Its last act: it is gone a moment after its lock.
       setTimeout(collectStages, 20).unref()
       return true
     }
     if (performance.now() >= until || signal?.aborted === true) return false
     await pause(wait)
-  }
-}
-
-function isFree(directory: string): boolean {
-  try {
-    return !isHeld(directory)
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return true
-    throw error
   }
 }

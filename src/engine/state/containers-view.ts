@@ -61,13 +61,8 @@ function view(
 function statusOf(paths: EnginePaths, record: ContainerRecord, live: LiveState | undefined): ContainerStatus {
   if (record.exit !== undefined) return 'stopped'
   if (record.unstarted === true) return 'created'
-  try {
-    if (!isHeld(join(paths.containers, record.id))) return 'stopped'
-    return live === undefined ? betweenLives(paths, record) : 'running'
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return 'stopped'
-    throw error
-  }
+  if (!isHeld(join(paths.containers, record.id))) return 'stopped'
+  return live === undefined ? betweenLives(paths, record) : 'running'
 }
 
 /** Held by its monitor, or by who starts or removes it; no first process is known. */

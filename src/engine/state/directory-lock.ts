@@ -1,4 +1,5 @@
 import { closeSync, constants, openSync } from 'node:fs'
+import { errnoOf } from '../../model/errors.ts'
 import { trySyscall } from '../../syscall/call.ts'
 import { errnoName, SyscallError } from '../../syscall/errno.ts'
 import { pause } from '../../syscall/pause.ts'
@@ -15,11 +16,16 @@ export function lockDirectory(directory: string): number | undefined {
   return lock(directory, LOCK_EX)
 }
 
-/** Whether somebody holds it. Those who ask this are not in each other's way. Throws ENOENT. */
+/** Whether somebody holds it; nobody holds what is gone. Those who ask this are not in each other's way. */
 export function isHeld(directory: string): boolean {
-  const fd = lock(directory, LOCK_SH)
-  if (fd !== undefined) closeSync(fd)
-  return fd === undefined
+  try {
+    const fd = lock(directory, LOCK_SH)
+    if (fd !== undefined) closeSync(fd)
+    return fd === undefined
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false
+    throw error
+  }
 }
 
 /** As `lockDirectory`, unless it stays held, or `stop` says that waiting has no point. */

@@ -13,7 +13,7 @@ import { SyscallError } from '../../syscall/errno.ts'
 import { closeFd, openProcess, startTimeOf } from '../../syscall/process.ts'
 import { openPlace } from '../../syscall/at.ts'
 import { lockSoon } from '../state/directory-lock.ts'
-import { type ContainerView, findContainer } from '../state/containers-view.ts'
+import { type ContainerView, findContainer, noSuchContainer } from '../state/containers-view.ts'
 import type { EnginePaths } from '../paths.ts'
 import type { ContainerRecord, LiveState } from '../state/record.ts'
 import { sweep } from '../state/sweep.ts'
@@ -48,13 +48,22 @@ export async function openContainerRoot(
   if (view.status === 'running' || view.status === 'paused' || view.status === 'restarting')
     return rootOfRunning(view, requireLive(view, options), options)
   const { record } = view
-  const lockFd = await lockSoon(join(paths.containers, record.id))
+  const lockFd = await lockUnlessGone(paths, record)
   if (lockFd === undefined) throw busy(options.verb, record.name)
   try {
     const fd = rootOfStopped(paths, record, options.verb)
     return rootOf({ fd, record, running: false, onClose: () => closeSync(lockFd) })
   } catch (error) {
     closeSync(lockFd)
+    throw error
+  }
+}
+
+async function lockUnlessGone(paths: EnginePaths, { id, name }: ContainerRecord): Promise<number | undefined> {
+  try {
+    return await lockSoon(join(paths.containers, id))
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') throw noSuchContainer(name)
     throw error
   }
 }

@@ -7,7 +7,7 @@ import type { EnginePaths } from '../../paths.ts'
 import { containerIds, readRecord } from '../../state/containers.ts'
 import { isHeld } from '../../state/directory-lock.ts'
 import { join } from 'node:path'
-import { errnoOf, TscrunError } from '../../../model/errors.ts'
+import { TscrunError } from '../../../model/errors.ts'
 import type { ContainerRecord } from '../../state/record.ts'
 import { sweep } from '../../state/sweep.ts'
 import { checkContainers } from './containers.ts'
@@ -121,7 +121,7 @@ function imagesCheck(paths: EnginePaths, store: ImageStore, { quick = false, sig
     const record = recordUnlessDamaged(paths, id)
     if (record?.imageId === undefined) continue
     used.add(record.imageId)
-    if (isHeldUnlessGone(join(paths.containers, id))) busy.set(record.imageId, `container ${record.name}`)
+    if (isHeld(join(paths.containers, id))) busy.set(record.imageId, `container ${record.name}`)
   }
   for (const { id, path } of mountedImages(paths)) {
     used.add(id)
@@ -135,15 +135,6 @@ function recordUnlessDamaged(paths: EnginePaths, id: string): ContainerRecord | 
     return readRecord(paths, id)
   } catch (error) {
     if (error instanceof TscrunError) return undefined
-    throw error
-  }
-}
-
-function isHeldUnlessGone(directory: string): boolean {
-  try {
-    return isHeld(directory)
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false
     throw error
   }
 }

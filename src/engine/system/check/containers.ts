@@ -49,7 +49,7 @@ function checkOne(check: ContainersCheck, id: string, isLive: boolean): CheckFin
     if (!(error instanceof TscrunError)) throw error
     return [damagedRecord(check, id)]
   }
-  const held = isHeldNow(join(paths.containers, id))
+  const held = isHeld(join(paths.containers, id))
   const about = { about: 'container', subject: record?.name ?? shortId(id) }
   if (record === undefined) {
     return held ? [] : [{ ...about, what: 'has no record: it was never finished', mend: 'sweep' }]
@@ -67,10 +67,6 @@ function checkOne(check: ContainersCheck, id: string, isLive: boolean): CheckFin
 
 function hasEnd(paths: EnginePaths, record: ContainerRecord): boolean {
   return record.exit !== undefined || record.unstarted === true || readExitFile(paths, record.id) !== undefined
-}
-
-function isHeldNow(directory: string): boolean {
-  return existsSync(directory) && isHeld(directory)
 }
 
 function damagedRecord({ paths, force }: ContainersCheck, id: string): CheckFinding {

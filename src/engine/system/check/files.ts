@@ -56,7 +56,7 @@ export function checkVolumes(paths: EnginePaths): readonly CheckFinding[] {
     const users = userIds(path)
     if (name.startsWith('.') || users === undefined) {
       // Whoever makes or removes it holds it.
-      if (isHeld(path)) return []
+      if (isHeld(path) || !existsSync(path)) return []
       return [{ ...about, what: 'is half made or half removed', mend: 'sweep' }]
     }
     const found: CheckFinding[] = []
