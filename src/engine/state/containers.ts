@@ -94,7 +94,8 @@ function withDirectories(paths: EnginePaths, action: () => void): void {
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw storeFailure(error, whereOf(paths), paths.root)
     try {
-      for (const path of [paths.root, paths.containers, paths.names, paths.ranges, paths.layers, paths.runRoot]) {
+      // That of the containers last: another start that finds it finds all.
+      for (const path of [paths.root, paths.names, paths.ranges, paths.layers, paths.runRoot, paths.containers]) {
         makeDirectory(path)
       }
       noteBoot(paths)
@@ -112,13 +113,20 @@ function whereOf(paths: EnginePaths): string {
 /** With the directories above it. Node's own recursive mkdir says ENOENT where the filesystem is read-only. */
 function makeDirectory(path: string): void {
   try {
+    makeOne(path)
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error
+    makeDirectory(dirname(path))
+    makeOne(path)
+  }
+}
+
+/** Another start may make it at the same time. */
+function makeOne(path: string): void {
+  try {
     mkdirSync(path, { mode: 0o700 })
   } catch (error) {
-    const errno = errnoOf(error)
-    if (errno === 'EEXIST' && statSync(path).isDirectory()) return
-    if (errno !== 'ENOENT') throw error
-    makeDirectory(dirname(path))
-    mkdirSync(path, { mode: 0o700 })
+    if (errnoOf(error) !== 'EEXIST' || !statSync(path).isDirectory()) throw error
   }
 }
 
