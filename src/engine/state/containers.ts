@@ -8,15 +8,15 @@ import {
   readdirSync,
   renameSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { AT_FDCWD, cString, syscall, trySyscall } from '../../syscall/call.ts'
 import { errnoName, SyscallError } from '../../syscall/errno.ts'
 import { noteBoot } from './boot.ts'
 import { lockDirectory } from './directory-lock.ts'
+import { makeDirectory } from './make-directory.ts'
 import { readJsonFile } from './json-file.ts'
 import { pause } from '../../syscall/pause.ts'
 import { releaseRange } from '../ids/id-range.ts'
@@ -108,26 +108,6 @@ function withDirectories(paths: EnginePaths, action: () => void): void {
 
 function whereOf(paths: EnginePaths): string {
   return paths.root === DEFAULT_ROOT ? paths.root : `${paths.root} or ${paths.runRoot}`
-}
-
-/** With the directories above it. Node's own recursive mkdir says ENOENT where the filesystem is read-only. */
-function makeDirectory(path: string): void {
-  try {
-    makeOne(path)
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error
-    makeDirectory(dirname(path))
-    makeOne(path)
-  }
-}
-
-/** Another start may make it at the same time. */
-function makeOne(path: string): void {
-  try {
-    mkdirSync(path, { mode: 0o700 })
-  } catch (error) {
-    if (errnoOf(error) !== 'EEXIST' || !statSync(path).isDirectory()) throw error
-  }
 }
 
 function takeName(paths: EnginePaths, name: string, id: string): void {
