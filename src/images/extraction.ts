@@ -27,7 +27,10 @@ export interface Extraction<Result = UnpackedLayer> {
 const MAX_REPLY = 256 << 20
 
 export interface Around {
-  /** Told now and then what has been used so far; what it throws ends the extractor, and is what `advance` and `finish` reject with. */
+  /**
+   * Told now and then what has been used so far; what it throws ends the extractor, and is what `advance` and `finish`
+   * reject with.
+   */
   readonly onUse?: (use: UnpackUse) => void
   /** Processes that have been started ahead; one of them is taken. */
   readonly spares?: Spares

@@ -89,7 +89,7 @@ export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Pr
       wanted: () => {
         if (begun?.scratch === false) endHold(begun.stage)
       },
-      sight,
+      look: sight.look,
       launch: async (prepared, made, run) => {
         const { template, record, scratch } = made
         const clear = async (): Promise<void> => removeBegun(call.paths, record)

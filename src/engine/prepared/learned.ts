@@ -2,13 +2,16 @@ import { fillIn, makeTemplate, type Sample, type Template } from '../../plan/tem
 
 /** What is known of bytes that are made again and again for other identities. */
 export interface Learned {
-  readonly sample: Sample
+  sample: Sample
   template?: Template
   /** A third sample has shown that it holds. */
   proven?: Template
 }
 
-/** Another sample: two show what depends on the identity alone, and a third confirms it. */
+/**
+ * Another sample: two show what depends on the identity alone, and a third confirms it. One that does not is the first of
+ * what is made from now on.
+ */
 export function learn(learned: Learned, sample: Sample): void {
   const { template } = learned
   if (template !== undefined) {
@@ -16,6 +19,7 @@ export function learn(learned: Learned, sample: Sample): void {
     else {
       delete learned.template
       delete learned.proven
+      learned.sample = sample
     }
     return
   }
@@ -23,5 +27,6 @@ export function learn(learned: Learned, sample: Sample): void {
   // What is the same in both by chance would pass for what is the same in all.
   if (one.id[0] === other.id[0] || one.name === other.name || one.firstId === other.firstId) return
   const made = makeTemplate(learned.sample, sample)
-  if (made !== undefined) learned.template = made
+  if (made === undefined) learned.sample = sample
+  else learned.template = made
 }

@@ -33,7 +33,7 @@ import { exposedPorts } from '../networks/exposed.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord, ExitRecord } from '../state/record.ts'
 import type { Foreseen } from '../prepared/foresee.ts'
-import { justLook, type Sight } from './look.ts'
+import { justLook, type Look } from './look.ts'
 import { afterMonitor } from './after-monitor.ts'
 import { storedLaunch } from './stored-launch.ts'
 import { type KeptMount } from '../volumes/users.ts'
@@ -65,7 +65,7 @@ export interface AheadStarts {
   /** What this one was going to be, if it has become just that. */
   readonly foreseen?: Foreseen
   /** Notes what the start is decided from. */
-  readonly sight: Sight
+  readonly look: Look
   /** For the launch of a container: what has been begun for it, and what becomes of its stage. */
   launch(
     prepared: PreparedContainer,
@@ -220,7 +220,7 @@ async function decideStart(
   const { ahead } = options
   const { afresh } = prepared
   const decided = afresh === undefined ? prepared : await afresh()
-  return makeStart(paths, decided, { ...options, held: ahead !== undefined }, claims, ahead?.sight.look)
+  return makeStart(paths, decided, { ...options, held: ahead !== undefined }, claims, ahead?.look)
 }
 
 function once<T>(make: () => T): () => T {

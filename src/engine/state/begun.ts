@@ -1,5 +1,6 @@
 import { lstatSync, readlinkSync } from 'node:fs'
 import { errnoOf } from '../../model/errors.ts'
+import { isBegunTag } from './owner-link.ts'
 
 /**
  * A container that is begun before it is wanted (prepared/ahead.ts) has a cgroup and addresses, and nothing else that
@@ -10,7 +11,7 @@ export const BEGUN_MS = 10_000
 /** Whether a link of no container that is known may hold an address of one that is begun. */
 export function isBegun(link: string): boolean {
   try {
-    return readlinkSync(link).endsWith('+') && Date.now() - lstatSync(link).mtimeMs <= BEGUN_MS
+    return isBegunTag(readlinkSync(link)) && Date.now() - lstatSync(link).mtimeMs <= BEGUN_MS
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error
     return false

@@ -18,6 +18,11 @@ export function begunTag(id: string): string {
   return `${ownerTag(id)}+`
 }
 
+/** Whether it says so. */
+export function isBegunTag(tag: string): boolean {
+  return tag.endsWith('+')
+}
+
 /** Takes it for a container; false if it is taken. */
 export function claimLink(path: string, id: string, begun = false): boolean {
   try {

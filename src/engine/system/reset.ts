@@ -29,7 +29,10 @@ export interface Reset {
 const PARTS = ['containers', 'images', 'layers', 'names', 'prepared', 'ranges', 'records', 'volumes', 'work']
 const FILES = ['index.lock', 'use.lock', 'events.log', 'events.log.1', 'boot']
 
-/** Ends and removes every container, the networks with what of them is the host's, then all that tscrun keeps in its store and its run directory. */
+/**
+ * Ends and removes every container, the networks with what of them is the host's, then all that tscrun keeps in its store
+ * and its run directory.
+ */
 export async function reset(paths: EnginePaths, { force }: ResetOptions): Promise<Reset> {
   if (!isStore(paths)) return { containers: [], stays: [] }
   const views = viewContainers(paths)
