@@ -62,7 +62,7 @@ describe('pulling from a registry', () => {
     const contents = image.layers.map((layer, i) => fs.readFileSync(join(layer, `dir/file-${i}`), 'utf8'))
     expect(contents).toEqual(layers.map((_, i) => `${i}`))
     expect(fs.readdirSync(join(root, 'work'))).toEqual([])
-  })
+  }, 180_000) // 130 blobs are pushed, and 130 processes unpack them
 
   it('is an OCI layout that skopeo reads', async () => {
     const name = await pushBusybox(registry, 'layout:1')

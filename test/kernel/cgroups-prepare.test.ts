@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { prepareCgroupParent } from '../../src/cgroups/prepare.ts'
 import type { CgroupFacts } from '../../src/model/facts.ts'
+import { handDown, NOBODY_DIVIDES } from './fixtures/cgroups.ts'
 
 const ROOT = ['/sys/fs/cgroup/unified', '/sys/fs/cgroup'].find((path) => existsSync(join(path, 'cgroup.controllers')))
 const words = (file: string) =>
@@ -18,12 +19,11 @@ describe("the parent of all containers' cgroups", () => {
   const children: ChildProcess[] = []
 
   /** A cgroup below the real root is what the root of a cgroup namespace is: it has the "no internal processes" rule. */
-  beforeEach(() => {
+  beforeEach(({ skip }) => {
     const root = ROOT ?? expect.fail('no cgroup v2 hierarchy')
-    controller = words(join(root, 'cgroup.controllers'))[0] ?? expect.fail('a hierarchy without controllers')
-    writeFileSync(join(root, 'cgroup.subtree_control'), `+${controller}`)
     mountpoint = join(root, `tscrun-test-prepare-${process.pid}`)
     mkdirSync(mountpoint)
+    controller = handDown(mountpoint) ?? skip(NOBODY_DIVIDES)
   })
 
   afterEach(async () => {

@@ -4,6 +4,7 @@ import {
   copyFileSync,
   linkSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -11,7 +12,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { join, normalize } from 'node:path'
 import { execa } from 'execa'
 import { afterEach, describe, expect, it } from 'vitest'
 import { expectNothingLeft, useMachine, PROJECT, TSCRUN } from './fixtures/machine.ts'
@@ -171,22 +172,27 @@ const EXPLAINED: readonly (readonly [why: string, paths: RegExp])[] = [
     'Node and its libraries',
     /^\/(?:etc\/ld\.so|lib|usr\/lib|etc\/ssl\/openssl\.cnf|.*\/node$|.*\/lib(?:dl|c|m|pthread|gcc_s|stdc\+\+)\.so)/,
   ],
+  // Its node is linked to libnode.so, which is looked for beside the program, too, and has parts of it as files.
+  ["Debian's Node", /^\/usr\/(?:bin\/(?:glibc-hwcaps\/.*|libnode\.so[.\d]*)?|share\/(?:nodejs|zoneinfo-icu)\/.*)$/],
   [
     'what Node asks about its own process',
-    /^\/proc\/(?:meminfo|self\/(?:maps|exe|cgroup|status|stat))$|\/memory\.[\w.]+$|^\/sys\/fs\/cgroup\/.*(?:cpu\.max|memory)/,
+    /^\/proc\/(?:meminfo|version_signature|self\/(?:maps|exe|cgroup|status|stat))$|\/memory\.[\w.]+$|^\/sys\/fs\/cgroup\/.*(?:cpu\.max|memory)/,
   ],
   ['the search for Node', /\/node$/],
   ['tscrun itself: its two programs are witnesses, the rest is built with them', new RegExp(`^${PROJECT}`)],
   ['a directory above tscrun, whose own place is a witness', new RegExp(`^(?:${parentsOf(PROJECT).join('|')})/?$`)],
   ['a device', /^\/dev\/null$/],
-  ['whether the own cgroup is gone when all is over', /^\/sys\/fs\/cgroup\/.*\/tscrun\/[0-9a-f]{64}$/],
+  ['whether the own cgroup is gone when all is over', /^\/sys\/fs\/cgroup\/(?:.*\/)?tscrun\/[0-9a-f]{64}$/],
 ]
 
 describe('everything that a start reads', () => {
-  it.each([[[]], [['--volume', '/usr/bin:/v', '--user', 'alice', '--hostname', 'h']]])(
+  it.each([[[]], [['--volume', 'SOURCE:/v', '--user', 'alice', '--hostname', 'h']]])(
     'is a witness, or it is said why not: %s',
-    async (flags) => {
+    async (words) => {
       forgetAll()
+      // Where the store is, not where programs are: that may be an overlay, which cannot be id-mapped.
+      const source = mkdtempSync(join(machine.directory, 'source-'))
+      const flags = words.map((word) => word.replace('SOURCE', source))
       const [trace, asked] = [join(machine.directory, 'trace'), request(machine, flags, ['true'])]
       // Directories and compiled code are there.
       await asked.prepare()
@@ -236,7 +242,7 @@ function pathsIn(line: string): string[] {
   const call = /^\d+ +\w+\((.*)$/.exec(line)?.[1] ?? ''
   const path = /"((?:[^"\\]|\\.)*)"/.exec(call)?.[1]
   if (path === undefined || path === '') return []
-  if (path.startsWith('/') && !call.startsWith('openat2') && !/^\d+</.test(call)) return [path]
+  if (path.startsWith('/') && !call.startsWith('openat2') && !/^\d+</.test(call)) return [normalize(path)]
   const directory = /^\d+<([^>]*)>/.exec(call)?.[1]
   return [directory === undefined ? path : join(directory, path)]
 }
