@@ -39,12 +39,21 @@ export async function attachHere(
       if (now.rows !== size.rows || now.columns !== size.columns) changed()
     }
     try {
-      const ended = await attachment.ended
+      // Unless they are the container's, a signal ends this process alone.
+      const ended = await Promise.race([attachment.ended, rejectionOf(aborted)])
       return ended === 'detached' ? 0 : ended.exitCode
     } finally {
       process.off('SIGWINCH', changed)
       attachment.close()
     }
+  })
+}
+
+function rejectionOf(aborted: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const stop = (): void => reject(aborted.reason)
+    if (aborted.aborted) stop()
+    else aborted.addEventListener('abort', stop, { once: true })
   })
 }
 

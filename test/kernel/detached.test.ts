@@ -330,6 +330,20 @@ describe('attach', () => {
     expect(await inspected(name, '{{.State.Running}}')).toBe('true')
   })
 
+  it.each([
+    ['attach', '--no-stdin'],
+    ['start', '-a'],
+  ])('of %s with --sig-proxy=false ends by a signal, and the container is not told of it', async (verb, flag) => {
+    const { name } = await detach('trap "echo told" TERM; while :; do echo on; sleep 0.05; done')
+    if (verb === 'start') await out('stop', '-t', '0', name)
+    const attached = machine.tscrun([verb, flag, '--sig-proxy=false', name])
+    await new Promise((resolve) => attached.stdout.once('data', resolve))
+    attached.kill('SIGTERM')
+    expect((await attached).exitCode).toBe(143)
+    expect(await inspected(name, '{{.State.Running}}')).toBe('true')
+    expect(await out('logs', name)).not.toContain('told')
+  })
+
   it('with a terminal has its size, its changes and its mode back; the detach keys leave the container running', async () => {
     const { name } = await detach('while read line; do stty size; done', ['-it'])
     const pty = openPty([TSCRUN, '--root', machine.store, '--runroot', machine.runRoot, 'attach', name], {

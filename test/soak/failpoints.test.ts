@@ -53,11 +53,10 @@ function disposeOf({ net, machine }: Place): void {
   machine.dispose()
 }
 
-/** A kill that can be made, and the point it belongs to. */
+/** A kill that can be made. */
 interface Candidate {
   readonly command: KilledCommand
   readonly strike: Strike
-  readonly point: string
 }
 
 const candidates: Candidate[] = []
@@ -80,34 +79,44 @@ describe.each(commands)('$name', (command) => {
       ? points
       : new Set([...parsePage(readFileSync(PAGE, 'utf8')).values()].flatMap((row) => [...row.keys()]))
     expect([...points].filter((point) => !rows.has(point) && point !== 'helper')).toEqual([])
-    candidates.push(...strikesOf(trace).map(({ point, ...strike }) => ({ command, strike, point })))
+    candidates.push(...strikesOf(trace).map((strike) => ({ command, strike })))
   })
 })
 
 /**
  * Its own role before the first call at a point, once for each way there; where a point is new also the others that live by
- * then.
+ * then, and whoever lives while somebody else does the work.
  */
-function strikesOf({ calls }: Trace): (Strike & { readonly point: string })[] {
+function strikesOf({ calls }: Trace): Strike[] {
   const alive = new Set<Victim>(['cli'])
   const last = new Map<string, string>()
   const ways = new Set<string>()
   const isNew = (way: string): boolean => !ways.has(way) && ways.add(way).has(way)
-  return calls.flatMap((call) => {
-    const { role, number } = call
-    const point = pointOf(call)
+  return calls.flatMap((call): Strike[] => {
+    const { role } = call
+    const point = pointOf(call)?.name
     const own: Victim | undefined = role === 'cli' || role === 'monitor' || role === 'init' ? role : undefined
     if (own !== undefined) alive.add(own)
     if (point === undefined) return []
     const from = last.get(role)
-    last.set(role, point.name)
-    const isFirst = from !== point.name && isNew(`${role}: ${from} to ${point.name}`)
-    const others: Victim[] = isNew(`${role}: ${point.name}`) && alive.size > 1 ? [...alive, 'all'] : []
-    const victims = new Set<Victim>([...(own !== undefined && isFirst ? [own] : []), ...others])
-    if (role === 'cli' && point.name === 'end') alive.delete('cli')
-    return [...victims].map((victim) => ({ role, number, victim, point: point.name }))
+    last.set(role, point)
+    const isFirst = from !== point && isNew(`${role}: ${from} to ${point}`)
+    const isOther = isNew(`${role}: ${point}`) && (own === undefined || alive.size > 1)
+    const others: Victim[] = isOther ? [...alive, 'all'] : []
+    if (role === 'cli' && point === 'end') alive.delete('cli')
+    return [
+      ...(own !== undefined && isFirst ? [{ role, point, from, victim: own }] : []),
+      ...others.filter((victim) => victim !== own).map((victim) => ({ role, point, victim })),
+    ]
   })
 }
+
+it.runIf(!writes)('the page tells of each point that a command comes by what a kill has left there', () => {
+  const rows = [...parsePage(readFileSync(PAGE, 'utf8'))].flatMap(([name, points]) =>
+    [...points].map(([point, { said }]) => ({ row: `${name}: ${point}`, kills: said.size })),
+  )
+  expect(rows.filter(({ kills }) => kills === 0)).toEqual([])
+})
 
 it.runIf(only === undefined)('every point that has a name is reached', () => {
   expect(POINTS.map(({ name }) => name).filter((name) => !reached.has(name))).toEqual([])
@@ -176,7 +185,7 @@ async function strikeOnce(command: KilledCommand, strike: Strike, known: Page, p
 function chosen(known: Page): Candidate[] {
   const all = open
     ? candidates.filter(
-        ({ command, strike, point }) => known.get(command.name)?.get(point)?.said.get(strike.victim) === undefined,
+        ({ command, strike }) => known.get(command.name)?.get(strike.point)?.said.get(strike.victim) === undefined,
       )
     : candidates
   if (count >= all.length) return all

@@ -29,7 +29,7 @@ export const startCommand: Command = {
       return attachHere((options) => opened.startAttached(first, options), {
         stdin: flags.bool('interactive'),
         detachKeys: parseDetachKeys(flags.text('detach-keys') ?? opened.settings.detachKeys ?? DEFAULT_DETACH_KEYS),
-        signals: true,
+        signals: flags.bool('sig-proxy', true),
       })
     }
     const pidfile = flags.text('monitor-pidfile') ?? ''

@@ -60,6 +60,8 @@ const DETACH_KEYS: Flag = {
   help: "Keys that end the connection and leave the container running; '' for none (default ctrl-p,ctrl-q)",
 }
 
+const SIG_PROXY: Flag = { name: 'sig-proxy', kind: 'bool', help: 'Hand signals on to the container (default true)' }
+
 export const START_FLAGS: readonly Flag[] = [
   { name: 'all', kind: 'bool', help: 'All containers that do not run, or those that --filter leaves' },
   FILTER,
@@ -75,6 +77,7 @@ export const START_FLAGS: readonly Flag[] = [
     help: 'Write the pid of the monitor to a file, for systemd',
     aliases: ['conmon-pidfile'],
   },
+  SIG_PROXY,
 ]
 
 export const ATTACH_FLAGS: readonly Flag[] = [
@@ -82,7 +85,7 @@ export const ATTACH_FLAGS: readonly Flag[] = [
   HELP_FLAG,
   LATEST,
   { name: 'no-stdin', kind: 'bool', help: 'Do not connect standard input' },
-  { name: 'sig-proxy', kind: 'bool', help: 'Hand signals on to the container (default true)' },
+  SIG_PROXY,
 ]
 
 export const GENERATE_FLAGS: readonly Flag[] = [

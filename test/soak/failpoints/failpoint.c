@@ -1,13 +1,14 @@
 /*
- * failpoint LOG POINT VICTIM UNTIL COMMAND...
+ * failpoint LOG ROLE VICTIM UNTIL COMMAND...
  *
  * Runs a command below ptrace(2) and writes a line to LOG before each system call by which it, or a process that it
  * starts, changes something that outlives the call: a file, a lock, a link, a mount, a process, what another process is told.
  *   role TAB call TAB path [TAB path]
  * Roles: cli (the command itself), monitor, init (until it has executed the container's command), worker (a fork of the
- * monitor), else a program's name. POINT is ROLE:N: before that role's N-th call the VICTIM (cli, monitor, init, all of them)
- * gets SIGKILL, which the call does not survive, and all others are let go; 0 for none. UNTIL says when to let go
- * without that: when the command has ended (cli), or all whom it has started (all). Exits as the command does.
+ * monitor), else a program's name. Before each call of ROLE its line goes to descriptor 3, after the first letters of those who
+ * live (c, m, i) and a TAB; the answer is a byte: g goes on; at k the VICTIM (cli, monitor, init, all of them) gets SIGKILL,
+ * which the call does not survive, and all others are let go. UNTIL says when to let go without that: when the command has
+ * ended (cli), or all whom it has started (all). Exits as the command does.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -29,6 +30,7 @@
 #include <unistd.h>
 
 #define MOST 512
+#define ASKED 3
 #define OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK)
 
 enum kind { AT_PATH, PATH, AT_CREATE, CREATE, TWO_PATHS, AT_TWO, LINK_AT, LINK, DESCRIPTOR, TWO_DESCRIPTORS, SOCKET, BARE, CLONE3, CLONE, EXEC_AT, UNLOCK, LOCK, BIND };
@@ -78,8 +80,7 @@ static int lock_count;
 
 static pid_t cli, monitor, init;
 static FILE *out;
-static char point_role[32];
-static long point_number;
+static const char *asked_role;
 
 __attribute__((format(printf, 1, 2), noreturn)) static void fail(const char *format, ...)
 {
@@ -263,9 +264,27 @@ static int describe(const struct task *task, const struct call *call, const uint
 	return 0;
 }
 
+static int lives(pid_t pid)
+{
+	for (int i = 0; i < task_count; i++)
+		if (tasks[i].tgid == pid)
+			return 1;
+	/* The container's process is traced no more once it runs the command. */
+	return pid != 0 && pid == init && kill(pid, 0) == 0;
+}
+
+static int is_the_one(const char *line)
+{
+	char answer = 'g';
+	dprintf(ASKED, "%s%s%s\t%s", lives(cli) ? "c" : "", lives(monitor) ? "m" : "", lives(init) ? "i" : "", line);
+	if (read(ASKED, &answer, 1) != 1)
+		fail("nobody answers");
+	return answer == 'k';
+}
+
 static int log_call(struct task *task, const struct __ptrace_syscall_info *info)
 {
-	static char one[PATH_MAX], two[PATH_MAX];
+	static char one[PATH_MAX], two[PATH_MAX], line[3 * PATH_MAX];
 	for (size_t i = 0; i < sizeof CALLS / sizeof *CALLS; i++) {
 		const struct call *call = &CALLS[i];
 		if ((uint64_t)call->number != info->entry.nr)
@@ -274,8 +293,9 @@ static int log_call(struct task *task, const struct __ptrace_syscall_info *info)
 		if (!describe(task, call, (const uint64_t *)info->entry.args, one, two))
 			return 0;
 		const char *role = role_of(task);
-		fprintf(out, "%s\t%s\t%s%s%s\n", role, call->name, one, two[0] ? "\t" : "", two);
-		return point_number > 0 && !strcmp(role, point_role) && --point_number == 0;
+		snprintf(line, sizeof line, "%s\t%s\t%s%s%s\n", role, call->name, one, two[0] ? "\t" : "", two);
+		fputs(line, out);
+		return !strcmp(role, asked_role) && is_the_one(line);
 	}
 	return 0;
 }
@@ -365,10 +385,11 @@ int main(int argc, char **argv)
 {
 	int gate[2], status;
 	if (argc < 6)
-		fail("failpoint LOG POINT VICTIM UNTIL COMMAND...");
+		fail("failpoint LOG ROLE VICTIM UNTIL COMMAND...");
 	if (!(out = fopen(argv[1], "we")) || pipe(gate) < 0)
 		fail("%s", argv[1]);
-	sscanf(argv[2], "%31[a-z]:%ld", point_role, &point_number);
+	asked_role = argv[2];
+	fcntl(ASKED, F_SETFD, FD_CLOEXEC);
 	if ((cli = fork()) == 0) {
 		char go;
 		close(gate[1]);

@@ -1,20 +1,24 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
 import { expect } from 'vitest'
 import type { HostNetwork } from '../../kernel/fixtures/host-network.ts'
 import { cgroupsOf, type Machine, pidOf, processesWith, TSCRUN } from '../../kernel/fixtures/machine.ts'
 import { type KilledCommand, OTHER, VICTIM } from './commands.ts'
-import { readTrace, type Trace } from './trace.ts'
+import { pointOf } from './points.ts'
+import { readCall, readTrace, type Trace } from './trace.ts'
 
 export type Victim = 'cli' | 'monitor' | 'init' | 'all'
 
 /** Where to kill, and whom. */
 export interface Strike {
   readonly role: string
-  readonly number: number
+  readonly point: string
+  /** The point that the role comes from; absent where any will do, as soon as the victim lives. */
+  readonly from?: string | undefined
   readonly victim: Victim
 }
 
@@ -40,23 +44,51 @@ export async function traced(place: Place, command: KilledCommand, strike?: Stri
   if (command.first === true) rmSync(join(machine.store, 'prepared'), { recursive: true, force: true })
   for (const args of command.before) await must(place, args)
   const log = join(machine.directory, 'trace')
-  const point = strike === undefined ? 'none:0' : `${strike.role}:${strike.number}`
   const tscrun = [TSCRUN, '--root', machine.store, '--runroot', machine.runRoot, ...command.args]
   const args = [
     ...net.enter,
     program,
     log,
-    point,
+    strike?.role ?? 'none',
     strike?.victim ?? 'all',
     command.follow === true ? 'all' : 'cli',
     ...tscrun,
   ]
   const [first = '', ...rest] = args
-  const { exitCode, stderr } = await execa(first, rest, { reject: false, stdin: 'ignore' })
+  const running = execa(first, rest, {
+    reject: false,
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    buffer: { fd3: false },
+  })
+  if (strike !== undefined) answer(running.stdio[3] as Duplex, strike, machine)
+  const { exitCode, stderr } = await running
   expect(exitCode, `${command.name}: ${stderr}`).not.toBe(99)
   const trace = readTrace(log, machine)
   if (strike === undefined) expect({ exitCode, stderr }, command.name).toEqual({ exitCode: 0, stderr: '' })
   return trace
+}
+
+/** Says of each call of the role whether the kill is to come before it. */
+function answer(asked: Duplex, strike: Strike, machine: Machine): void {
+  let last: string | undefined
+  let rest = ''
+  asked.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) {
+      const [alive = '', ...words] = line.split('\t')
+      const name = pointOf(readCall(words.join('\t'), machine))?.name
+      const isThere =
+        name === strike.point && (strike.from === undefined ? isAlive(strike.victim, alive) : strike.from === last)
+      last = name ?? last
+      asked.write(isThere ? 'k' : 'g')
+    }
+  })
+}
+
+/** By first letters, as failpoint.c gives them. */
+function isAlive(victim: Victim, alive: string): boolean {
+  return victim === 'all' ? alive.length > 0 : alive.includes(victim.slice(0, 1))
 }
 
 export async function must({ net }: Place, args: readonly string[]): Promise<string> {
@@ -74,7 +106,7 @@ export async function killOnce(
 ): Promise<Seen> {
   const clean = treeOf(place)
   const trace = await traced(place, command, strike)
-  const label = `${command.name}, ${strike.victim} killed at ${strike.role}:${strike.number}`
+  const label = `${command.name}, ${strike.victim} killed at ${strike.role}: ${strike.point}`
   const wasClean = isSame(treeOf(place), clean)
   const ask = async (): Promise<string> =>
     [await trueStatus(place, trace, label), ...(await askedOf(place, command))].join(', ')

@@ -4,8 +4,6 @@ import type { Machine } from '../../kernel/fixtures/machine.ts'
 /** A system call that changes something, as failpoint.c has written it down. */
 export interface Call {
   readonly role: string
-  /** Which one it is of its role, from 1 on. */
-  readonly number: number
   /** `mkdir STORE/containers/ID`: the call, and its paths without what differs from one run to the next. */
   readonly text: string
 }
@@ -22,21 +20,20 @@ export interface Trace {
 export function readTrace(path: string, machine: Machine): Trace {
   const text = readFileSync(path, 'utf8')
   const lines = text.trimEnd().split('\n')
-  const numbers = new Map<string, number>()
-  const calls = lines.flatMap((line): Call[] => {
-    const [role = '', call = '', ...paths] = line.split('\t')
-    if (role === 'killed') return []
-    const number = (numbers.get(role) ?? 0) + 1
-    numbers.set(role, number)
-    const plain = paths.map((path) => plainPath(path, machine)).join(' ')
-    return [{ role, number, text: `${call} ${plain}`.trimEnd() }]
-  })
+  const calls = lines.filter((line) => !line.startsWith('killed\t')).map((line) => readCall(line, machine))
   return {
     calls,
     killed: lines.at(-1)?.startsWith('killed\t') === true,
     ids: [...new Set(text.match(/\b[0-9a-f]{64}\b/g))],
     names: [...text.matchAll(/\tlink\t\S+\/names\/(\S+)/g)].map(([, name = '']) => name),
   }
+}
+
+/** A line of it: role, call, paths. */
+export function readCall(line: string, machine: Machine): Call {
+  const [role = '', call = '', ...paths] = line.split('\t')
+  const plain = paths.map((path) => plainPath(path, machine)).join(' ')
+  return { role, text: `${call} ${plain}`.trimEnd() }
 }
 
 function plainPath(path: string, machine: Machine): string {
