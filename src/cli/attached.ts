@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
 import type { AttachOptions } from '../engine/live/detached.ts'
 import type { Attachment } from '../engine/live/live.ts'
-import { withSignals } from './signals.ts'
+import { Interruption, withSignals } from './signals.ts'
 
 export interface AttachRequest {
   readonly stdin: boolean
@@ -26,7 +26,14 @@ export async function attachHere(
       ...(size === undefined ? {} : { size }),
     }
     const attachment = await connect(streams, aborted)
-    if (request.signals) takeOver((signal) => attachment.signal(constants.signals[signal]))
+    // A terminal that is closed takes along whoever watches, not the container.
+    const left = new AbortController()
+    const watched = terminal || (await isTerminalFd(0))
+    const receive = (signal: NodeJS.Signals): void => {
+      if (signal === 'SIGHUP' && watched) left.abort(new Interruption(signal, undefined))
+      else attachment.signal(constants.signals[signal])
+    }
+    if (request.signals) takeOver(receive)
     // The monitor is in another session and is not told of changes of this window.
     const changed = (): void => {
       const { rows, columns } = windowSize()
@@ -40,7 +47,7 @@ export async function attachHere(
     }
     try {
       // Unless they are the container's, a signal ends this process alone.
-      const ended = await Promise.race([attachment.ended, rejectionOf(aborted)])
+      const ended = await Promise.race([attachment.ended, rejectionOf(AbortSignal.any([aborted, left.signal]))])
       return ended === 'detached' ? 0 : ended.exitCode
     } finally {
       process.off('SIGWINCH', changed)
@@ -51,7 +58,7 @@ export async function attachHere(
 
 function rejectionOf(aborted: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {
-    const stop = (): void => reject(aborted.reason)
+    const stop = (): void => reject(aborted.reason as Error)
     if (aborted.aborted) stop()
     else aborted.addEventListener('abort', stop, { once: true })
   })

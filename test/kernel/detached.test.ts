@@ -373,6 +373,22 @@ describe('attach', () => {
     expect(await inspected(name, '{{.State.Running}}')).toBe('true')
   })
 
+  it('leaves the container running when its terminal is closed', async () => {
+    // As a shell does it, which ends by SIGHUP.
+    const { name } = await detach('trap "exit 9" HUP; while read line; do echo "<$line>"; done', ['-it'])
+    const pty = openPty([TSCRUN, '--root', machine.store, '--runroot', machine.runRoot, 'attach', name], {
+      rows: 31,
+      columns: 97,
+    })
+    await until(() => {
+      pty.type('hello\n')
+      return pty.output().includes('<hello>')
+    })
+    pty.close()
+    expect(await pty.ended).toBe(129)
+    expect(await inspected(name, '{{.State.Running}}')).toBe('true')
+  })
+
   it('is refused for what runs in the foreground or has stopped', async () => {
     const { name } = await detach('true')
     await out('wait', name)
