@@ -215,6 +215,22 @@ describe('a published port', () => {
     expect(await net.tscrun(['network', 'reload'])).toMatchObject({ exitCode: 0 })
     expect(await net.outside(`${WHO}://${ADDRESSES.host}:8080/cgi-bin/who`)).toContain(ADDRESSES.outside)
   })
+
+  it('is there again after somebody removed the bridge: by a reload, and by the next start', async () => {
+    await serve('web', ['-p', '8080:80'])
+    const answer = (): Promise<string> => net.outside(`${WHO}://${ADDRESSES.host}:8080/cgi-bin/who`)
+    await net.host('ip link del tscrun0')
+    await expect(answer()).rejects.toThrow('curl')
+    expect(await net.tscrun(['network', 'reload'])).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(await answer()).toContain(ADDRESSES.outside)
+    // To itself by the host's address: its port of the bridge sends back where it came from.
+    expect(
+      (await net.tscrun(['exec', 'web', 'wget', '-qO-', `http://${ADDRESSES.host}:8080/cgi-bin/who`])).stdout,
+    ).toMatch(/[0-9]/)
+    await net.host('ip link del tscrun0')
+    expect(await run([], 'ip -o addr show eth0')).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(await answer()).toContain(ADDRESSES.outside)
+  })
 })
 
 describe('ports of a container', () => {

@@ -97,6 +97,7 @@ export async function reload(paths: EnginePaths, tell: (line: string) => void): 
     const bridges = withRtnetlink((rtnetlink) =>
       Object.fromEntries(networks.map((network) => [network.id, makeBridge(rtnetlink, network, made)])),
     )
+    if (before !== undefined) (await import('./plug-again.ts')).plugAgain(paths, bridges)
     if (forwards) forward(networks, tell)
     const up: Up = { namespace: readlinkSync('/proc/self/ns/net'), bridges }
     mkdirSync(paths.runRoot, { recursive: true, mode: 0o700 })

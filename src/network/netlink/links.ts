@@ -124,6 +124,17 @@ export function plugIn(name: string): Message {
   })
 }
 
+/** Makes a link a port of the bridge with this number, if it is not. */
+export function linkMaster(name: string, bridge: number): Message {
+  return encodeMessage(RTM.NEWLINK, 0, {
+    header: linkHeader(0),
+    attributes: [
+      [IFLA.IFNAME, text(name)],
+      [IFLA.MASTER, u32(bridge)],
+    ],
+  })
+}
+
 export function getLink(name: string): Message {
   return encodeMessage(RTM.GETLINK, 0, { header: linkHeader(0), attributes: [[IFLA.IFNAME, text(name)]] })
 }
