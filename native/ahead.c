@@ -167,6 +167,19 @@ static int given[MOST_GIVEN], given_count = -1;
 /* The caller may have changed since our birth. */
 static int unchecked;
 
+/*
+ * The caller has had us woken beside it, not behind it. It does so only where we were free to run everywhere, and all ones
+ * are as good as never having been asked; a child that was born meanwhile has it from us.
+ */
+static void run_everywhere(const struct run *run)
+{
+	unsigned char all[1024];
+	memset(all, 0xff, sizeof all);
+	syscall(SYS_sched_setaffinity, 0, sizeof all, all);
+	if (run->init > 0)
+		syscall(SYS_sched_setaffinity, run->init, sizeof all, all);
+}
+
 /* One message of the caller with the descriptors beside it; their number, or -errno. */
 static int receive(struct run *run, struct message *message, int *fds)
 {
@@ -188,6 +201,8 @@ static int receive(struct run *run, struct message *message, int *fds)
 		count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		memcpy(fds, CMSG_DATA(header), count * sizeof(int));
 	}
+	if (got == sizeof *message && (message->type == MSG_SOON || message->type == MSG_GO) && message->a)
+		run_everywhere(run);
 	if (got == sizeof *message && !(whole.msg_flags & MSG_CTRUNC))
 		return (int)count;
 	close_all(fds, count);
@@ -275,6 +290,8 @@ static int take_plan(struct run *run)
 		return -errno;
 	ssize_t got = recv(run->control, message, (size_t)size, 0);
 	int is_plan = got == size && (size_t)got > sizeof *message && message->type == MSG_PLAN;
+	if (is_plan && message->a)
+		run_everywhere(run);
 	if (is_plan && stage_plan(run, message, (size_t)size, sizeof *message) == 0)
 		return 0;
 	munmap(message, (size_t)size);

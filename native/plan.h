@@ -212,7 +212,7 @@ enum {
 	MSG_CHECKED = 7, /* a: 1 if the health check passed; error: why none was made */
 	MSG_SIGNAL = 16, /* a: signal for the container's first process */
 	MSG_RESIZE = 17, /* a: rows, b: columns */
-	MSG_GO = 18,     /* to `take`: with the inherited descriptors */
+	MSG_GO = 18,     /* to `take`: with the inherited descriptors; a: as for MSG_SOON */
 	MSG_ATTACH = 19, /* a: ATTACH_* */
 	MSG_STOP = 20,   /* a: signal, b: 0 where a person wants it to end, or STOP_FOR_NOW */
 	MSG_CHANGED = 21, /* a: RESTART_*, b: how many times; the container's name follows, and the plan of further lives
@@ -220,8 +220,9 @@ enum {
 	MSG_CHECK = 22,  /* make a health check now */
 	MSG_NAMES = 24,  /* with it what the name service is told of the container from now on */
 	MSG_RELEASED = 9, /* all is gone: a plan may follow */
-	MSG_SOON = 26,   /* to `hold`: look whether the caller is as it was, then go on; `take` follows */
-	MSG_PLAN = 25,   /* the plan follows in the same datagram */
+	MSG_SOON = 26,   /* to `hold`: look whether the caller is as it was, then go on; `take` follows. a: 1 if the caller
+			     has kept us off its processor until now */
+	MSG_PLAN = 25,   /* the plan follows in the same datagram; a: as for MSG_SOON */
 	MSG_FOLLOW = 23, /* hand over the file of the log, now and after each rotation */
 };
 

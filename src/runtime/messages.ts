@@ -62,6 +62,11 @@ export function encodeMessage(type: number, a = 0, b = 0): Buffer {
   return message
 }
 
+/** Whether the stage was kept off our processor until it reads this (its field `a`). */
+export function writeElsewhere(message: Buffer, elsewhere: boolean): void {
+  message.writeBigUInt64LE(elsewhere ? 1n : 0n, 16)
+}
+
 /** A message about a failed step, as explainFailure takes it. */
 export function failureOf({ column, step, error, a, text }: Message): StepFailure {
   return { column, index: step, errno: errnoName(error), ...(a === 0n ? {} : { status: Number(a) }), output: text }

@@ -1,9 +1,10 @@
 import { closeSync } from 'node:fs'
 import { SyscallError } from '../syscall/errno.ts'
 import { closeFd, memoryFile, reapChild, reapStrays, sendMessage, socketPair, spawnStage } from '../syscall/process.ts'
+import { keepOff } from '../syscall/processor.ts'
 import { sendWithFds } from '../syscall/socket.ts'
 import { watchReadable } from '../syscall/watch.ts'
-import { encodeMessage, MESSAGE, MESSAGE_BYTES } from './messages.ts'
+import { encodeMessage, MESSAGE, MESSAGE_BYTES, writeElsewhere } from './messages.ts'
 
 /** A stage process: a child of ours, which ends when `control` is closed. */
 export interface Stage {
@@ -92,6 +93,13 @@ export function collectStages(): void {
   reapStrays()
 }
 
+/** A message for a stage that waits for it, with which it may run on all processors again. */
+function waking(stage: Stage, type: number): Buffer {
+  const message = encodeMessage(type)
+  writeElsewhere(message, keepOff(stage.pid))
+  return message
+}
+
 /** Room for a name, written by the stage itself: it has several, one after the other. */
 export const HELD_TITLE = 'tscrun: ahead'.padEnd(48)
 
@@ -99,8 +107,10 @@ export const HELD_TITLE = 'tscrun: ahead'.padEnd(48)
 const MAX_PLAN = 64 * 1024
 
 /** Gives a stage whose container has gone the next plan, to be run up to its hold. False where it cannot be had. */
-export function givePlan(stage: Stage, message: Uint8Array): boolean {
-  return message.length <= MAX_PLAN && sendMessage(stage.control, message)
+export function givePlan(stage: Stage, message: Buffer): boolean {
+  if (message.length > MAX_PLAN) return false
+  writeElsewhere(message, keepOff(stage.pid))
+  return sendMessage(stage.control, message)
 }
 
 /** Room for such a message with a plan of this size, and where the plan is written in it. */
@@ -112,13 +122,13 @@ export function planMessage(size: number): { readonly message: Buffer; readonly 
 
 /** The hold of its plan ends: the container is wanted, and its directory is there. One that has ended is found later. */
 export function endHold(stage: Stage): void {
-  sendMessage(stage.control, encodeMessage(MESSAGE.soon))
+  sendMessage(stage.control, waking(stage, MESSAGE.soon))
 }
 
 /** It gets the descriptors of the inherited slots. False where it has ended before. */
 export function giveFds(stage: Stage, fds: readonly number[]): boolean {
   try {
-    sendWithFds(stage.control, encodeMessage(MESSAGE.go), fds)
+    sendWithFds(stage.control, waking(stage, MESSAGE.go), fds)
     return true
   } catch (error) {
     if (error instanceof SyscallError && (error.code === 'EPIPE' || error.code === 'ECONNRESET')) return false

@@ -7,7 +7,7 @@ const X64 = {
   fchmodat: 268, faccessat: 269, utimensat: 280, unshare: 272, setns: 308, dup3: 292, pipe2: 293, capset: 126, capget: 125,
   statfs: 137, fstatfs: 138, syncfs: 306, memfd_create: 319, getrandom: 318, bpf: 321, fcntl: 72, kill: 62, seccomp: 317, socket: 41, connect: 42, bind: 49, listen: 50, getsockname: 51,
   close: 3, read: 0, write: 1, fallocate: 285, ftruncate: 77, pivot_root: 155, setresuid: 117, setresgid: 119, setgroups: 116,
-  sched_getaffinity: 204, prlimit64: 302, fchown: 93, fchmod: 91, getdents64: 217, newfstatat: 262, statx: 332, exit_group: 231, execve: 59, gettid: 186, ppoll: 271,
+  sched_getaffinity: 204, sched_setaffinity: 203, getcpu: 309, prlimit64: 302, fchown: 93, fchmod: 91, getdents64: 217, newfstatat: 262, statx: 332, exit_group: 231, execve: 59, gettid: 186, ppoll: 271,
 } as const
 
 // biome-ignore format: a table
@@ -18,7 +18,7 @@ const ARM64: { readonly [name in keyof typeof X64]: number } = {
   fchmodat: 53, faccessat: 48, utimensat: 88, unshare: 97, setns: 268, dup3: 24, pipe2: 59, capset: 91, capget: 90,
   statfs: 43, fstatfs: 44, syncfs: 267, memfd_create: 279, getrandom: 278, bpf: 280, fcntl: 25, kill: 129, seccomp: 277, socket: 198, bind: 200, listen: 201, getsockname: 204, connect: 203,
   close: 57, read: 63, write: 64, fallocate: 47, ftruncate: 46, pivot_root: 41, setresuid: 147, setresgid: 149, setgroups: 159,
-  sched_getaffinity: 123, prlimit64: 261, fchown: 55, fchmod: 52, getdents64: 61, newfstatat: 79, statx: 291, exit_group: 94, execve: 221, gettid: 178, ppoll: 73,
+  sched_getaffinity: 123, sched_setaffinity: 122, getcpu: 168, prlimit64: 261, fchown: 55, fchmod: 52, getdents64: 61, newfstatat: 79, statx: 291, exit_group: 94, execve: 221, gettid: 178, ppoll: 73,
 }
 
 // biome-ignore format: a table

@@ -124,6 +124,17 @@ describe('the next container of a process that runs many', () => {
     await handle
   })
 
+  it('may run wherever its process may, though it was woken where its process was not', async () => {
+    const allowed = (pid: number | 'self'): string | undefined =>
+      readFileSync(`/proc/${pid}/status`, 'latin1').match(/^Cpus_allowed:.*$/m)?.[0]
+    const script = 'grep Cpus_allowed: /proc/1/status'
+    const { stage, init } = await warmUp(script)
+    expect([allowed(stage), allowed(init)]).toEqual([allowed('self'), allowed('self')])
+    const shown = await Promise.all(Array.from({ length: 8 }, () => show(script)))
+    for (let round = 0; round < 16; round++) shown.push(await show(script))
+    expect(new Set(shown)).toEqual(new Set([`${allowed('self')}\n`]))
+  })
+
   it('is another one where another one is wanted', async () => {
     const waiting = await warmUp('cat; hostname')
     const input = await engine.run(undefined, ['sh', '-c', 'cat; hostname'], { ...view(), input: 'in ' })
