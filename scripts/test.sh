@@ -31,8 +31,9 @@ cgroup=
 for mount in /sys/fs/cgroup /sys/fs/cgroup/unified; do
   if [ "$(id -u)" != 0 ] || ! [ -w "$mount/cgroup.procs" ] || ! [ -e "$mount/cgroup.controllers" ]; then continue; fi
   home=$mount$(sed -n 's/^0:://p' /proc/self/cgroup)
-  cgroup=$mount/tscrun-test-$$
-  mkdir "$cgroup"
+  # Not by our process id, which somebody in another pid namespace has, too.
+  cgroup=$(mktemp -d "$mount/tscrun-test-XXXXXX")
+  chmod 755 "$cgroup"
   # In a container what looks like the root is none, and can hand down no controllers while it holds processes.
   if [ -e "$mount/cgroup.type" ]; then
     home=$mount/tscrun-test-outer

@@ -58,7 +58,7 @@ it('a Debian system is in a container as dpkg unpacked it, but for what a layer 
     ls -di /usr/bin/perl /usr/bin/perl5* | cut -d ' ' -f 1 | sort -u | wc -l; perl -e 'print "runs\\n"'`
   const { exitCode, stdout, stderr } = await machine.tscrun(['run', '--rm', '-q', name, 'sh', '-c', script])
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-  expect(String(stdout).split('\n')).toEqual([
+  expect(stdout.split('\n')).toEqual([
     'missing   c /etc/debian_version',
     'mine',
     '640 root:shadow 1',
