@@ -3,21 +3,21 @@ import type { FlagValues } from './command.ts'
 import { reportError } from './errors.ts'
 import { printError } from './output/print.ts'
 
-/** Those that are named, or with `--all` undefined. Throws USAGE where it is neither, or both. */
+/** Those that are named, or with `--all` or `--filter` undefined. Throws USAGE where it is neither, or both. */
 export function namedOrAll(
   verb: string,
   flags: FlagValues,
   operands: readonly string[],
   noun = 'container',
 ): readonly string[] | undefined {
-  const all = flags.bool('all')
+  const all = flags.bool('all') || flags.has('filter')
+  const word = flags.bool('all') ? '--all' : '--filter'
   const usage = {
     subject: verb,
     hint: `usage: tscrun ${verb} [OPTIONS] ${noun.toUpperCase()} [${noun.toUpperCase()}...], or ${verb} --all`,
   }
   if (!all && operands.length === 0) throw new TscrunError('USAGE', `${verb}: the ${noun} is missing`, usage)
-  if (all && operands.length > 0) throw new TscrunError('USAGE', `${verb} --all: no ${noun} can be named`, usage)
-  if (!all && flags.has('filter')) throw new TscrunError('USAGE', `${verb} --filter: needs --all`, usage)
+  if (all && operands.length > 0) throw new TscrunError('USAGE', `${verb} ${word}: no ${noun} can be named`, usage)
   return all ? undefined : operands
 }
 

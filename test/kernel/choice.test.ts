@@ -62,6 +62,11 @@ describe('containers are chosen', () => {
     expect(await out('wait', '-l')).toBe('137\n')
     expect(await out('kill', '--all')).toBe('one\n')
     expect(await out('start', '-l')).toBe('two\n')
+    expect(await out('start', '--filter', 'label=x')).toBe('one\n')
+    expect(await out('stop', '-t', '0', '--filter', 'label=x')).toBe('one\n')
+    expect(await names('--filter', 'status=running')).toEqual(['two'])
+    const both = await machine.tscrun(['stop', '--filter', 'label=x', 'two'])
+    expectOneLine(both.stderr, /^tscrun: stop --filter: no container can be named/)
   })
 
   it('each with an error of its own; one that is not there is none with --ignore or by force', async () => {
