@@ -99,6 +99,18 @@ describe('after a boot of the machine', () => {
     expect(Object.keys(await states())).toEqual(['first'])
   })
 
+  it('so does one that finds the run directory emptied, and the cgroups still there', async () => {
+    for (const name of ['first', 'second', 'third']) await detach(name)
+    for (const name of ['first', 'second', 'third']) process.kill(pidOf(`tscrun: ${name}`) ?? 0, 'SIGKILL')
+    rmSync(machine.runRoot, { recursive: true })
+    await out('start', 'first')
+    expect(await states()).toMatchObject({ first: expect.stringMatching(/^running/) as string })
+    expect((await states())['second']).toMatch(/^exited Exited \(255\) /)
+    await out('start', 'second')
+    expect(await out('exec', 'second', 'cat', '/v/x')).toBe('up\nup\n')
+    await out('rm', 'third')
+  })
+
   it('a process that has the number of one from before is left alone, where the run directory outlives a boot', async () => {
     const id = await detach('kept')
     await loseProcesses(['kept'])

@@ -39,7 +39,8 @@ const PATIENCE_MS = 1000
 export async function sweep(paths: EnginePaths, asked: 'live' | 'all'): Promise<ReadonlyMap<string, ContainerRecord>> {
   const resting = new Map<string, ContainerRecord>()
   const booted = wasBooted(paths)
-  const scope = booted ? 'all' : asked
+  // Somebody may also have emptied /run.
+  const scope = booted || !existsSync(paths.runRoot) ? 'all' : asked
   const ids = scope === 'live' ? liveIds(paths) : [...new Set([...liveIds(paths), ...containerIds(paths)])]
   const live = new Set(liveIds(paths))
   for (const id of ids) {
@@ -87,6 +88,8 @@ async function sweepOne(
       closeSync(lockFd)
       return record
     }
+    // Where only the run directory was emptied its cgroup is still there.
+    if (!(await endProcesses(paths, id, record.cgroup, true))) return void closeSync(lockFd)
     await deleteAttachments(paths, record)
     finishContainer(paths, held, record, wentDown())
     return undefined
