@@ -89,7 +89,10 @@ async function sweepOne(
       return record
     }
     // Where only the run directory was emptied its cgroup is still there.
-    if (!(await endProcesses(paths, id, record.cgroup, true))) return void closeSync(lockFd)
+    if (!(await endProcesses(paths, id, record.cgroup, true))) {
+      closeSync(lockFd)
+      return undefined
+    }
     await deleteAttachments(paths, record)
     finishContainer(paths, held, record, wentDown())
     return undefined
