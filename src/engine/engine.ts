@@ -328,8 +328,8 @@ function debugOf({ onDebug }: EngineOptions): Pick<EngineOptions, 'onDebug'> {
   return onDebug === undefined ? {} : { onDebug }
 }
 
-function imageSource(name: string, { id, layers, config }: StoredImage): Source {
-  return { name, imageId: id, layers, config, direct: false, scratch: false }
+function imageSource(name: string, { id, layers, config, highestId = 0 }: StoredImage): Source {
+  return { name, imageId: id, layers, config, highestId, direct: false, scratch: false }
 }
 
 function unpackDefault({ maxUnpackSize }: Settings): { readonly maxUnpackSize?: number } {

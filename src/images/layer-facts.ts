@@ -8,6 +8,8 @@ import type { StorePaths } from './layout.ts'
 /** Bytes of file data, counted once a layer: it stands in the layer's own metadata. */
 export interface LayerFacts {
   readonly bytes: number
+  /** The highest uid or gid of its files, where it is beyond 65,535: a container has not so many ids. */
+  readonly highestId?: number
 }
 
 interface KeptFacts extends LayerFacts {
@@ -20,9 +22,9 @@ function factsPath(paths: StorePaths, chainId: ChainId): string {
 }
 
 /** Not synced: whether they can be believed after a power cut, `createStandings` tells. */
-export function writeFacts(paths: StorePaths, chainId: ChainId, { bytes }: LayerFacts): void {
+export function writeFacts(paths: StorePaths, chainId: ChainId, facts: LayerFacts): void {
   const boot = bootId()
-  const kept: KeptFacts = { bytes, ...(boot === undefined ? {} : { boot }) }
+  const kept: KeptFacts = { ...facts, ...(boot === undefined ? {} : { boot }) }
   const temporary = join(paths.work, `${TEMPORARY_FILE}${uniqueWord()}`)
   fs.writeFileSync(temporary, JSON.stringify(kept), { flag: 'wx', mode: 0o600 })
   fs.renameSync(temporary, factsPath(paths, chainId))

@@ -80,6 +80,7 @@ export async function fetchLayer(paths: StorePaths, layer: WantedLayer, job: Lay
       lock,
       marked: extracted.marked,
       bytes: extracted.use.bytes + copied,
+      highestId: extracted.highestId,
     })
     job.onPhase('complete')
     return { facts, unsynced: true }
@@ -170,10 +171,11 @@ interface Finished {
   readonly lock: Lock
   readonly marked: boolean
   readonly bytes: number
+  readonly highestId: number | undefined
 }
 
-function commit(paths: StorePaths, chainId: ChainId, { tree, lock, marked, bytes }: Finished): LayerFacts {
-  const facts: LayerFacts = { bytes }
+function commit(paths: StorePaths, chainId: ChainId, { tree, lock, marked, bytes, highestId }: Finished): LayerFacts {
+  const facts: LayerFacts = { bytes, ...(highestId === undefined ? {} : { highestId }) }
   writeFacts(paths, chainId, facts)
   // One that cannot be relied on is replaced.
   const before = unpackedPath(paths, chainId)

@@ -14,6 +14,8 @@ export interface ImageRecord {
   readonly chain: readonly ChainId[]
   /** Bytes of file data in its layers. */
   readonly size: number
+  /** The highest uid or gid of its files, where it is beyond 65,535. */
+  readonly highestId?: number
 }
 
 const VERSION = 1

@@ -23,6 +23,8 @@ export interface StoredImage {
   readonly layers: readonly string[]
   /** Bytes of file data in its layers. */
   readonly size: number
+  /** The highest uid or gid of its files, where it is beyond 65,535. */
+  readonly highestId?: number
   readonly created?: string
 }
 
@@ -312,6 +314,7 @@ function load(paths: StorePaths, entries: readonly IndexEntry[], entry: IndexEnt
     config: record.config,
     layers,
     size: record.size,
+    ...(record.highestId === undefined ? {} : { highestId: record.highestId }),
     ...(created === undefined ? {} : { created }),
   }
 }

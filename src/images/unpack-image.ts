@@ -82,7 +82,8 @@ export async function unpackImage(
     if (unsynced || copied) await sync.finish()
     const { manifest, config, id } = image
     const fresh = name === undefined || store.resolvedDigest(name) !== image.resolved
-    const stored = await store.add({ id, manifest, config, chain, size: sum(facts) }, name, image.resolved)
+    const record = { id, manifest, config, chain, size: sum(facts), ...highest(facts) }
+    const stored = await store.add(record, name, image.resolved)
     options.onProgress?.({ type: 'done', verb, reference: name ?? image.id, digest: image.resolved, fresh })
     return stored
   } catch (error) {
@@ -93,6 +94,11 @@ export async function unpackImage(
 
 function sum(facts: readonly LayerFacts[]): number {
   return facts.reduce((total, { bytes }) => total + bytes, 0)
+}
+
+function highest(facts: readonly LayerFacts[]): { readonly highestId?: number } {
+  const ids = facts.flatMap(({ highestId }) => highestId ?? [])
+  return ids.length === 0 ? {} : { highestId: Math.max(...ids) }
 }
 
 function checkSize(bytes: number, limits: UnpackLimits): void {

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -61,6 +61,31 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 `
 
 describe('root of a user namespace', () => {
+  it('is told whose file cannot be unpacked there', async () => {
+    // Where that root may go, too.
+    const place = mkdtempSync('/var/tmp/tscrun-nested-')
+    try {
+      mkdirSync(join(place, 'tree'))
+      writeFileSync(join(place, 'tree', 'file'), 'x')
+      await execa('tar', ['-C', join(place, 'tree'), '--owner=200000', '--group=7', '-cf', join(place, 'tar'), 'file'])
+      chownSync(place, 1_900_000_000, 1_900_000_000)
+      const store = ['--root', join(place, 's'), '--runroot', join(place, 'r')]
+      const within = ['unshare', '-mpf', '--mount-proc', TSCRUN, ...store, 'import', '-q', join(place, 'tar'), 'a:1']
+      const result = await execa('python3', ['-c', AS_ROOT_OF_A_USER_NAMESPACE, ...within], {
+        reject: false,
+        stripFinalNewline: false,
+        env: { TSCRUN_NODE: process.execPath },
+      })
+      expect({ exitCode: result.exitCode, stdout: result.stdout }).toEqual({ exitCode: 125, stdout: '' })
+      expectOneLine(
+        result.stderr,
+        /^tscrun: unpack layer .*: "?file"? has the owner 200000:7, and this user namespace has/,
+      )
+    } finally {
+      rmSync(place, { recursive: true })
+    }
+  })
+
   it('is told in one line that the root of the host is needed', async () => {
     const args = ['--root', '/absent/s', '--runroot', '/absent/r', 'run', '--rm', '--rootfs', '/:O', 'true']
     const result = await execa('python3', ['-c', AS_ROOT_OF_A_USER_NAMESPACE, TSCRUN, ...args], {

@@ -48,6 +48,8 @@ export interface Source {
     | 'healthcheck'
     | 'exposedPorts'
   >
+  /** The highest uid or gid of its files, where it is known to be beyond 65,535. */
+  readonly highestId?: number
   /** Use the one layer itself, without an overlay over it. */
   readonly direct: boolean
   /** Throw away what the container writes. */
@@ -267,7 +269,10 @@ function decideUserNamespace(
   if (asked === 'host') return false
   if (options.privileged === true && asked === undefined) return false
   const reason = whyNoUserNamespace(source, paths, facts, look)
-  if (reason === undefined) return true
+  if (reason === undefined) {
+    checkOwners(source, asked === 'auto', warnings)
+    return true
+  }
   if (asked === 'auto') {
     throw new TscrunError('USERNS_UNAVAILABLE', `--userns=auto: ${reason}`, {
       hint: "leave it out to share the host's user namespace, or move the store by --root",
@@ -275,6 +280,16 @@ function decideUserNamespace(
   }
   warnings.push(`root in the container is root of the host: ${reason}`)
   return false
+}
+
+/** An image must not choose the host's user namespace for itself, so what its ids lack is told, or an error. */
+function checkOwners({ name, highestId = 0 }: Source, asked: boolean, warnings: string[]): void {
+  if (highestId < RANGE_SIZE) return
+  const what = `${name} has files of id ${highestId}, and a container has ${RANGE_SIZE} ids`
+  if (!asked) return void warnings.push(`${what}: they are nobody's there; --userns=host has all ids`)
+  throw new TscrunError('USERNS_UNAVAILABLE', `--userns=auto: ${what}`, {
+    hint: "leave it out to have these files as nobody's, or use --userns=host",
+  })
 }
 
 function whyNoUserNamespace(source: Source, paths: EnginePaths, facts: HostFacts, look: Look): string | undefined {

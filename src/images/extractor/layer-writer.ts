@@ -1,4 +1,5 @@
 import * as fs from 'node:fs'
+import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { isHarmless } from '../xattrs.ts'
 import { makeNode, setTimesOfFile, setTimesOfName, setXattr, trySetXattr } from './kernel.ts'
 import { AUFS, isWhiteout, OPAQUE, type OverlayPrefix, WHITEOUT } from './marks.ts'
@@ -24,6 +25,8 @@ export interface WrittenLayer {
   readonly missingLinks: readonly (readonly [name: Buffer, target: Buffer])[]
   /** The filesystem takes no marks of overlayfs, so there are marks by name: see marks.ts. */
   readonly marked: boolean
+  /** The highest uid or gid, where it is beyond 65,535. */
+  readonly highestId?: number
 }
 
 export interface LayerWriter extends TarHandler {
@@ -44,6 +47,7 @@ export function createLayerWriter({ overlay, meter, plainFiles }: LayerWriterOpt
   const tree = createTree(overlay, meter)
   const links: [Buffer, Buffer][] = []
   let fd = -1
+  let highestId = 0xffff
   let current: TarEntry | undefined
   let currentPath = Buffer.alloc(0) as Buffer
 
@@ -54,6 +58,8 @@ export function createLayerWriter({ overlay, meter, plainFiles }: LayerWriterOpt
     checkLength(path)
     for (const id of [member.uid, member.gid]) {
       if (id < 0 || id > MAX_ID) throw badTar(`${show(path)} has the owner ${member.uid}:${member.gid}, out of range`)
+      // Plain files of such owners come here, too.
+      highestId = Math.max(highestId, id)
     }
     const base = baseOf(path)
     if (base.subarray(0, 4).equals(WHITEOUT)) return whiteout(path, base)
@@ -66,7 +72,7 @@ export function createLayerWriter({ overlay, meter, plainFiles }: LayerWriterOpt
       case 'symlink':
         if (member.linkName.length === 0 || member.linkName.includes(0)) throw badTar(`${show(path)} links to nothing`)
         tree.create(path, () => fs.symlinkSync(member.linkName, path))
-        if (ownerMatters(member)) fs.lchownSync(path, member.uid, member.gid)
+        if (ownerMatters(member)) own(path, member, () => fs.lchownSync(path, member.uid, member.gid))
         setXattrs(path, member)
         return setTimesOfName(path, member.mtime)
       case 'link':
@@ -77,7 +83,7 @@ export function createLayerWriter({ overlay, meter, plainFiles }: LayerWriterOpt
         const { type, major, minor } = member
         if (major > 0xfff || minor > 0xfffff) throw badTar(`${show(path)} is device ${major}:${minor}, out of range`)
         tree.create(path, () => makeNode(path, type, member.mode, major, minor))
-        if (ownerMatters(member)) fs.lchownSync(path, member.uid, member.gid)
+        if (ownerMatters(member)) own(path, member, () => fs.lchownSync(path, member.uid, member.gid))
         if (ownerMatters(member)) fs.chmodSync(path, member.mode)
         setXattrs(path, member)
         return setTimesOfName(path, member.mtime)
@@ -117,7 +123,7 @@ export function createLayerWriter({ overlay, meter, plainFiles }: LayerWriterOpt
     if (member === undefined) return
     if (member.sparse !== undefined) fs.ftruncateSync(fd, member.size)
     if (ownerMatters(member)) {
-      fs.fchownSync(fd, member.uid, member.gid)
+      own(currentPath, member, () => fs.fchownSync(fd, member.uid, member.gid))
       // chown takes the set-id bits away.
       if ((member.mode & 0o6000) !== 0) fs.fchmodSync(fd, member.mode)
     }
@@ -131,7 +137,7 @@ export function createLayerWriter({ overlay, meter, plainFiles }: LayerWriterOpt
   function makeDirectory(path: Buffer, member: TarEntry): void {
     tree.directory(path, member.mode)
     const name = path.length === 0 ? Buffer.from('.') : path
-    fs.lchownSync(name, member.uid, member.gid)
+    own(name, member, () => fs.lchownSync(name, member.uid, member.gid))
     fs.chmodSync(name, member.mode)
     if ((member.mode & 0o2000) !== 0) tree.groupsInherited = true
     setXattrs(name, member)
@@ -199,7 +205,8 @@ export function createLayerWriter({ overlay, meter, plainFiles }: LayerWriterOpt
       if (there === undefined || isWhiteout(there)) missing.push([path, target])
       else makeLink(path, target)
     }
-    return { inodes: tree.inodes(), implied: tree.finish(), missingLinks: missing, marked: tree.marked() }
+    const written = { inodes: tree.inodes(), implied: tree.finish(), missingLinks: missing, marked: tree.marked() }
+    return highestId > 0xffff ? { ...written, highestId } : written
   }
 
   function takeMembers(chunk: Buffer, at: number): number {
@@ -211,6 +218,21 @@ export function createLayerWriter({ overlay, meter, plainFiles }: LayerWriterOpt
   }
 
   return { entry, data, endOfFile, takeMembers, finish }
+}
+
+/** The kernel knows an owner only by the ids that are mapped where tscrun is itself (user_namespaces(7)). */
+function own(path: Buffer, { uid, gid }: TarEntry, change: () => void): void {
+  try {
+    change()
+  } catch (error) {
+    if (errnoOf(error) !== 'EINVAL') throw error
+    const what = `${show(path)} has the owner ${uid}:${gid}, and this user namespace has no such ids`
+    throw new TscrunError('INVALID_IMAGE', `unpack layer: ${what}`, {
+      errno: 'EINVAL',
+      hint: '/proc/self/uid_map and gid_map tell which there are; unpack it outside of the container, or of the namespace',
+      cause: error,
+    })
+  }
 }
 
 function checkLength(path: Buffer): void {

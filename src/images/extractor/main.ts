@@ -86,6 +86,7 @@ async function unpack(request: UnpackRequest): Promise<UnpackedLayer> {
     implied: written.implied.map(latin1),
     missingLinks: written.missingLinks.map(([name, target]) => [latin1(name), latin1(target)] as const),
     marked: written.marked,
+    ...(written.highestId === undefined ? {} : { highestId: written.highestId }),
   }
 }
 

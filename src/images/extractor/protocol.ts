@@ -39,6 +39,8 @@ export interface UnpackedLayer {
   readonly missingLinks: readonly (readonly [name: string, target: string])[]
   /** The tree has marks by name, which overlayfs does not understand: see marks.ts. */
   readonly marked: boolean
+  /** The highest uid or gid of its files, where it is beyond 65,535. */
+  readonly highestId?: number
 }
 
 export interface MergedTree {

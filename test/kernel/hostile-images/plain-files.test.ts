@@ -67,6 +67,8 @@ describe('the files of a layer that are written in one call', () => {
     'a directory': { name: 'a', type: '5' },
     'a sparse file': { name: 'a', type: 'S' },
     'a number that is not octal': { name: 'a', uid: base256(5n, 8) },
+    'an owner that a container has not': { name: 'a', uid: 65_536 },
+    'a group that a container has not': { name: 'a', gid: 65_536 },
     'a negative time': { name: 'a', mtime: base256(-5n, 12) },
     'garbage in a number': { name: 'a', size: Buffer.from('7x') },
     'a wrong checksum': { name: 'a', wrong: 1 },
