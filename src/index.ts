@@ -14,8 +14,10 @@ import type { EngineEvent, EventsOptions } from './engine/events/events.ts'
 import type { CreateVolumeOptions, VolumeSummary } from './engine/volumes/verbs.ts'
 import type { CreateNetworkOptions } from './engine/networks/create.ts'
 import type { NetworkDefinition } from './model/network.ts'
-import type { RegistryVerbs } from './engine/image-verbs/registries.ts'
+import type { PushRequest, RegistryVerbs } from './engine/image-verbs/registries.ts'
 import type { ContainerStats, StatsOptions } from './engine/show/stats.ts'
+import type { ContainerPlan } from './engine/start/dry-run.ts'
+import { abortable, withEngineSignal } from './engine/signal.ts'
 import { runContainer, type RunCallOptions, type RunHandle } from './engine/start/run.ts'
 
 export type {
@@ -39,6 +41,7 @@ export type { ContainerEnd, StopOptions } from './engine/live/live.ts'
 export type { LogLine, LogsOptions } from './engine/live/logs.ts'
 export { waitFor, type WaitOptions } from './engine/live/wait-for.ts'
 export type { HealthAction, HealthOptions, HealthStatus } from './model/health.ts'
+export type { ContainerPlan } from './engine/start/dry-run.ts'
 export { ExitError, type RunCallOptions, type RunHandle, type RunResult } from './engine/start/run.ts'
 export type { CniAddOptions, CniName, CniVerbs } from './engine/networks/cni/verbs.ts'
 export type { CreateNetworkOptions } from './engine/networks/create.ts'
@@ -53,6 +56,8 @@ export type { CreateVolumeOptions, PrunedVolumes, VolumeFilter, VolumeSummary } 
 export type { ContainerStats, StatsOptions } from './engine/show/stats.ts'
 export type { TopTable } from './engine/top/top.ts'
 export type { UpdateOptions } from './engine/live/update.ts'
+export type { Plan, Step } from './model/step.ts'
+export type { RegistrySetting, RegistrySettings } from './registry/registry-settings.ts'
 export { type ErrorCode, TscrunError } from './model/errors.ts'
 export type {
   BindMount,
@@ -98,7 +103,7 @@ export interface Engine
     | 'registry'
   > {
   /** Sends a stored image to a registry, under `destination` or its own name; resolves to the digest it has there. */
-  push: RegistryVerbs['push']
+  push(image: string, destination?: string, options?: PushRequest): Promise<string>
   /** Copies between `docker://`, `oci:`, `docker-archive:` and the like without unpacking; resolves to the digest. */
   copy: RegistryVerbs['copy']
   /**
@@ -137,10 +142,14 @@ export type StartCallOptions = Omit<BackgroundOptions, 'cidfile'>
 export function createEngine(options: EngineOptions = {}): Engine {
   const config = findConfig()
   const core: EngineCore = config === undefined ? createCore(options) : createCore(options, parseConfig(config))
+  const aborting: Aborting = (what, asked, action) => abortable(core, what, asked, action)
+  const within = <T extends { readonly signal?: AbortSignal }>(of: T): T => withEngineSignal(core, of)
   return {
-    pull: (reference, options) => core.pull(reference, options),
-    push: async (image, destination, options) => (await core.registry()).push(image, destination, options),
-    copy: async (source, target, options) => (await core.registry()).copy(source, target, options),
+    pull: (reference, options = {}) => core.pull(reference, within(options)),
+    push: (image, destination, options = {}) =>
+      aborting(`push ${image}`, options, async (bound) => (await core.registry()).push(image, destination, bound)),
+    copy: (source, target, options) =>
+      aborting(`copy ${source}`, options, async (bound) => (await core.registry()).copy(source, target, bound)),
     images: () => core.images(),
     removeImage: (reference, options) => core.removeImage(reference, options),
     ps: (options) => core.ps(options),
@@ -157,11 +166,13 @@ export function createEngine(options: EngineOptions = {}): Engine {
     info: () => core.info(),
     doctor: () => core.doctor(),
     dryRun: (image, args, options) => core.dryRun(image, args, options),
-    run: (image, args = [], run = {}) => runContainer(core, image, args, run),
-    start: async (image, args = [], start = {}) => findContainer(core, await core.runDetached(image, args, start)),
-    create: async (image, args = [], made = {}) => findContainer(core, await core.create(image, args, made)),
-    events: (options = {}) => core.events(options),
-    stats: (names = [], options = {}) => core.stats(names, options),
+    run: (image, args = [], run = {}) => runContainer(core, image, args, within(run)),
+    start: async (image, args = [], start = {}) =>
+      findContainer(core, await aborting('start', start, (bound) => core.runDetached(image, args, bound))),
+    create: async (image, args = [], made = {}) =>
+      findContainer(core, await aborting('create', made, (bound) => core.create(image, args, bound))),
+    events: (options = {}) => core.events(within(options)),
+    stats: (names = [], options = {}) => core.stats(names, within(options)),
     get: (idOrName) => findContainer(core, idOrName),
     list: async ({ all = false, ...options } = {}) =>
       (await core.ps({ all, ...options })).map(({ id, name }) => containerOf(core, id, name)),
@@ -175,6 +186,12 @@ function defaultEngine(): Engine {
   shared ??= createEngine()
   return shared
 }
+
+type Aborting = <T, O extends { readonly signal?: AbortSignal }>(
+  what: string,
+  options: O,
+  action: (options: O) => Promise<T>,
+) => Promise<T>
 
 /** `run` of a default engine (store in /var/lib/tscrun). */
 export function run(image: string | undefined, args: readonly string[] = [], options: RunCallOptions = {}): RunHandle {
@@ -195,12 +212,12 @@ export function pull(reference: string, options: PullOptions = {}): Promise<Pull
   return defaultEngine().pull(reference, options)
 }
 
-/** `dryRun` of a default engine: the plan such a run would execute, as text. */
+/** `dryRun` of a default engine: the plan such a run would execute. */
 export function plan(
   image: string | undefined,
   args: readonly string[] = [],
   options: RunCallOptions = {},
-): Promise<string> {
+): Promise<ContainerPlan> {
   return defaultEngine().dryRun(image, args, options)
 }
 

@@ -1,9 +1,11 @@
 import type { PublishedPort } from '../model/launch.ts'
 import type { HealthStatus } from '../model/health.ts'
 import type { DetachedOptions, RunOptions } from '../model/run-options.ts'
+import type { RegistrySettings } from '../registry/registry-settings.ts'
 import type { RegistryAccess } from '../registry/session.ts'
 import type { Settings } from '../model/settings.ts'
 import type { AttachOptions } from './live/detached.ts'
+import type { ContainerPlan } from './start/dry-run.ts'
 import type { EngineEvent, EventsOptions } from './events/events.ts'
 import type { ExecOptions } from './live/exec.ts'
 import type { ArchiveVerbs } from './image-verbs/archives.ts'
@@ -86,10 +88,10 @@ export interface Engine {
   logs(idOrName: string, options: LogsOptions): AsyncIterable<readonly LogLine[]>
   /** Connects descriptors with the streams of a detached container. */
   attach(idOrName: string, options: AttachOptions): Promise<Attachment>
-  /** The two-column plan such a run would execute, as text; touches nothing. */
-  dryRun(image: string | undefined, args: readonly string[], options: RunOptions): Promise<string>
+  /** The plan such a run would execute; touches nothing. */
+  dryRun(image: string | undefined, args: readonly string[], options: RunOptions): Promise<ContainerPlan>
   /** Resolves when every blob has been verified and unpacked. */
-  pull(reference: string, options: PullOptions): Promise<PulledImage>
+  pull(reference: string, options?: PullOptions): Promise<PulledImage>
   /** The verbs on registries and on images outside the store. */
   registry(): Promise<RegistryVerbs>
   /** Newest first. Rejects with NO_SUCH_IMAGE where the filter compares with one that is not there. */
@@ -143,6 +145,13 @@ export interface EngineOptions {
    * disk. What nobody wants within a second goes. Default true.
    */
   readonly ahead?: boolean
+  /** What counts for registries beside, and before, the host's files (containers-registries.conf(5)). */
+  readonly registries?: RegistrySettings
+  /**
+   * Ends what the engine does for its caller: runs and commands are killed, pulls and waits are given up; they reject with
+   * ABORTED. Containers in the background go on.
+   */
+  readonly signal?: AbortSignal
 }
 
 export interface Listener {

@@ -6,8 +6,10 @@ import type { LogLine, LogsOptions } from './live/logs.ts'
 import type { EngineCore } from './engine.ts'
 import type { ExecOptions } from './live/exec.ts'
 import type { ContainerStats } from './show/stats.ts'
+import type { FileVerbs } from './tree/verbs.ts'
 import type { TopTable } from './top/top.ts'
 import type { UpdateOptions } from './live/update.ts'
+import { abortable, withEngineSignal } from './signal.ts'
 import { type RunHandle, runWithStreams, type StreamOptions } from './start/run.ts'
 
 /** A tar archive in pieces. */
@@ -87,7 +89,9 @@ export function containerOf(engine: EngineCore, id: string, firstName: string): 
       return name
     },
     exec: (args, options = {}) =>
-      runWithStreams(`exec ${id.slice(0, 12)}`, options, (ends) => engine.beginExec(id, args, { options, ends })),
+      runWithStreams(`exec ${id.slice(0, 12)}`, withEngineSignal(engine, options), (ends) =>
+        engine.beginExec(id, args, { options, ends }),
+      ),
     start: async () => void (await engine.start(id)),
     stop: async (options = {}) => void (await engine.stop(id, options)),
     restart: async (options = {}) => void (await engine.restart(id, options)),
@@ -99,12 +103,13 @@ export function containerOf(engine: EngineCore, id: string, firstName: string): 
     kill: async (signal = 'SIGKILL') => void (await engine.kill(id, signal)),
     pause: async () => void (await engine.pause(id)),
     unpause: async () => void (await engine.unpause(id)),
-    wait: (options) => engine.wait(id, options),
+    wait: (options = {}) => engine.wait(id, withEngineSignal(engine, options)),
     checkHealth: () => engine.checkHealth(id),
     logs: async function* (options = {}) {
-      for await (const lines of engine.logs(id, options)) yield* lines
+      for await (const lines of engine.logs(id, withEngineSignal(engine, options))) yield* lines
     },
-    copyIn: (source, path, options = {}) => copyIn(engine, source, { container: id, path }, options),
+    copyIn: (source, path, options = {}) =>
+      abortable(engine, `copy to ${path}`, options, (bound) => copyIn(engine, source, { container: id, path }, bound)),
     copyOut: copyOutOf(engine, id),
     stats: () => firstOf(engine.stats([id], {}), id),
     top: (words = []) => engine.top(id, words),
@@ -149,8 +154,10 @@ function copyOutOf(engine: EngineCore, container: string): Container['copyOut'] 
   function copyOut(path: string, target?: undefined, options?: CopyOptions): AsyncIterable<Buffer>
   function copyOut(path: string, target?: string, options: CopyOptions = {}): Promise<void> | AsyncIterable<Buffer> {
     const from = { container, path }
-    if (target !== undefined) return engine.files().then((files) => files.copy(from, { path: target }, options))
-    return handedOver(async (take) => (await engine.files()).copyOut(from, take, options))
+    const copying = <T>(action: (files: FileVerbs, options: CopyOptions) => Promise<T>): Promise<T> =>
+      abortable(engine, `copy of ${path}`, options, async (bound) => action(await engine.files(), bound))
+    if (target !== undefined) return copying((files, bound) => files.copy(from, { path: target }, bound))
+    return handedOver((take) => copying((files, bound) => files.copyOut(from, take, bound)))
   }
   return copyOut
 }

@@ -5,12 +5,13 @@ import type { Stdio } from '../model/launch.ts'
 import type { DetachedOptions, RunOptions } from '../model/run-options.ts'
 import type { Settings } from '../model/settings.ts'
 import type { BackgroundOptions, Engine, EngineOptions, ForegroundOptions, Listener, MadeBy } from './api.ts'
+import { forwarded } from './forwarded.ts'
 import { NO_SETTINGS, type ResolvedSettings } from './config/file.ts'
 import { liveIds } from './state/containers.ts'
 import type { DetachedStart } from './live/detached.ts'
 import type { ExecOptions } from './live/exec.ts'
 import type { Attachment } from './live/live.ts'
-import { getImage } from './image-verbs/get-image.ts'
+import { getImage, type GetOptions } from './image-verbs/get-image.ts'
 import { hostFacts } from '../runtime/host.ts'
 import { isInFirst } from './ids/nesting.ts'
 import { terminalSize } from '../syscall/terminal.ts'
@@ -28,6 +29,8 @@ import type { StoreVerbs } from './verbs.ts'
 /** What the library's face needs beyond the verbs of `Engine`. */
 export interface EngineCore extends Engine {
   readonly paths: EnginePaths
+  /** See EngineOptions: whoever waits for something combines it with its own. */
+  readonly signal?: AbortSignal
   /** Decides, makes and starts a container on the given descriptors. */
   begin(image: string | undefined, args: readonly string[], options: BeginOptions): Promise<RunningHandle>
   /** One more command in a container, on descriptors of this process. */
@@ -56,7 +59,7 @@ let withAhead: WithAhead | undefined
 export function createEngine(options: EngineOptions = {}, resolved: ResolvedSettings = NO_SETTINGS): EngineCore {
   const { settings, sources } = resolved
   const paths = enginePaths(options, settings)
-  const names = createShortNames(process.env)
+  const names = createShortNames(process.env, options.registries)
   const store = openImageStore({
     root: paths.root,
     localNames: names.local,
@@ -76,12 +79,8 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
       policy: run.pull ?? 'missing',
       onPulled: async () => (await verbs()).notePull(image),
       ...debugOf(options),
-      ...(run.platform === undefined ? {} : { platform: run.platform }),
-      ...(run.tlsVerify === undefined ? {} : { tlsVerify: run.tlsVerify }),
-      ...(run.maxUnpackSize === undefined ? {} : { maxUnpackSize: run.maxUnpackSize }),
-      ...(run.creds === undefined ? {} : { creds: run.creds }),
-      ...(run.authFile === undefined ? {} : { authFile: run.authFile }),
-      ...(run.certDir === undefined ? {} : { certDir: run.certDir }),
+      ...registriesOf(options),
+      ...accessOf(run),
     })
     return imageSource(image, stored)
   }
@@ -181,6 +180,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     ...forwarded(verbs),
     paths,
     settings,
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
     begin,
     runForeground,
     runDetached: (image, args, run) => inBackground('startDetached', image, args, run),
@@ -204,8 +204,9 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
         ...unpackDefault(settings),
         ...pull,
         ...debugOf(options),
+        ...registriesOf(options),
       }),
-    registry: async () => (await import('./image-verbs/registries.ts')).registryVerbs(store, names, options.onDebug),
+    registry: async () => (await import('./image-verbs/registries.ts')).registryVerbs(store, names, options),
     archives: async () => {
       await names.prepare()
       return (await import('./image-verbs/archives.ts')).archiveVerbs(store, unpackDefault(settings))
@@ -239,76 +240,6 @@ function startOptions(run: BeginOptions, options: EngineOptions, ahead: AheadSta
   }
 }
 
-type ForwardedVerb =
-  | 'rename'
-  | 'stats'
-  | 'top'
-  | 'update'
-  | 'events'
-  | 'kill'
-  | 'wait'
-  | 'checkHealth'
-  | 'exec'
-  | 'execDetached'
-  | 'pause'
-  | 'unpause'
-  | 'logs'
-  | 'attach'
-  | 'images'
-  | 'removeImage'
-  | 'ps'
-  | 'remove'
-  | 'inspect'
-  | 'unitSource'
-  | 'startAttached'
-  | 'startable'
-  | 'createVolume'
-  | 'volumes'
-  | 'volume'
-  | 'removeVolume'
-  | 'pruneVolumes'
-  | 'info'
-
-/** Verbs on what lies in the store, whose code is loaded when one is used. */
-function forwarded(verbs: () => Promise<StoreVerbs>): Pick<Engine, ForwardedVerb> {
-  return {
-    rename: async (idOrName, name) => (await verbs()).rename(idOrName, name),
-    stats: async function* (names, wanted) {
-      yield* (await verbs()).stats(names, wanted)
-    },
-    top: async (idOrName, words) => (await verbs()).top(idOrName, words),
-    update: async (idOrName, changes) => (await verbs()).update(idOrName, changes),
-    events: async function* (wanted) {
-      yield* (await verbs()).events(wanted)
-    },
-    kill: async (idOrName, signal) => (await verbs()).kill(idOrName, signal),
-    wait: async (idOrName, wait) => (await verbs()).wait(idOrName, wait),
-    checkHealth: async (idOrName) => (await verbs()).checkHealth(idOrName),
-    exec: async (idOrName, args, exec) => (await verbs()).exec(idOrName, args, exec),
-    execDetached: async (idOrName, args, exec) => (await verbs()).execDetached(idOrName, args, exec),
-    pause: async (idOrName) => (await verbs()).pause(idOrName),
-    unpause: async (idOrName) => (await verbs()).unpause(idOrName),
-    logs: async function* (idOrName, logs) {
-      yield* (await verbs()).logs(idOrName, logs)
-    },
-    attach: async (idOrName, streams) => (await verbs()).attach(idOrName, streams),
-    images: async (filter) => (await verbs()).images(filter),
-    removeImage: async (reference, removal) => (await verbs()).removeImage(reference, removal),
-    ps: async (which) => (await verbs()).ps(which),
-    remove: async (idOrName, removal) => (await verbs()).remove(idOrName, removal),
-    inspect: async (idOrName, type, wanted) => (await verbs()).inspect(idOrName, type, wanted),
-    unitSource: async (idOrName) => (await verbs()).unitSource(idOrName),
-    startAttached: async (idOrName, attach) => (await verbs()).startAttached(idOrName, attach),
-    startable: async (filter) => (await verbs()).startable(filter),
-    createVolume: async (volume) => (await verbs()).createVolume(volume),
-    volumes: async (filter) => (await verbs()).volumes(filter),
-    volume: async (name) => (await verbs()).volume(name),
-    removeVolume: async (name) => (await verbs()).removeVolume(name),
-    pruneVolumes: async (which) => (await verbs()).pruneVolumes(which),
-    info: async () => (await verbs()).info(),
-  }
-}
-
 function attachOf({
   attach,
   onAttached,
@@ -327,6 +258,24 @@ async function attached(start: (onAttached: (client: Attachment) => void) => Pro
 function debugOf({ onDebug }: EngineOptions): Pick<EngineOptions, 'onDebug'> {
   return onDebug === undefined ? {} : { onDebug }
 }
+
+function registriesOf({ registries }: EngineOptions): Pick<EngineOptions, 'registries'> {
+  return registries === undefined ? {} : { registries }
+}
+
+/** What a call says of the pull that it may need. */
+function accessOf(run: RunOptions): Partial<Pick<GetOptions, AccessOption>> {
+  return {
+    ...(run.platform === undefined ? {} : { platform: run.platform }),
+    ...(run.tlsVerify === undefined ? {} : { tlsVerify: run.tlsVerify }),
+    ...(run.maxUnpackSize === undefined ? {} : { maxUnpackSize: run.maxUnpackSize }),
+    ...(run.creds === undefined ? {} : { creds: run.creds }),
+    ...(run.authFile === undefined ? {} : { authFile: run.authFile }),
+    ...(run.certDir === undefined ? {} : { certDir: run.certDir }),
+  }
+}
+
+type AccessOption = 'platform' | 'tlsVerify' | 'maxUnpackSize' | 'creds' | 'authFile' | 'certDir'
 
 function imageSource(name: string, { id, layers, config, highestId = 0 }: StoredImage): Source {
   return { name, imageId: id, layers, config, highestId, direct: false, scratch: false }

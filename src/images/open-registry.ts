@@ -4,6 +4,7 @@ import { blocked, endpointsFor, pushEndpoint, ruleFor } from '../registry/endpoi
 import type { Environment } from '../registry/environment.ts'
 import { openMirrored, type ReadOptions } from '../registry/mirrors.ts'
 import { loadRegistriesConf, type RegistriesConf } from '../registry/registries-conf.ts'
+import type { RegistrySettings } from '../registry/registry-settings.ts'
 import { DEFAULT_RETRY } from '../registry/retry.ts'
 import { openSession, type RegistryAccess, type Session } from '../registry/session.ts'
 import type { PullProgress } from './progress.ts'
@@ -12,6 +13,8 @@ import type { PullProgress } from './progress.ts'
 export interface ReachOptions extends RegistryAccess {
   readonly signal?: AbortSignal
   readonly env?: Environment
+  /** Beside the host's files. */
+  readonly registries?: RegistrySettings
   readonly onProgress?: (event: PullProgress) => void
   readonly onDebug?: (line: string) => void
   /** For tests: a registry that never answers is given up after this. */
@@ -22,13 +25,13 @@ export interface ReachOptions extends RegistryAccess {
 
 /** Where an image is read from: mirrors and other locations as registries.conf says. Throws REGISTRY_BLOCKED. */
 export function openForReading(reference: Reference, options: ReachOptions): RegistryClient {
-  const conf = loadRegistriesConf(options.env ?? process.env)
+  const conf = loadRegistriesConf(options.env ?? process.env, options.registries)
   return openMirrored(endpointsFor(conf, reference), reachOf(conf, options, formatReference(reference)))
 }
 
 /** Where an image is pushed to. Throws REGISTRY_BLOCKED. */
 export function openForPush(reference: Reference, options: ReachOptions): Session {
-  const conf = loadRegistriesConf(options.env ?? process.env)
+  const conf = loadRegistriesConf(options.env ?? process.env, options.registries)
   const { insecure } = pushEndpoint(conf, reference)
   const { registry, repository } = reference
   const reach = reachOf(conf, options, formatReference(reference))
@@ -42,7 +45,7 @@ export function openForSearch(
   verb: 'search' | 'login',
   repository = '',
 ): Session {
-  const conf = loadRegistriesConf(options.env ?? process.env)
+  const conf = loadRegistriesConf(options.env ?? process.env, options.registries)
   const rule = ruleFor(conf, registry)
   if (rule?.blocked === true) throw blocked(registry, rule)
   const reach = reachOf(conf, options, registry)

@@ -2,6 +2,7 @@ import { parse, TomlError, type TomlTable } from 'smol-toml'
 import { TscrunError } from '../model/errors.ts'
 import { type ConfigFile, registriesFiles } from './config-files.ts'
 import type { Environment } from './environment.ts'
+import { type RegistrySettings, settingsFile } from './registry-settings.ts'
 
 /** A `[[registry]]` table of registries.conf (containers-registries.conf(5)). */
 export interface RegistryRule {
@@ -35,8 +36,8 @@ export interface RegistriesConf {
 }
 
 /** Reads all files there are; without any, what docker would do. Throws INVALID_CONFIG naming file and setting. */
-export function loadRegistriesConf(env: Environment): RegistriesConf {
-  return parseRegistriesConf(registriesFiles(env))
+export function loadRegistriesConf(env: Environment, own?: RegistrySettings): RegistriesConf {
+  return parseRegistriesConf([...registriesFiles(env), ...(own === undefined ? [] : [settingsFile(own)])])
 }
 
 /** Puts files together: a later one replaces a rule of the same prefix, an alias, or a list. Pure. */

@@ -3,13 +3,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type * as Tscrun from '../../src/index.ts'
 import { openPty } from '../kernel/fixtures/pty.ts'
 import { type MemoryRegistry, type Meddle, startMemoryRegistry } from '../unit/fixtures/memory-registry.ts'
 import { type FaultyRegistry, startFaultyRegistry } from './fixtures/faulty-registry.ts'
 import { makeImage } from './fixtures/images.ts'
 
 const TSCRUN = fileURLToPath(new URL('../../bin/tscrun', import.meta.url))
+const INDEX = fileURLToPath(new URL('../../dist/index.js', import.meta.url))
 const SECRET = 'correct-horse-battery'
 const TOKEN = 'token-that-nobody-may-see'
 
@@ -21,6 +23,7 @@ beforeEach(() => {
   stop = []
 })
 afterEach(async () => {
+  vi.unstubAllEnvs()
   for (const end of stop) await end()
   fs.rmSync(root, { recursive: true })
 })
@@ -337,6 +340,26 @@ describe('short names and registries.conf', () => {
     await empty.stop()
     const failed = await tscrun(store('pull', '-q', 'lost'))
     expect(failed).toMatchObject({ code: 125, stdout: '', stderr: expect.stringContaining(`connect ${empty.host}`) })
+  })
+
+  it('are what an engine of a program says, beside the files', async () => {
+    const { host } = await imageRegistry()
+    fs.writeFileSync(join(root, 'registries.conf'), '[[registry]]\nlocation = "evil.test"\nblocked = true\n')
+    const { createEngine } = (await import(INDEX)) as typeof Tscrun
+    const engine = createEngine({
+      root: join(root, 'store'),
+      runRoot: join(root, 'runroot'),
+      registries: {
+        search: ['evil.test'],
+        aliases: { mine: 'far.test/image' },
+        registries: [{ location: 'far.test', mirrors: [{ location: `${host}/near`, insecure: true }] }],
+      },
+    })
+    vi.stubEnv('CONTAINERS_REGISTRIES_CONF', join(root, 'registries.conf'))
+    expect(await engine.pull('mine:2')).toMatchObject({ reference: 'far.test/image:2' })
+    await expect(engine.pull('other')).rejects.toMatchObject({ code: 'REGISTRY_BLOCKED' })
+    expect((await engine.images()).map(({ repository }) => repository)).toEqual(['far.test/image'])
+    expect(await tscrun(store('pull', '-q', 'mine:2'))).toMatchObject({ code: 125 })
   })
 
   it('are told of a blocked registry', async () => {

@@ -132,7 +132,10 @@ describe('run()', () => {
   })
 
   it('starts nothing where it was aborted before', async () => {
-    await expect(run(['true'], { signal: AbortSignal.abort() })).rejects.toMatchObject({ name: 'AbortError' })
+    await expect(run(['true'], { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'ABORTED',
+      cause: { name: 'AbortError' },
+    })
     expect(machine.containers()).toEqual([])
   })
 
@@ -216,9 +219,21 @@ describe('run()', () => {
 
 describe('the other verbs', () => {
   it('plan() tells what would be done and touches nothing', async () => {
-    expect(await engine.dryRun(undefined, ['sh'], { rootfs: { path: machine.rootfs, overlay: true } })).toMatch(
+    expect(String(await engine.dryRun(undefined, ['sh'], { rootfs: { path: machine.rootfs, overlay: true } }))).toMatch(
       /^parent .*\n.*child[\s\S]*exec command=sh/,
     )
+  })
+
+  it('plan() has every step of both columns, in order', async () => {
+    const { parent, child, teardown } = await engine.dryRun(undefined, ['sh', '-c', 'id'], {
+      rootfs: { path: machine.rootfs, overlay: true },
+    })
+    const ops = child.map(({ op }) => op)
+    expect(parent.map(({ op }) => op)).toContain('clone')
+    expect(ops.indexOf('pivot_root')).toBeGreaterThan(-1)
+    expect(ops.indexOf('exec')).toBe(ops.length - 1)
+    expect(child.at(-1)).toMatchObject({ command: 'sh', args: ['sh', '-c', 'id'] })
+    expect(teardown.length).toBeGreaterThan(0)
   })
 
   it('ps() sees a run under way', async () => {
@@ -229,6 +244,28 @@ describe('the other verbs', () => {
     handle.stdin?.end()
     await handle
     expect(await engine.ps({ all: true })).toEqual([])
+  })
+})
+
+describe('the signal of an engine', () => {
+  it('ends what its caller waits for, and nothing else', async () => {
+    const controller = new AbortController()
+    const own = tscrun.createEngine({ root: machine.store, runRoot: machine.runRoot, signal: controller.signal })
+    const view = { rootfs: { path: machine.rootfs, overlay: true }, network: 'none' } as const
+    await using container = await own.start(undefined, ['sh', '-c', 'echo up; exec sleep 1000'], view)
+    await tscrun.waitFor.log(container, /up/)
+    const waits = [
+      own.run(undefined, ['sleep', '1000'], view),
+      container.exec(['sleep', '1000'], { signal: new AbortController().signal }),
+      container.wait(),
+    ].map((waiting) => waiting.catch((error: unknown) => error))
+    expect(await until(async () => (await container.top()).processes.length === 2)).toBe(true)
+    controller.abort(new Error('enough'))
+    for (const wait of waits) expect(await wait).toMatchObject({ code: 'ABORTED', cause: { message: 'enough' } })
+    await expect(own.run(undefined, ['true'], view)).rejects.toMatchObject({ code: 'ABORTED' })
+    await expect(own.start(undefined, ['true'], view)).rejects.toMatchObject({ code: 'ABORTED' })
+    await expect(container.copyOut('/etc', join(machine.directory, 'copy'))).rejects.toMatchObject({ code: 'ABORTED' })
+    expect((await engine.list()).map(({ id }) => id)).toEqual([container.id])
   })
 })
 

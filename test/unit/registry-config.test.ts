@@ -4,6 +4,7 @@ import { formatReference, parseReference } from '../../src/model/reference.ts'
 import { parseChallenges } from '../../src/registry/challenge.ts'
 import { endpointsFor, pushEndpoint, ruleFor } from '../../src/registry/endpoints.ts'
 import { parseRegistriesConf, type RegistriesConf } from '../../src/registry/registries-conf.ts'
+import { settingsFile } from '../../src/registry/registry-settings.ts'
 import { isShortName, localNames, mayBeRenamed, pullNames } from '../../src/registry/short-names.ts'
 
 function conf(...texts: string[]): RegistriesConf {
@@ -237,5 +238,43 @@ describe('WWW-Authenticate of any kind', () => {
       }),
     )
     fc.assert(fc.property(fc.string({ unit: 'binary' }), (header) => Array.isArray(parseChallenges(header))))
+  })
+})
+
+describe('what a program says of registries', () => {
+  it('counts as one more file, the last one', () => {
+    const settings = parseRegistriesConf([
+      { path: '/etc/file.conf', text: EXAMPLE },
+      settingsFile({
+        search: ['mine.test', 'docker.io'],
+        aliases: { tool: 'mine.test/tools/tool' },
+        registries: [
+          { prefix: 'example.com/foo', location: 'here.test/foo' },
+          {
+            location: 'mine.test',
+            insecure: true,
+            mirrors: [{ location: 'near.test', insecure: true, use: 'digest-only' }, { location: 'far.test' }],
+          },
+        ],
+      }),
+    ])
+    expect(settings.search).toEqual(['mine.test', 'docker.io'])
+    expect(pullNames('tool:2', settings)).toEqual(['mine.test/tools/tool:2'])
+    expect(asked(settings, 'example.com/foo/a:1')).toEqual(['here.test/foo/a:1'])
+    expect(asked(settings, 'mine.test/a:1')).toEqual(['far.test/a:1', '!mine.test/a:1'])
+    expect(asked(settings, 'plain.local:5000/a:1')).toEqual(['!plain.local:5000/a:1'])
+  })
+
+  it('is refused by name where it is not what it should be', () => {
+    const bad =
+      (settings: object): (() => unknown) =>
+      () =>
+        parseRegistriesConf([settingsFile(settings)])
+    expect(bad({ search: ['not a host'] })).toThrow(
+      /^createEngine\(\{ registries \}\): unqualified-search-registries: /,
+    )
+    expect(bad({ registries: [{ insecure: true }] })).toThrow(/registry: neither prefix nor location$/)
+    expect(bad({ registries: [{ location: 'a.test', insecure: 'yes' }] })).toThrow(/insecure: neither true nor false$/)
+    expect(settingsFile({}).text.trim()).toBe('')
   })
 })

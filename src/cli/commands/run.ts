@@ -26,7 +26,7 @@ export const runCommand: Command = {
     if (options.tty === true && !dryRun && !flags.bool('detach')) await requireTerminal(options.interactive === true)
     const opened = await engine()
     if (dryRun) {
-      print(await opened.dryRun(image, args, options))
+      print(String(await opened.dryRun(image, args, options)))
       return 0
     }
     const { onWarning, onProgress, finish } = reporter

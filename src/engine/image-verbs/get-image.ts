@@ -5,6 +5,7 @@ import { TscrunError } from '../../model/errors.ts'
 import { parsePlatform } from '../../model/platform.ts'
 import { formatReference, parseReference } from '../../model/reference.ts'
 import type { PullPolicy } from '../../model/run-options.ts'
+import type { RegistrySettings } from '../../registry/registry-settings.ts'
 import type { RegistryAccess } from '../../registry/session.ts'
 import type { Listener, PullEvent } from '../api.ts'
 import type { ShortNames } from './short-names.ts'
@@ -17,6 +18,7 @@ export interface GetOptions extends Listener, RegistryAccess {
   readonly allPlatforms?: boolean
   readonly maxUnpackSize?: number
   readonly onDebug?: (line: string) => void
+  readonly registries?: RegistrySettings
   /** It was not in the store as it is now. */
   readonly onPulled?: (image: StoredImage) => Promise<void>
 }

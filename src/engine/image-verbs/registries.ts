@@ -12,10 +12,10 @@ import { parsePlatform } from '../../model/platform.ts'
 import { formatReference, parseReference } from '../../model/reference.ts'
 import { type AuthTarget, removeAllLogins, removeLogin, saveLogin } from '../../registry/auth-write.ts'
 import { findCredentials } from '../../registry/credentials.ts'
-import { loadRegistriesConf } from '../../registry/registries-conf.ts'
+import { loadRegistriesConf, type RegistriesConf } from '../../registry/registries-conf.ts'
 import { DOCKER_HUB_SEARCH, type FoundRepository, listTags, searchRegistry } from '../../registry/search.ts'
 import type { RegistryAccess } from '../../registry/session.ts'
-import type { Listener } from '../api.ts'
+import type { EngineOptions, Listener } from '../api.ts'
 import type { ShortNames } from './short-names.ts'
 
 export interface CopyRequest extends Listener {
@@ -66,16 +66,18 @@ export interface RegistryVerbs {
 export function registryVerbs(
   store: ImageStore,
   names: ShortNames,
-  onDebug: ((line: string) => void) | undefined,
+  { onDebug, registries }: Pick<EngineOptions, 'onDebug' | 'registries'>,
 ): RegistryVerbs {
   const env = process.env
+  const conf = (): RegistriesConf => loadRegistriesConf(env, registries)
   const reach = (options: RegistryAccess & Pick<Listener, 'signal' | 'onProgress'>): ReachOptions => ({
     ...options,
     ...(onDebug === undefined ? {} : { onDebug }),
+    ...(registries === undefined ? {} : { registries }),
   })
   const files = (authFile: string | undefined): AuthTarget => ({
     env,
-    helpers: loadRegistriesConf(env).credentialHelpers,
+    helpers: conf().credentialHelpers,
     ...(authFile === undefined ? {} : { path: authFile }),
   })
 
@@ -110,7 +112,7 @@ export function registryVerbs(
         await source.close()
       }
     },
-    defaultRegistry: () => loadRegistriesConf(env).search?.[0] ?? 'docker.io',
+    defaultRegistry: () => conf().search?.[0] ?? 'docker.io',
     async login(name, { user, password, ...access }) {
       const registry = name.split('/', 1)[0] ?? name
       const creds = { user, password }
@@ -126,7 +128,7 @@ export function registryVerbs(
     },
     async loggedInAs(name, authFile) {
       const [registry = name, ...path] = name.split('/')
-      const { credentialHelpers: helpers } = loadRegistriesConf(env)
+      const { credentialHelpers: helpers } = conf()
       const found = await findCredentials({
         registry,
         repository: path.join('/'),
@@ -142,7 +144,7 @@ export function registryVerbs(
       const slash = text.indexOf('/')
       const head = text.slice(0, Math.max(0, slash))
       const isNamed = /[.:]/.test(head) || head === 'localhost'
-      const registry = isNamed ? head : (loadRegistriesConf(env).search?.[0] ?? 'docker.io')
+      const registry = isNamed ? head : (conf().search?.[0] ?? 'docker.io')
       const term = isNamed ? text.slice(slash + 1) : text
       const session = openForSearch(registry === 'docker.io' ? DOCKER_HUB_SEARCH : registry, reach(access), 'search')
       try {

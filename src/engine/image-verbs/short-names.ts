@@ -1,5 +1,6 @@
 import type { Environment } from '../../registry/environment.ts'
 import type { RegistriesConf } from '../../registry/registries-conf.ts'
+import type { RegistrySettings } from '../../registry/registry-settings.ts'
 import { isShortName, localNames, mayBeRenamed, pullNames } from '../../registry/short-names.ts'
 
 /** What short names stand for, by registries.conf. That file's parser is loaded only for a name it may speak of. */
@@ -12,12 +13,12 @@ export interface ShortNames {
   toPull(text: string): Promise<readonly string[]>
 }
 
-export function createShortNames(env: Environment): ShortNames {
+export function createShortNames(env: Environment, own?: RegistrySettings): ShortNames {
   let conf: RegistriesConf | undefined
   const prepare = async (text?: string): Promise<void> => {
-    if (conf !== undefined || (text !== undefined && !mayBeRenamed(text, env))) return
+    if (conf !== undefined || (text !== undefined && own === undefined && !mayBeRenamed(text, env))) return
     const { loadRegistriesConf } = await import('../../registry/registries-conf.ts')
-    conf = loadRegistriesConf(env)
+    conf = loadRegistriesConf(env, own)
   }
   return {
     local: (text) => (conf === undefined || !isShortName(text) ? [] : localNames(text, conf)),

@@ -9,7 +9,7 @@ import type { EnginePaths } from '../paths.ts'
 export async function pullVerb(
   store: ImageStore,
   text: string,
-  options: PullOptions & Pick<GetOptions, 'names' | 'onDebug'>,
+  options: PullOptions & Pick<GetOptions, 'names' | 'onDebug' | 'registries'>,
 ): Promise<PulledImage> {
   const { image, name } = await getImage(store, text, { ...options, policy: 'always' })
   return { id: image.id, reference: name, digest: image.manifest.digest }

@@ -1,5 +1,6 @@
 import type { Stdio } from '../../model/launch.ts'
 import type { RunOptions } from '../../model/run-options.ts'
+import type { Plan } from '../../model/step.ts'
 import { compile } from '../../plan/compile.ts'
 import { formatPlan } from '../../plan/format.ts'
 import { placeCgroup } from './cgroup.ts'
@@ -9,13 +10,18 @@ import { attachmentsOf } from '../networks/cni/attach.ts'
 import { imagineNetworks } from '../networks/imagine.ts'
 import { imagineMounts } from '../volumes/take.ts'
 
-/** The plan of a container as text; nothing is made, not even a directory for a volume. */
+/** Every step with which a container is made, in order. `String(plan)` is for people: both columns in the order of time. */
+export interface ContainerPlan extends Plan {
+  toString(): string
+}
+
+/** The plan of a container; nothing is made, not even a directory for a volume. */
 export function dryRun(
   paths: EnginePaths,
   prepared: PreparedContainer,
   { network: asked, ports = [] }: RunOptions,
   stdio: Stdio,
-): string {
+): ContainerPlan {
   const networks = typeof asked === 'object' && 'networks' in asked ? asked.networks : undefined
   const connected = networks === undefined ? undefined : imagineNetworks(paths, prepared, networks, ports)
   const cni = typeof asked === 'object' && 'cni' in asked ? attachmentsOf(asked.cni, ports) : undefined
@@ -26,12 +32,11 @@ export function dryRun(
     ...(connected === undefined ? {} : { connected }),
   })
   const cgroup = placeCgroup(spec.id, spec.config, { dryRun: true })
-  return formatPlan(
-    compile({
-      ...spec,
-      ...(cgroup === undefined ? {} : { cgroup }),
-      ...(connected === undefined ? {} : { network: connected.network }),
-      ...(cni === undefined ? {} : { network: { links: [], cni } }),
-    }),
-  )
+  const plan = compile({
+    ...spec,
+    ...(cgroup === undefined ? {} : { cgroup }),
+    ...(connected === undefined ? {} : { network: connected.network }),
+    ...(cni === undefined ? {} : { network: { links: [], cni } }),
+  })
+  return { ...plan, toString: () => formatPlan(plan) }
 }

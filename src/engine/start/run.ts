@@ -7,6 +7,7 @@ import { makePipe } from '../../syscall/pipe.ts'
 import { closeFd } from '../../syscall/process.ts'
 import type { Listener } from '../api.ts'
 import type { EngineCore } from '../engine.ts'
+import { abortedError } from '../signal.ts'
 import type { RunningHandle } from './start.ts'
 
 /** How a container ended, and what it wrote. */
@@ -139,7 +140,7 @@ export function runWithStreams(
       streams.stdin?.destroy()
       for (const stream of [streams.stdout, streams.stderr]) stream.destroy()
       letGo()
-      throw error
+      throw abortedError(what, options.signal, error)
     }
     // Until the command runs, its start may be begun once more.
     running.launched.started.then(letGo, letGo)
@@ -168,7 +169,7 @@ export function runWithStreams(
     try {
       const exit = await handle.ended
       const [outText, errText] = await Promise.all([stdout?.text, stderr?.text])
-      if (options.signal?.aborted === true) throw abortError(what, options.signal)
+      if (options.signal?.aborted === true) throw abortedError(what, options.signal, options.signal.reason)
       if (stdout?.overflowed() === true || stderr?.overflowed() === true) {
         throw new TscrunError('OUTPUT_LIMIT', `${what}: it wrote more than ${limit} bytes`, {
           hint: 'raise maxBuffer, or use buffer: false and read the streams',
@@ -197,10 +198,6 @@ function readFrom(fd: number): { get(): Socket; destroy(): void } {
       made.destroy()
     },
   }
-}
-
-function abortError(what: string, signal: AbortSignal): unknown {
-  return new TscrunError('ABORTED', `${what}: aborted`, { cause: signal.reason })
 }
 
 /** A container that closes its input early is no error of ours. */
