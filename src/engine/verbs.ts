@@ -16,6 +16,7 @@ import { imageTest } from './image-verbs/filter.ts'
 import { imageSummaries, pullVerb, removeImageVerb } from './image-verbs/verbs.ts'
 import { engineInfo } from './show/info.ts'
 import { inspectContainer, inspectImage } from './show/inspect.ts'
+import { textsOf } from './image-verbs/texts.ts'
 import { type StartAgain, startAgain } from './live/detached.ts'
 import { containerEvent, imageEvent, writeEvents } from './events/log.ts'
 import { readEvents } from './events/events.ts'
@@ -147,7 +148,7 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore, context: VerbC
       if (type === 'container') return inspectContainer(paths, findContainer(paths, idOrName))
       await names.prepare(idOrName)
       const image = store.find(idOrName)
-      if (image !== undefined) return inspectImage(image)
+      if (image !== undefined) return inspectImage(image, textsOf(store, image))
       if (type === undefined && readVolume(paths, idOrName) !== undefined) {
         return inspectVolume(findVolume(paths, idOrName))
       }

@@ -178,6 +178,8 @@ describe('commit', () => {
       },
       history: [{}, { comment: 'note' }],
     })
+    const format = '{{.Author}}, {{.Comment}}, {{json .Config.OnBuild}}'
+    expect(await done(['image', 'inspect', '-f', format, 'made:1'])).toBe('me, note, []\n')
     const bundle = join(machine.directory, 'bundle')
     await execa('skopeo', [
       '--insecure-policy',

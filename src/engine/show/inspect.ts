@@ -1,3 +1,4 @@
+import type { ImageTexts } from '../image-verbs/texts.ts'
 import type { StoredImage } from '../../images/store.ts'
 import type { NamespaceType, OciConfig } from '../../model/config.ts'
 import type { HealthCheck, ImageHealthcheck } from '../../model/health.ts'
@@ -218,13 +219,15 @@ function inspectCheck({ args, retries, ...times }: HealthCheck): Readonly<Record
 }
 
 /** An image under docker's key names. */
-export function inspectImage(image: StoredImage): Readonly<Record<string, unknown>> {
+export function inspectImage(image: StoredImage, texts?: ImageTexts): Readonly<Record<string, unknown>> {
   const { config } = image
   return {
     Id: image.id,
     RepoTags: image.names.filter((name) => !name.includes('@')),
     RepoDigests: image.names.map((name) => `${name.replace(/[:@][^/]*$/, '')}@${image.manifest.digest}`),
     Created: image.created ?? '',
+    Author: texts?.author ?? '',
+    Comment: texts?.comment ?? '',
     Size: image.size,
     Os: config.platform.os,
     Architecture: config.platform.architecture,
@@ -239,6 +242,7 @@ export function inspectImage(image: StoredImage): Readonly<Record<string, unknow
       Labels: Object.fromEntries(config.labels),
       Volumes: Object.fromEntries(config.volumes.map((path) => [path, {}])),
       ExposedPorts: Object.fromEntries(config.exposedPorts.map((port) => [port, {}])),
+      OnBuild: texts?.onBuild ?? [],
       StopSignal: config.stopSignal ?? '',
       ...(config.healthcheck === undefined ? {} : { Healthcheck: inspectImageCheck(config.healthcheck) }),
     },
