@@ -1,7 +1,9 @@
-import { existsSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { enginePaths } from '../../src/engine/paths.ts'
+import { sweep } from '../../src/engine/state/sweep.ts'
 import {
   cgroupsOf,
   expectNothingLeft,
@@ -175,6 +177,24 @@ describe('the next command', () => {
     await machine.tscrun(['ps', '-a'])
     expect((await machine.run(['--name', victim.name], ['true'])).exitCode).toBe(0)
     expectAllGone(victim)
+  })
+})
+
+describe('a sweep', () => {
+  it('that has seen a container before it was locked leaves alone what its maker makes anew', async () => {
+    const paths = enginePaths({ root: machine.store, runRoot: machine.runRoot }, {})
+    const [leftover = '', begun = ''] = ['a', 'b'].map((letter) => letter.repeat(64))
+    for (const id of [leftover, begun]) mkdirSync(join(paths.containers, id), { recursive: true })
+    mkdirSync(join(paths.runRoot, leftover), { recursive: true })
+    const swept = sweep(paths, 'all')
+    // It is at the first one. Another sweep has removed the second one meanwhile, and its maker begins again.
+    rmSync(join(paths.containers, begun), { recursive: true })
+    mkdirSync(join(paths.runRoot, begun))
+    await swept
+    expect(existsSync(join(paths.runRoot, begun))).toBe(true)
+    expect(existsSync(join(paths.containers, leftover))).toBe(false)
+    await machine.tscrun(['ps', '-a'])
+    expectNothingLeft(machine)
   })
 })
 

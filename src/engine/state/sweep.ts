@@ -72,6 +72,8 @@ async function sweepOne(
   const lockFd = tryLock(directory)
   if (lockFd !== undefined && !booted) await takeBackPorts(paths, id)
   if (lockFd === 'gone') {
+    // Another sweep has taken it for a leftover, and who makes it may be making it anew: nothing here is ours.
+    if (!wasLive) return undefined
     // Its monitor and who waited for that may both have been killed on the way out.
     if (!(await endProcesses(paths, id, readRecord(paths, id)?.cgroup ?? cgroupOf(id), booted))) return
     await deleteAttachments(paths, readRecord(paths, id))
