@@ -5,7 +5,7 @@ import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { signalNumber as signalOf } from '../../model/kernel-names.ts'
 import { type ContainerExit, deferred } from '../../runtime/launch.ts'
 import { collectStages } from '../../runtime/stage.ts'
-import { connectMonitor, type MonitorClient } from '../../runtime/monitor-client.ts'
+import { connectMonitor } from '../../runtime/monitor-client.ts'
 import { pause } from '../../syscall/pause.ts'
 import { signalProcess } from '../../syscall/process.ts'
 import { isHeld } from '../state/directory-lock.ts'
@@ -23,6 +23,8 @@ import type { EnginePaths } from '../paths.ts'
 
 /** How long a container that was killed may take until its monitor has put everything away. */
 const PATIENCE_MS = 10_000
+/** Until it is killed once more. */
+const AGAIN_MS = 500
 const SETTLE_MS = 1000
 
 /** `SIGTERM` or its number. Throws USAGE. */
@@ -51,17 +53,16 @@ export async function stopContainer(paths: EnginePaths, idOrName: string, option
   if (view.status === 'stopped' || view.status === 'created') return record.id
   const { timeoutMs = record.stopTimeoutMs ?? options.defaultTimeoutMs ?? 10_000 } = options
   const { signal = record.stopSignal, shutdown = false } = options
+  const number = signalNumber(signal)
+  writeEvents(paths, [killEvent(view, number)])
   const client = connectMonitor(monitorSocket(paths, record.id))
   try {
-    const number = signalNumber(signal)
-    writeEvents(paths, [killEvent(view, number)])
     if (client === undefined) signalFirst(view, number)
     else client.stop(number, shutdown)
     if (view.status === 'paused') thaw(view)
     if (!(await released(paths, record.id, timeoutMs))) {
       writeEvents(paths, [killEvent(view, constants.signals.SIGKILL)])
-      killNow(view, client, shutdown)
-      if (!(await released(paths, record.id, PATIENCE_MS))) throw staysAlive(idOrName)
+      if (!(await killed(paths, view, shutdown))) throw staysAlive(idOrName)
     }
     writeEvents(paths, [containerEvent(record, 'stop')])
     return record.id
@@ -231,8 +232,22 @@ function thaw({ record }: ContainerView): void {
   if (record.cgroup !== undefined) writeCgroup(join(record.cgroup, 'cgroup.freeze'), '0')
 }
 
-function killNow(view: ContainerView, client: MonitorClient | undefined, shutdown: boolean): void {
+/**
+ * Again and again, whether it has ended. A connection is with one life of the container: what is said while that ends may
+ * be heard by nobody, and the next life begins.
+ */
+async function killed(paths: EnginePaths, view: ContainerView, shutdown: boolean): Promise<boolean> {
+  for (let waited = 0; waited < PATIENCE_MS; waited += AGAIN_MS) {
+    killNow(paths, view, shutdown)
+    if (await released(paths, view.record.id, AGAIN_MS)) return true
+  }
+  return false
+}
+
+function killNow(paths: EnginePaths, view: ContainerView, shutdown: boolean): void {
+  const client = connectMonitor(monitorSocket(paths, view.record.id))
   client?.stop(constants.signals.SIGKILL, shutdown)
+  client?.close()
   signalFirst(view, constants.signals.SIGKILL)
   if (view.record.cgroup !== undefined) writeCgroup(join(view.record.cgroup, 'cgroup.kill'), '1')
 }
