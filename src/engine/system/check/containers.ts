@@ -1,10 +1,10 @@
-import { closeSync, existsSync, readlinkSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { TscrunError } from '../../../model/errors.ts'
 import { isHeld } from '../../state/directory-lock.ts'
 import { containerIds, liveIds, lockDirectory, nameOf, readRecord } from '../../state/containers.ts'
 import { readExitFile } from '../../state/exit-file.ts'
-import { claimLink, ownerTag, TAG } from '../../state/owner-link.ts'
+import { claimLink, ownerTag, tagOf } from '../../state/owner-link.ts'
 import { wasBooted } from '../../state/boot.ts'
 import { leaseLinks } from '../../networks/lease-links.ts'
 import type { EnginePaths } from '../../paths.ts'
@@ -130,17 +130,7 @@ function isLink(path: string): boolean {
 
 /** The link's own tag, or an entry in the directory that a shared range is. */
 function owns(link: string, id: string): boolean {
-  return tagOf(link)?.slice(0, TAG) === ownerTag(id) || tagOf(join(link, ownerTag(id))) !== undefined
-}
-
-function tagOf(path: string): string | undefined {
-  try {
-    return readlinkSync(path)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT' || code === 'EINVAL' || code === 'ENOTDIR') return undefined
-    throw error
-  }
+  return tagOf(link) === ownerTag(id) || tagOf(join(link, ownerTag(id))) !== undefined
 }
 
 function checkVolumesOf(paths: EnginePaths, { id, mounts }: ContainerRecord): readonly Part[] {

@@ -1,7 +1,7 @@
-import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, rmdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { listDirectory, readIfThere, writeDurably } from '../../../images/files.ts'
-import { errnoOf, TscrunError } from '../../../model/errors.ts'
+import { TscrunError } from '../../../model/errors.ts'
 import { lostMountPoints } from '../../image-verbs/mounts.ts'
 import { definitionsDirectory, readNetwork } from '../../networks/definitions.ts'
 import type { EnginePaths } from '../../paths.ts'
@@ -9,7 +9,7 @@ import { PREPARED_FILE } from '../../prepared/file.ts'
 import { isBegun } from '../../state/begun.ts'
 import { containerIds } from '../../state/containers.ts'
 import { isHeld } from '../../state/directory-lock.ts'
-import { ownerTag, TAG } from '../../state/owner-link.ts'
+import { ownerTag, tagOf } from '../../state/owner-link.ts'
 import { readVolume } from '../../volumes/store.ts'
 import { DATA, userIds, volumePath } from '../../volumes/users.ts'
 import { type CheckFinding, shortId } from './finding.ts'
@@ -26,7 +26,7 @@ export function checkOrphans(paths: EnginePaths): readonly CheckFinding[] {
     const directory = join(paths.root, 'leases', network)
     for (const address of listDirectory(directory)) {
       const link = join(directory, address)
-      if (lost(tagOf(link)?.slice(0, TAG)) && !isBegun(link)) add('address', address)
+      if (lost(tagOf(link)) && !isBegun(link)) add('address', address)
     }
   }
   for (const range of listDirectory(paths.ranges)) {
@@ -37,15 +37,6 @@ export function checkOrphans(paths: EnginePaths): readonly CheckFinding[] {
     if (tags.some(lost)) add('range', range)
   }
   return found
-}
-
-function tagOf(path: string): string | undefined {
-  try {
-    return readlinkSync(path)
-  } catch (error) {
-    if (errnoOf(error) === 'EINVAL' || errnoOf(error) === 'ENOENT') return undefined
-    throw error
-  }
 }
 
 export function checkVolumes(paths: EnginePaths): readonly CheckFinding[] {
