@@ -99,6 +99,9 @@ static int hand_over(void *data)
 	return 0;
 }
 
+/* clone(2) as it is: from 1.2.5 on musl's clone() refuses CLONE_THREAD. A negative errno, where musl is the library. */
+int __clone(int (*entry)(void *), void *stack, int flags, void *data, ...);
+
 /*
  * From the moment the filter is loaded it may ask about any call, also sendmsg(2), and nobody answers before the listener
  * has been sent: a thread without the filter does that (seccomp_unotify(2)).
@@ -112,8 +115,9 @@ int op_seccomp_notify(struct run *run, const struct arg *args)
 		return -ENOMEM;
 	handover.text = text;
 	int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
-	if (clone(hand_over, stack + sizeof stack, flags, &handover) < 0)
-		return -errno;
+	int helper = __clone(hand_over, stack + sizeof stack, flags, &handover);
+	if (helper < 0)
+		return helper;
 	int listener = load_filter(&args[0], &args[1]);
 	atomic_store(&handover.listener, listener < 0 ? -2 : listener);
 	/* No call is made here, not even to sleep: each could be one that the filter asks about. */
