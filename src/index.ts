@@ -142,14 +142,15 @@ export type StartCallOptions = Omit<BackgroundOptions, 'cidfile'>
 export function createEngine(options: EngineOptions = {}): Engine {
   const config = findConfig()
   const core: EngineCore = config === undefined ? createCore(options) : createCore(options, parseConfig(config))
-  const aborting: Aborting = (what, asked, action) => abortable(core, what, asked, action)
   const within = <T extends { readonly signal?: AbortSignal }>(of: T): T => withEngineSignal(core, of)
   return {
     pull: (reference, options = {}) => core.pull(reference, within(options)),
     push: (image, destination, options = {}) =>
-      aborting(`push ${image}`, options, async (bound) => (await core.registry()).push(image, destination, bound)),
+      abortable(core, `push ${image}`, options, async (bound) =>
+        (await core.registry()).push(image, destination, bound),
+      ),
     copy: (source, target, options) =>
-      aborting(`copy ${source}`, options, async (bound) => (await core.registry()).copy(source, target, bound)),
+      abortable(core, `copy ${source}`, options, async (bound) => (await core.registry()).copy(source, target, bound)),
     images: () => core.images(),
     removeImage: (reference, options) => core.removeImage(reference, options),
     ps: (options) => core.ps(options),
@@ -168,9 +169,9 @@ export function createEngine(options: EngineOptions = {}): Engine {
     dryRun: (image, args, options) => core.dryRun(image, args, options),
     run: (image, args = [], run = {}) => runContainer(core, image, args, within(run)),
     start: async (image, args = [], start = {}) =>
-      findContainer(core, await aborting('start', start, (bound) => core.runDetached(image, args, bound))),
+      findContainer(core, await abortable(core, 'start', start, (bound) => core.runDetached(image, args, bound))),
     create: async (image, args = [], made = {}) =>
-      findContainer(core, await aborting('create', made, (bound) => core.create(image, args, bound))),
+      findContainer(core, await abortable(core, 'create', made, (bound) => core.create(image, args, bound))),
     events: (options = {}) => core.events(within(options)),
     stats: (names = [], options = {}) => core.stats(names, within(options)),
     get: (idOrName) => findContainer(core, idOrName),
@@ -186,12 +187,6 @@ function defaultEngine(): Engine {
   shared ??= createEngine()
   return shared
 }
-
-type Aborting = <T, O extends { readonly signal?: AbortSignal }>(
-  what: string,
-  options: O,
-  action: (options: O) => Promise<T>,
-) => Promise<T>
 
 /** `run` of a default engine (store in /var/lib/tscrun). */
 export function run(image: string | undefined, args: readonly string[] = [], options: RunCallOptions = {}): RunHandle {
