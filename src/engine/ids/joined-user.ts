@@ -33,6 +33,11 @@ export function joinedMappings(path: string): JoinedMappings | undefined {
   return { uid: readMap(`${directory}/uid_map`), gid: readMap(`${directory}/gid_map`) }
 }
 
+/** The first number that is no uid or no gid there, from which on there are none. */
+export function endOf({ uid, gid }: JoinedMappings): number {
+  return Math.min(...[uid, gid].map((map) => Math.max(0, ...map.map(({ containerID, size }) => containerID + size))))
+}
+
 /** user_namespaces(7): first id inside, first id outside, how many. */
 function readMap(path: string): IdMapping[] {
   const lines = (readIfThere(path) ?? '').split('\n').filter((line) => line.trim() !== '')

@@ -16,7 +16,7 @@ import { resolveUser } from '../../rootfs/user.ts'
 import { capabilitiesOf } from '../../spec/capabilities.ts'
 import { makeConfig } from '../../spec/make.ts'
 import type { JoinedTargets } from '../ids/joined-container.ts'
-import { type JoinedMappings, joinedMappings } from '../ids/joined-user.ts'
+import { endOf, type JoinedMappings, joinedMappings } from '../ids/joined-user.ts'
 import { bindSources, deviceNumbers, resolveDevices } from './devices.ts'
 import { networkFiles } from '../files.ts'
 import { hostFacts, nofileHardLimit, ownCapabilities, presentCpus } from '../../runtime/host.ts'
@@ -150,6 +150,8 @@ export async function prepareContainer(
   const warnings: string[] = []
   const joined = targets === undefined ? joinedByPath(options) : targets.mappings
   const ownUser = joined === undefined && decideUserNamespace(source, paths, options, facts, { warnings, look })
+  if (ownUser) checkOwners(source, RANGE_SIZE)
+  else if (joined !== undefined) checkOwners(source, endOf(joined))
   const shifted = ownUser || joined !== undefined
   const hostname = options.hostname ?? targets?.hostname ?? id.slice(0, 12)
   const directory = join(paths.containers, id)
@@ -269,10 +271,7 @@ function decideUserNamespace(
   if (asked === 'host') return false
   if (options.privileged === true && asked === undefined) return false
   const reason = whyNoUserNamespace(source, paths, facts, look)
-  if (reason === undefined) {
-    checkOwners(source, asked === 'auto', warnings)
-    return true
-  }
+  if (reason === undefined) return true
   if (asked === 'auto') {
     throw new TscrunError('USERNS_UNAVAILABLE', `--userns=auto: ${reason}`, {
       hint: "leave it out to share the host's user namespace, or move the store by --root",
@@ -282,13 +281,13 @@ function decideUserNamespace(
   return false
 }
 
-/** An image must not choose the host's user namespace for itself, so what its ids lack is told, or an error. */
-function checkOwners({ name, highestId = 0 }: Source, asked: boolean, warnings: string[]): void {
-  if (highestId < RANGE_SIZE) return
-  const what = `${name} has files of id ${highestId}, and a container has ${RANGE_SIZE} ids`
-  if (!asked) return void warnings.push(`${what}: they are nobody's there; --userns=host has all ids`)
-  throw new TscrunError('USERNS_UNAVAILABLE', `--userns=auto: ${what}`, {
-    hint: "leave it out to have these files as nobody's, or use --userns=host",
+/** An image must not choose the host's user namespace for itself, nor give files to nobody that are somebody's. */
+function checkOwners({ name, highestId = 0 }: Source, ids: number): void {
+  if (highestId < ids) return
+  const what = `it has files of id ${highestId}, and the container's ids are 0 to ${ids - 1}`
+  throw new TscrunError('USERNS_UNAVAILABLE', `${name}: ${what}`, {
+    subject: name,
+    hint: '--userns=host has all ids; root in the container is then root of the host',
   })
 }
 
