@@ -9,7 +9,7 @@ import { readInLayers } from '../../rootfs/lookup.ts'
 import { resolveUser } from '../../rootfs/user.ts'
 import { ownCapabilities } from '../../runtime/host.ts'
 import { namespacesToJoin } from '../../runtime/join.ts'
-import { type ContainerExit, launch, type Launched } from '../../runtime/launch.ts'
+import { type ContainerExit, launch, type Launched, type LaunchOptions } from '../../runtime/launch.ts'
 import { CAPABILITIES } from '../../security/capabilities.ts'
 import { closeFd, openProcess } from '../../syscall/process.ts'
 import { randomId } from '../../syscall/random.ts'
@@ -69,20 +69,9 @@ export async function execContainer(
     idOrName,
     { args, options, stdio, detached: false },
     async (plan, target, workdir, died) => {
-      const launched = launch(plan, {
-        title: `tscrun: exec ${idOrName}`,
-        fds: inheritedFds(plan, new Map([...given, ['fd:target', target]])),
-        workdir,
-      })
+      const launched = launchWith(plan, idOrName, { given, target, workdir })
       streams.onLaunched?.(launched)
-      try {
-        await launched.started
-        const exit = await launched.exited
-        died(exit.exitCode)
-        return exit
-      } finally {
-        await launched.released
-      }
+      return endOf(launched, died)
     },
   )
 }
@@ -96,30 +85,18 @@ export function execWithStreams(
 ): Promise<{ readonly launched: Launched; readonly ended: Promise<ContainerExit> }> {
   using nothing = ends.interactive ? undefined : openNothing()
   const fds = [...(nothing === undefined ? [] : [nothing.fd]), ...ends.fds]
-  const slots = ['fd:stdin', 'fd:stdout', 'fd:stderr'] as const
-  const given = slots.map((slot, index): [FdSlot, number] => [slot, fds[index] ?? -1])
+  const given = INHERITED.map((slot, index): [FdSlot, number] => [slot, fds[index] ?? -1])
   const stdio: Stdio = { kind: 'inherited', give: [false, true, true] }
   return inContainer(
     paths,
     idOrName,
     { args, options, stdio, detached: false },
     async (plan, target, workdir, died) => {
-      const launched = launch(plan, {
-        title: `tscrun: exec ${idOrName}`,
-        fds: inheritedFds(plan, new Map([...given, ['fd:target', target]])),
-        workdir,
-      })
-      const ended = async (): Promise<ContainerExit> => {
-        try {
-          const exit = await launched.exited
-          died(exit.exitCode)
-          return exit
-        } finally {
-          await launched.released
-        }
-      }
-      await launched.started
-      return { launched, ended: ended() }
+      const launched = launchWith(plan, idOrName, { given, target, workdir })
+      const ended = endOf(launched, died)
+      // One that could not begin is told of when nothing of it is left.
+      await launched.started.catch(() => ended)
+      return { launched, ended }
     },
   )
 }
@@ -134,18 +111,8 @@ export async function execDetached(
   using nothing = openNothing()
   const stdio: Stdio = { kind: 'inherited', give: [false, false, false] }
   await inContainer(paths, idOrName, { args, options, stdio, detached: true }, async (plan, target, workdir) => {
-    const fds = new Map<FdSlot, number>([
-      ['fd:target', target],
-      ['fd:stdin', nothing.fd],
-      ['fd:stdout', nothing.fd],
-      ['fd:stderr', nothing.fd],
-    ])
-    const launched = launch(plan, {
-      title: `tscrun: exec ${idOrName}`,
-      fds: inheritedFds(plan, fds),
-      lifetime: 'long',
-      workdir,
-    })
+    const given = INHERITED.map((slot): [FdSlot, number] => [slot, nothing.fd])
+    const launched = launchWith(plan, idOrName, { given, target, workdir, lifetime: 'long' })
     try {
       await launched.started
       launched.leave()
@@ -154,6 +121,32 @@ export async function execDetached(
       throw error
     }
   })
+}
+
+/** The slots of streams that nobody copies. */
+const INHERITED = ['fd:stdin', 'fd:stdout', 'fd:stderr'] as const
+
+interface Beside extends Pick<LaunchOptions, 'workdir' | 'lifetime'> {
+  /** The streams. */
+  readonly given: readonly (readonly [FdSlot, number])[]
+  /** A descriptor of the container's first process. */
+  readonly target: number
+}
+
+function launchWith(plan: Plan, idOrName: string, { given, target, ...how }: Beside): Launched {
+  const fds = inheritedFds(plan, new Map([...given, ['fd:target', target]]))
+  return launch(plan, { title: `tscrun: exec ${idOrName}`, fds, ...how })
+}
+
+/** Settles when everything of it is gone. */
+async function endOf(launched: Launched, died: (exitCode: number) => void): Promise<ContainerExit> {
+  try {
+    const exit = await launched.exited
+    died(exit.exitCode)
+    return exit
+  } finally {
+    await launched.released
+  }
 }
 
 function openNothing(): Disposable & { readonly fd: number } {
