@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, release } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -8,6 +8,7 @@ import { filesystemOf } from '../src/overlayfs/support.ts'
 import { packageRoot } from '../src/syscall/package-root.ts'
 import { ociVerbs, parsedByVerb } from './oci.ts'
 import { bridge } from './bridge.ts'
+import { mergeResults, type Results, resultsName } from './keep.ts'
 import { logs, memory } from './monitor.ts'
 import { pull } from './pull.ts'
 import { formatGoals, formatGroup, goals } from './report.ts'
@@ -127,16 +128,8 @@ function measurements(stage: Stage, contest: Contest, rounds: (typeof ROUNDS)['q
   ]
 }
 
-interface Results {
-  readonly quick: boolean
-  readonly realtime: boolean
-  readonly skipped: readonly string[]
-  readonly groups: readonly Group[]
-  readonly goals: readonly object[]
-}
-
-/** One file a run: raw samples in milliseconds, and what they were taken on. */
-function save(root: string, { groups, ...rest }: Results): void {
+/** Raw samples in milliseconds, and what they were taken on: beside what other runs have measured of this commit today. */
+function save(root: string, { groups, ...rest }: Omit<Results, 'date' | 'commit' | 'changed' | 'machine'>): void {
   const text = (program: string, ...args: string[]): string =>
     spawnSync(program, args, { cwd: root, encoding: 'utf8' }).stdout?.trim() ?? ''
   const commit = text('git', 'rev-parse', '--short', 'HEAD')
@@ -165,12 +158,11 @@ function save(root: string, { groups, ...rest }: Results): void {
   }))
   const directory = join(root, 'bench/results')
   mkdirSync(directory, { recursive: true })
-  const path = join(
-    directory,
-    `${date.slice(0, 10)}-${commit}${changed ? '-changed' : ''}${rest.quick ? '-quick' : ''}.json`,
-  )
+  const now = { date, commit, changed, machine, ...rest, groups: rounded }
+  const path = join(directory, resultsName(now))
+  const before = existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Results) : undefined
   // A line a row: small, and readable as a diff.
-  const json = JSON.stringify({ date, commit, changed, machine, ...rest, groups: rounded }, undefined, 1)
+  const json = JSON.stringify(mergeResults(before, now), undefined, 1)
   writeFileSync(
     path,
     `${json.replaceAll(/\[\s+(-?[\d.,\s]+?)\s+\]/g, (_, list: string) => `[${list.replaceAll(/\s+/g, ' ')}]`)}\n`,

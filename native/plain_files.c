@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/syscall.h>
 
+#include "plan.h"
 #include "sys.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -100,7 +101,8 @@ static int read_plain(const uint8_t *block, struct member *member)
 	end = append(member->path, end, block, 100);
 	member->path[end] = 0;
 	/* Set-id bits and such are more than one call; owners that a container's ids have not are noted. */
-	return (member->mode & ~0777ull) == 0 && member->uid <= 0xffff && member->gid <= 0xffff && is_clean(member->path, end);
+	return (member->mode & ~0777ull) == 0 && member->uid < RANGE_SIZE && member->gid < RANGE_SIZE &&
+	       is_clean(member->path, end);
 }
 
 static int write_all(long fd, const uint8_t *data, uint64_t size)

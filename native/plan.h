@@ -23,6 +23,7 @@
 #define PLAN_MAX_BYTES (16u << 20)
 #define MAX_ARGS 8
 #define MAX_SLOTS 2048
+#define RANGE_SIZE 65536 /* ids of a container; src/model/ids.ts */
 #define SLOT_NONE 0xffffffffu
 #define SLOT_CWD 0xfffffffeu
 

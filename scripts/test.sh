@@ -31,6 +31,10 @@ cgroup=
 for mount in /sys/fs/cgroup /sys/fs/cgroup/unified; do
   if [ "$(id -u)" != 0 ] || ! [ -w "$mount/cgroup.procs" ] || ! [ -e "$mount/cgroup.controllers" ]; then continue; fi
   home=$mount$(sed -n 's/^0:://p' /proc/self/cgroup)
+  # Of runs that were killed; one that has just been made is empty, too, and somebody else may be removing them.
+  find "$mount" -maxdepth 1 -name 'tscrun-test-??????' -mmin +1 | while read -r old; do
+    ! grep -q '^populated 0' "$old/cgroup.events" || find "$old" -depth -type d -exec rmdir {} + || true
+  done
   # Not by our process id, which somebody in another pid namespace has, too.
   cgroup=$(mktemp -d "$mount/tscrun-test-XXXXXX")
   chmod 755 "$cgroup"

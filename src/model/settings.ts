@@ -1,5 +1,6 @@
 import { closest } from './closest.ts'
 import { TscrunError } from './errors.ts'
+import { RANGE_SIZE } from './ids.ts'
 import type { DetachedOptions, PullPolicy, UlimitOption } from './run-options.ts'
 import { parseBytes } from './units.ts'
 
@@ -184,7 +185,7 @@ function defined(object: Record<string, unknown>): Record<string, unknown> {
 function poolOf(text: string): { first: number; size: number } | undefined {
   const [, first, size] = /^([0-9]{1,10}):([0-9]{1,10})$/.exec(text) ?? []
   const pool = { first: Number(first), size: Number(size) }
-  return pool.size >= 65536 && pool.first > 0 && pool.first + pool.size <= 2 ** 32 - 1 ? pool : undefined
+  return pool.size >= RANGE_SIZE && pool.first > 0 && pool.first + pool.size <= 2 ** 32 - 1 ? pool : undefined
 }
 
 function ulimitOf(text: string): UlimitOption | undefined {

@@ -1,5 +1,6 @@
 import type { NamespaceOption, RunOptions } from '../model/run-options.ts'
 import type { IdMapping, NamespaceType, OciConfig, OciDevice, OciMount, OciNamespace } from '../model/config.ts'
+import { RANGE_SIZE } from '../model/ids.ts'
 import type { ImageConfig } from '../model/image.ts'
 import { restrictedPaths } from '../security/paths.ts'
 import { ociRlimit } from '../security/rlimits.ts'
@@ -200,7 +201,7 @@ function userMounts(options: RunOptions, shifted: boolean): OciMount[] {
 }
 
 /** Ports below 1024 and ping need no capability in a network of one's own (ip(7), icmp(7)). */
-function sysctlsOf(options: RunOptions, namespaces: readonly OciNamespace[], ids = 65536): Record<string, string> {
+function sysctlsOf(options: RunOptions, namespaces: readonly OciNamespace[], ids = RANGE_SIZE): Record<string, string> {
   const ownNetwork = namespaces.some((namespace) => namespace.type === 'network' && namespace.path === undefined)
   const defaults: Record<string, string> = ownNetwork
     ? { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': `0 ${ids - 1}` }

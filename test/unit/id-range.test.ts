@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { poolOf, RANGE_SIZE, rangesIn, releaseRange, takeRange } from '../../src/engine/ids/id-range.ts'
+import { poolOf, rangesIn, releaseRange, takeRange } from '../../src/engine/ids/id-range.ts'
+import { RANGE_SIZE } from '../../src/model/ids.ts'
 import { claimLink } from '../../src/engine/state/owner-link.ts'
 import { releaseOrphanRanges, shareRange } from '../../src/engine/ids/shared-range.ts'
 

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { RANGE_SIZE } from '../../src/model/ids.ts'
 import { COLUMN_NAMES, ERRNO, OPS, type FdSlot, type FieldKind, type Plan, type Step } from '../../src/model/step.ts'
 import { encodePlan, PLAN_FLAGS } from '../../src/plan/encode.ts'
 import { anyPlan } from './plan-arbitrary.ts'
@@ -41,6 +42,12 @@ describe('native/plan.h and src/model/step.ts', () => {
   it("name tolerated errnos by the kernel's numbers", () => {
     for (const [name, value] of Object.entries(ERRNO))
       expect([name, constants.errno[name as keyof typeof ERRNO]]).toEqual([name, value])
+  })
+})
+
+describe('native/plan.h and src/model/ids.ts', () => {
+  it('agree about how many ids a container has', () => {
+    expect(number('RANGE_SIZE')).toBe(RANGE_SIZE)
   })
 })
 

@@ -1,5 +1,6 @@
 import type { DoctorCheck } from '../api.ts'
-import { type Pool, poolOf, RANGE_SIZE, rangesIn } from '../ids/id-range.ts'
+import { RANGE_SIZE } from '../../model/ids.ts'
+import { type Pool, poolOf, rangesIn } from '../ids/id-range.ts'
 import type { HostReport, NamespaceReport } from './report.ts'
 
 /** Namespaces, user namespaces and the ids they are given. */

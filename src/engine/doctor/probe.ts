@@ -6,7 +6,7 @@ import { errnoName } from '../../syscall/errno.ts'
 import { type Argument, trySyscall } from '../../syscall/call.ts'
 import type { SyscallName } from '../../syscall/numbers.ts'
 import { loadKoffi } from '../../syscall/ffi.ts'
-import { RANGE_SIZE } from '../ids/id-range.ts'
+import { RANGE_SIZE } from '../../model/ids.ts'
 import type { ProbeResult } from './report.ts'
 
 /** All that every container gets; the cgroup namespace is made by the child, as containers do it. */

@@ -1,11 +1,9 @@
 import { existsSync, readFileSync, readlinkSync, rmdirSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
+import { RANGE_SIZE } from '../../model/ids.ts'
 import { isInFirst } from './nesting.ts'
 import { claimLink, ownerTag } from '../state/owner-link.ts'
-
-/** Ids of one user namespace: as many as a 16-bit system has. */
-export const RANGE_SIZE = 65536
 
 /**
  * Where ranges are taken from when /etc/subuid has no line for `containers`: above what distributions give to users and

@@ -1,5 +1,6 @@
 import * as fs from 'node:fs'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
+import { RANGE_SIZE } from '../../model/ids.ts'
 import { isHarmless } from '../xattrs.ts'
 import { makeNode, setTimesOfFile, setTimesOfName, setXattr, trySetXattr } from './kernel.ts'
 import { AUFS, isWhiteout, OPAQUE, type OverlayPrefix, WHITEOUT } from './marks.ts'
@@ -47,7 +48,7 @@ export function createLayerWriter({ overlay, meter, plainFiles }: LayerWriterOpt
   const tree = createTree(overlay, meter)
   const links: [Buffer, Buffer][] = []
   let fd = -1
-  let highestId = 0xffff
+  let highestId = RANGE_SIZE - 1
   let current: TarEntry | undefined
   let currentPath = Buffer.alloc(0) as Buffer
 
@@ -206,7 +207,7 @@ export function createLayerWriter({ overlay, meter, plainFiles }: LayerWriterOpt
       else makeLink(path, target)
     }
     const written = { inodes: tree.inodes(), implied: tree.finish(), missingLinks: missing, marked: tree.marked() }
-    return highestId > 0xffff ? { ...written, highestId } : written
+    return highestId >= RANGE_SIZE ? { ...written, highestId } : written
   }
 
   function takeMembers(chunk: Buffer, at: number): number {
