@@ -49,7 +49,7 @@ describe('the package', () => {
   it('has entry points that every resolver understands', async () => {
     const { messages } = await publint({ pkgDir: installed, strict: true })
     expect(messages).toEqual([])
-  })
+  }, 60_000)
 
   it('has a command that runs without anything in PATH', () => {
     const version = execFileSync('/usr/bin/env', ['-i', 'node_modules/.bin/tscrun', '--version'], {
