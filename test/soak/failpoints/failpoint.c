@@ -3,7 +3,8 @@
  *
  * Runs a command below ptrace(2) and writes a line to LOG before each system call by which it, or a process that it
  * starts, changes something that outlives the call: a file, a lock, a link, a mount, a process, what another process is told.
- *   role TAB call TAB path [TAB path]
+ *   life TAB role TAB call TAB path [TAB path]
+ * Life: 1, or which life of the container the monitor has begun, where a restart policy gives it several.
  * Roles: cli (the command itself), monitor, init (until it has executed the container's command), worker (a fork of the
  * monitor), else a program's name. Before each call of ROLE its line goes to descriptor 3, after the first letters of those who
  * live (c, m, i) and a TAB; the answer is a byte: g goes on; at k the VICTIM (cli, monitor, init, all of them) gets SIGKILL,
@@ -79,6 +80,7 @@ static struct held {
 static int lock_count;
 
 static pid_t cli, monitor, init;
+static int life = 1, has_ended;
 static FILE *out;
 static const char *asked_role;
 
@@ -282,6 +284,25 @@ static int is_the_one(const char *line)
 	return answer == 'k';
 }
 
+static int ends_with(const char *path, const char *name)
+{
+	size_t length = strlen(path), wanted = strlen(name);
+	return length >= wanted && !strcmp(path + length - wanted, name);
+}
+
+/* The monitor begins a life with its log, and ends it with exit.json. */
+static void note_life(const char *role, const char *call, const char *one, const char *two)
+{
+	if (strcmp(role, "monitor"))
+		return;
+	if (has_ended && !strcmp(call, "create") && ends_with(one, "/log")) {
+		has_ended = 0;
+		life++;
+	} else if (!strcmp(call, "rename") && ends_with(two, "/exit.json")) {
+		has_ended = 1;
+	}
+}
+
 static int log_call(struct task *task, const struct __ptrace_syscall_info *info)
 {
 	static char one[PATH_MAX], two[PATH_MAX], line[3 * PATH_MAX];
@@ -293,7 +314,8 @@ static int log_call(struct task *task, const struct __ptrace_syscall_info *info)
 		if (!describe(task, call, (const uint64_t *)info->entry.args, one, two))
 			return 0;
 		const char *role = role_of(task);
-		snprintf(line, sizeof line, "%s\t%s\t%s%s%s\n", role, call->name, one, two[0] ? "\t" : "", two);
+		note_life(role, call->name, one, two);
+		snprintf(line, sizeof line, "%d\t%s\t%s\t%s%s%s\n", life, role, call->name, one, two[0] ? "\t" : "", two);
 		fputs(line, out);
 		return !strcmp(role, asked_role) && is_the_one(line);
 	}
@@ -401,7 +423,7 @@ int main(int argc, char **argv)
 	close(gate[0]);
 	pid_t tracer = fork();
 	if (tracer == 0) {
-		alarm(100);
+		alarm(300);
 		if (ptrace(PTRACE_SEIZE, cli, 0, OPTIONS) < 0 || ptrace(PTRACE_INTERRUPT, cli, 0, 0) < 0)
 			fail("ptrace");
 		task_of(cli);

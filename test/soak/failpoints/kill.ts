@@ -5,28 +5,23 @@ import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
 import { expect } from 'vitest'
-import type { HostNetwork } from '../../kernel/fixtures/host-network.ts'
 import { cgroupsOf, type Machine, pidOf, processesWith, TSCRUN } from '../../kernel/fixtures/machine.ts'
 import { type KilledCommand, OTHER, VICTIM } from './commands.ts'
-import { pointOf } from './points.ts'
+import { must, type Place } from './place.ts'
+import { rowNameOf } from './points.ts'
 import { readCall, readTrace, type Trace } from './trace.ts'
+import { comeToRest, isSame, settledStatus } from './truth.ts'
 
 export type Victim = 'cli' | 'monitor' | 'init' | 'all'
 
 /** Where to kill, and whom. */
 export interface Strike {
   readonly role: string
+  /** As the page calls it (rowNameOf). */
   readonly point: string
   /** The point that the role comes from; absent where any will do, as soon as the victim lives. */
   readonly from?: string | undefined
   readonly victim: Victim
-}
-
-export interface Place {
-  readonly machine: Machine
-  readonly net: HostNetwork
-  /** failpoint.c, compiled. */
-  readonly program: string
 }
 
 /** What the next commands have said and done. */
@@ -77,7 +72,7 @@ function answer(asked: Duplex, strike: Strike, machine: Machine): void {
     rest = lines.pop() ?? ''
     for (const line of lines) {
       const [alive = '', ...words] = line.split('\t')
-      const name = pointOf(readCall(words.join('\t'), machine))?.name
+      const name = rowNameOf(readCall(words.join('\t'), machine))
       const isThere =
         name === strike.point && (strike.from === undefined ? isAlive(strike.victim, alive) : strike.from === last)
       last = name ?? last
@@ -91,30 +86,14 @@ function isAlive(victim: Victim, alive: string): boolean {
   return victim === 'all' ? alive.length > 0 : alive.includes(victim.slice(0, 1))
 }
 
-export async function must({ net }: Place, args: readonly string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await net.tscrun(args, { timeout: 60_000, env: { TSCRUN_NETWORK: 'none' } })
-  expect({ exitCode, stderr }, args.join(' ')).toEqual({ exitCode: 0, stderr: '' })
-  return stdout
-}
-
-/** Kills once, asks what is, removes all, and sees that nothing is left. `done`: a status to wait for. */
-export async function killOnce(
-  place: Place,
-  command: KilledCommand,
-  strike: Strike,
-  done: (trace: Trace, status: string) => boolean,
-): Promise<Seen> {
+/** Kills once, asks what is, removes all, and sees that nothing is left. */
+export async function killOnce(place: Place, command: KilledCommand, strike: Strike): Promise<Seen> {
   const clean = treeOf(place)
   const trace = await traced(place, command, strike)
   const label = `${command.name}, ${strike.victim} killed at ${strike.role}: ${strike.point}`
+  await comeToRest(place, command, trace)
   const wasClean = isSame(treeOf(place), clean)
-  const ask = async (): Promise<string> =>
-    [await trueStatus(place, trace, label), ...(await askedOf(place, command))].join(', ')
-  let status = await ask()
-  for (let tries = 0; tries < 40 && (!done(trace, status) || isEnding(trace, status)); tries++) {
-    await sleep(50)
-    status = await ask()
-  }
+  const status = await settledStatus(place, command, trace, label)
   // One with a name is there to stay.
   const isClean = isSame(
     treeOf(place).filter((path) => path !== 'volumes/named'),
@@ -127,68 +106,6 @@ export async function killOnce(
     status,
     cleaned: wasClean ? 'nothing is left' : isClean ? 'next command' : 'rm',
   }
-}
-
-/** Somebody of it still has to end, or to tell of it. */
-function isEnding({ names }: Trace, status: string): boolean {
-  const monitors = names.filter((name) => pidOf(`tscrun: ${name}`) !== undefined)
-  return monitors.length > 0 && !/^(?:running|paused)/.test(status)
-}
-
-/** As `ps -a` says it. What it says of running must be what the kernel says, before and after. */
-async function trueStatus(place: Place, trace: Trace, label: string): Promise<string> {
-  const isAttended = (): boolean => [VICTIM, ...trace.names].some((name) => pidOf(`tscrun: ${name}`) !== undefined)
-  let unattended = 0
-  for (let tries = 0; ; tries++) {
-    // A monitor that is about to end, or to begin another life, or a first process that is about to run the command.
-    const attended = isAttended()
-    const before = populated(place, trace)
-    const listed = await must(place, ['ps', '-a', '--no-trunc', '--format', '{{.ID}} {{.State}}'])
-    const after = populated(place, trace)
-    const states = new Map(
-      listed
-        .split('\n')
-        .filter(Boolean)
-        .map((line) => line.split(' ') as [string, string]),
-    )
-    const running = [...states].filter(([, state]) => state === 'running' || state === 'paused').map(([id]) => id)
-    if (isSame(before, after)) {
-      if (isSame(running.toSorted(), before)) return [...states.values()].join('+') || 'none'
-      // It may have begun behind the first look, and ended before the second.
-      unattended = attended || isAttended() ? 0 : unattended + 1
-      if (tries > 60 || unattended > 3) {
-        expect({ running }, `${label}: ${listed}`).toEqual({ running: before })
-      }
-    }
-    await sleep(20)
-  }
-}
-
-/** Ids of containers with a process. */
-function populated({ machine }: Place, { ids }: Trace): string[] {
-  const all = new Set([...ids, ...machine.containers().filter((name) => name.length === 64)])
-  return [...all].filter((id) => cgroupsOf(id).some(isPopulated)).toSorted()
-}
-
-function isPopulated(cgroup: string): boolean {
-  try {
-    return readFileSync(join(cgroup, 'cgroup.events'), 'utf8').includes('populated 1')
-  } catch (error) {
-    if (['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')) return false
-    throw error
-  }
-}
-
-async function askedOf(place: Place, { asks }: KilledCommand): Promise<string[]> {
-  if (asks === 'volume') {
-    const volumes = await must(place, ['volume', 'ls', '-q'])
-    return [volumes.includes('named') ? 'a volume' : 'no volume']
-  }
-  if (asks === 'image') {
-    const images = await must(place, ['images', '--format', '{{.Repository}}'])
-    return [images.includes('localhost/made') ? 'an image' : 'no image']
-  }
-  return []
 }
 
 /** As a person would, but no more than is needed; whatever is still there then is a leftover. */
@@ -234,8 +151,6 @@ function describeProcess(pid: number): string {
   })
   return stdout
 }
-
-const isSame = (a: readonly string[], b: readonly string[]): boolean => a.join('\n') === b.join('\n')
 
 /** All that a container, volume or image has a name for. */
 export function treeOf({ machine: { store, runRoot } }: Place): string[] {

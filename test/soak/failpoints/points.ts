@@ -235,6 +235,20 @@ export function pointOf({ role, text }: Call): Point | undefined {
   return POINTS.find((point) => point.role === known && point.calls.test(text))
 }
 
+/**
+ * What a row of the page is called: the point, and of one that the monitor or a first process comes by in a later life
+ * of the container, `2nd life`. Where others are by then depends on who is faster.
+ */
+export function rowNameOf(call: Call): string | undefined {
+  const name = pointOf(call)?.name
+  const isOfALife = call.role === 'monitor' || call.role === 'init'
+  return name !== undefined && isOfALife && call.life > 1 ? `${name} (${ordinal(call.life)} life)` : name
+}
+
+function ordinal(life: number): string {
+  return `${life}${['st', 'nd', 'rd'][life - 1] ?? 'th'}`
+}
+
 /** Whether a call has to have a point. */
 export function isNamed(call: Call): boolean {
   return (

@@ -3,6 +3,8 @@ import type { Machine } from '../../kernel/fixtures/machine.ts'
 
 /** A system call that changes something, as failpoint.c has written it down. */
 export interface Call {
+  /** Of the container's lives the one that its monitor has begun; 1 before. */
+  readonly life: number
   readonly role: string
   /** `mkdir STORE/containers/ID`: the call, and its paths without what differs from one run to the next. */
   readonly text: string
@@ -29,11 +31,11 @@ export function readTrace(path: string, machine: Machine): Trace {
   }
 }
 
-/** A line of it: role, call, paths. */
+/** A line of it: life, role, call, paths. */
 export function readCall(line: string, machine: Machine): Call {
-  const [role = '', call = '', ...paths] = line.split('\t')
+  const [life = '', role = '', call = '', ...paths] = line.split('\t')
   const plain = paths.map((path) => plainPath(path, machine)).join(' ')
-  return { role, text: `${call} ${plain}`.trimEnd() }
+  return { life: Number(life), role, text: `${call} ${plain}`.trimEnd() }
 }
 
 function plainPath(path: string, machine: Machine): string {
