@@ -98,10 +98,12 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     using hold = run.rootfs === undefined ? await store.hold(run.signal) : undefined
     const source = await sourceOf(image, run, run).catch((error: unknown) => letGo(store, hold, error))
     run.signal?.throwIfAborted()
-    const decided = await withNetwork(paths, run, source.config.exposedPorts)
+    const decide = (): Promise<RunOptions & Listener> => withNetwork(paths, run, source.config.exposedPorts)
+    const foreseen = await ahead?.foreseen?.prepared(source, run, decide)
+    const decided = foreseen?.run ?? (await decide())
     const afresh = (): Promise<PreparedContainer> =>
       prepareContainer(paths, source, args, decided, starts, ahead?.unborn)
-    const prepared = ahead?.foreseen?.prepared(source, decided, afresh) ?? (await afresh())
+    const prepared = foreseen === undefined ? await afresh() : { ...foreseen.prepared, afresh }
     for (const warning of prepared.warnings) run.onWarning?.(warning)
     return await then(prepared, decided)
   }

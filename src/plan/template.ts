@@ -169,6 +169,8 @@ function numberAt(one: Sample, other: Sample, at: number, size: 4 | 8): Mark | u
  * written into `onto`, which holds the bytes for some identity already.
  */
 export function fillIn({ bytes, marks }: Template, identity: Identity, onto = Buffer.from(bytes)): Buffer {
+  // Addresses are parsed for it, and stand in many places.
+  const texts: string[] = []
   for (const { offset, kind, number } of marks) {
     const value = identity.firstId + number
     switch (kind) {
@@ -197,7 +199,7 @@ export function fillIn({ bytes, marks }: Template, identity: Identity, onto = Bu
       case MARK.octets4:
       case MARK.ip6:
       case MARK.octets6:
-        onto.write(textOf(kind, identity), offset, 'latin1')
+        onto.write((texts[kind] ??= textOf(kind, identity)), offset, 'latin1')
         break
       default:
         kind satisfies never

@@ -102,6 +102,14 @@ describe('run()', () => {
     expect((await handle).stdout).toBe('<one>\n<two>\n')
   })
 
+  it('collects what its caller reads as text, too', async () => {
+    const handle = run(['printf', '\\303\\244 \\303\\266'])
+    let text = ''
+    handle.stdout.setEncoding('utf8').on('data', (part: string) => (text += part))
+    expect((await handle).stdout).toBe('ä ö')
+    expect(text).toBe('ä ö')
+  })
+
   it('does not collect with buffer: false, and waits for the reader', async () => {
     const handle = run(['probe', 'count', '20'], { buffer: false })
     let size = 0

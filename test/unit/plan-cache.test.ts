@@ -65,6 +65,16 @@ describe('plans of a process that starts many containers', () => {
     }
   })
 
+  it('have the addresses of each, also where those before had the same ones by chance', () => {
+    for (const [index, identity] of identities(9).entries()) {
+      const ip = `10.89.0.${index < 3 ? 4 : index}`
+      const found = { ...identity, ip }
+      const spec = specOf(found, { files: [{ target: '/etc/hosts', name: 'hosts', content: `${ip} ${found.name}\n` }] })
+      const made = planFor(spec, found, () => planOf(spec, found))
+      expect(made.bytes()).toEqual(encodePlan(planOf(spec, found), { monitor: true, trace: false }))
+    }
+  })
+
   it('are compiled again each time where the plan depends on more than is filled in', () => {
     let compiled = 0
     for (const identity of identities(6)) {

@@ -60,7 +60,7 @@ export function startDetached(
   return make(paths, prepared, { ...options, verb: 'run' }, async (held, record, spec) => {
     if (options.attach !== undefined) refuseAttach(record, 'run --detach-keys')
     writeRecord(paths, record)
-    const network = await connected(paths, calledOf(record), connectedOf(record), options.tell)
+    const network = await connected(paths, calledOf(record), connectedOf(record), { tell: options.tell })
     const plan = detachedPlan(paths, record, { ...spec, ...network }, { creates: true })
     const client = await launchDetached(paths, held, { record, plan }, options)
     if (client !== undefined) options.onAttached?.(client)

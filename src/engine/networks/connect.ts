@@ -5,6 +5,7 @@ import type { NetworkConnection, NetworkDefinition, NetworkRate, NetworkRequest 
 import { freePort } from '../../network/free-port.ts'
 import type { Called } from '../../network/names.ts'
 import type { EnginePaths } from '../paths.ts'
+import type { Look } from '../start/look.ts'
 import { defaultNetwork } from './default.ts'
 import { DEFAULT_NETWORK, findNetwork, readNetwork } from './definitions.ts'
 import { bringUp, macOf } from './host.ts'
@@ -113,6 +114,11 @@ export function takeLike(
   return undefined
 }
 
+/** Whether the networks are still those that these were taken in. */
+export function areThere(paths: EnginePaths, connections: readonly NetworkConnection[]): boolean {
+  return connections.every(({ network, networkId }) => readNetwork(paths, network)?.id === networkId)
+}
+
 /** The host has it in the networks that are its bridges; of macvlan and ipvlan it is somebody else's. */
 export function gatewayOf({ driver, subnets }: NetworkDefinition): Pick<NetworkConnection, 'gateway'> {
   const [gateway] = subnets.flatMap((subnet) => subnet.gateway ?? [])
@@ -128,6 +134,12 @@ function heldRate({ rate = {} }: NetworkRequest, { name, driver }: NetworkDefini
   })
 }
 
+interface BringUpOptions {
+  readonly tell: (line: string) => void
+  /** Notes what the start is decided from. */
+  readonly look: Look
+}
+
 /**
  * Brings up the networks a container has: what its start needs of them. Throws NO_SUCH_NETWORK for one removed since, and
  * as `launchIn`.
@@ -136,10 +148,11 @@ export async function bringUpFor(
   paths: EnginePaths,
   called: Called,
   has: Connected,
-  tell: (line: string) => void,
+  { tell, look }: BringUpOptions,
 ): Promise<NetworkLaunch> {
-  const networks = has.connections.map((connection) => networkOf(paths, connection))
-  return launchIn(paths, networks, called, has, await bringUp(paths, networks, tell))
+  const networks = has.connections.map((connection) => networkOf(paths, connection, look))
+  const up = await bringUp(paths, networks, tell, look)
+  return launchIn(paths, { networks, up, look }, called, has)
 }
 
 /** Ports of the host for those that shall have any: free ones of the kernel's choice, each another one. */

@@ -1,9 +1,10 @@
-import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import type { NetworkDefinition } from '../../model/network.ts'
 import { randomId } from '../../syscall/random.ts'
 import type { EnginePaths } from '../paths.ts'
+import { justLook, textOf } from '../start/look.ts'
 import { storeFailure } from '../state/store-failure.ts'
 
 /** Of the network that a container has where none is named. */
@@ -47,12 +48,13 @@ export function listNetworks(paths: EnginePaths): NetworkDefinition[] {
   }
 }
 
-export function readNetwork(paths: EnginePaths, name: string): NetworkDefinition | undefined {
+/** Undefined where there is none of this name. */
+export function readNetwork(paths: EnginePaths, name: string, look = justLook): NetworkDefinition | undefined {
   const path = definitionFile(paths, name)
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as NetworkDefinition
+    const text = look(() => textOf(path))
+    return text === undefined ? undefined : (JSON.parse(text) as NetworkDefinition)
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined
     throw new TscrunError('STORE', `read ${path}: ${(error as Error).message}`, { subject: path, cause: error })
   }
 }

@@ -18,6 +18,7 @@ import { linkIndexes, type Rtnetlink, withRtnetlink } from '../../network/netlin
 import { SyscallError } from '../../syscall/errno.ts'
 import type { EnginePaths } from '../paths.ts'
 import { type Lock, waitForLock } from '../../images/lock.ts'
+import { justLook, type Look, textOf } from '../start/look.ts'
 import { definitionsDirectory, listNetworks } from './definitions.ts'
 import { applyRules, findNft } from './nft.ts'
 import { publications, publicationsBut } from './publications.ts'
@@ -48,35 +49,43 @@ export async function bringUp(
   paths: EnginePaths,
   networks: readonly NetworkDefinition[],
   tell: (line: string) => void,
+  look = justLook,
 ): Promise<Up> {
-  const known = glance?.runRoot === paths.runRoot && performance.now() - glance.atMs < GLANCE_MS ? glance : undefined
+  const known = look === justLook ? glanced(paths) : undefined
   if (known !== undefined && networks.every(({ id }) => known.ids.has(id))) return known.up
-  const up = readUp(paths)
-  if (up === undefined || !isUp(up, networks)) return reload(paths, tell)
+  const up = readUp(paths, look)
+  if (up === undefined || !isUp(up, networks, look)) return reload(paths, tell)
   glance = { runRoot: paths.runRoot, up, ids: new Set(networks.map(({ id }) => id)), atMs: performance.now() }
   return up
 }
 
-/** A start looks twice: whether there is a default network, and for what it needs of it. */
+/** A start looks twice: whether there is a default network, and for what it needs of it. What is noted is asked each time. */
 const GLANCE_MS = 5
 let glance:
   | { readonly runRoot: string; readonly up: Up; readonly ids: ReadonlySet<string>; readonly atMs: number }
   | undefined
 
-function isUp(up: Up, networks: readonly NetworkDefinition[]): boolean {
-  if (up.namespace !== readlinkSync('/proc/self/ns/net')) return false
+function glanced({ runRoot }: EnginePaths): typeof glance {
+  return glance?.runRoot === runRoot && performance.now() - glance.atMs < GLANCE_MS ? glance : undefined
+}
+
+function isUp(up: Up, networks: readonly NetworkDefinition[], look: Look): boolean {
+  if (up.namespace !== look(() => readlinkSync('/proc/self/ns/net'))) return false
   const bridges = networks.filter(({ driver }) => driver === 'bridge')
-  const indexes = linkIndexes(bridges.map(({ link }) => link))
-  return bridges.every(({ id }, at) => indexes[at] !== undefined && up.bridges[id]?.index === indexes[at])
+  const links = bridges.map(({ link }) => link)
+  const indexes = look(() => linkIndexes(links).join(' ')).split(' ')
+  return bridges.every(({ id }, at) => String(up.bridges[id]?.index ?? 'down') === indexes[at])
 }
 
 /** Undefined where nothing has been brought up. */
-export function readUp(paths: EnginePaths): Up | undefined {
+export function readUp(paths: EnginePaths, look = justLook): Up | undefined {
+  const path = upFile(paths)
+  const text = look(() => textOf(path))
   try {
-    return JSON.parse(readFileSync(upFile(paths), 'utf8')) as Up
+    return text === undefined ? undefined : (JSON.parse(text) as Up)
   } catch (error) {
     // Not whole after a crash of the machine, it is made anew as if it were not there.
-    if (errnoOf(error) === 'ENOENT' || error instanceof SyntaxError) return undefined
+    if (error instanceof SyntaxError) return undefined
     throw error
   }
 }

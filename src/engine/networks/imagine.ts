@@ -21,7 +21,10 @@ export function imagineNetworks(
   const connections = requests.map((request, index) =>
     imagineConnection(called.id, index, request, networks[index] as NetworkDefinition),
   )
-  return { connections, network: launchIn(paths, networks, called, { connections, ports }, readUp(paths), true) }
+  return {
+    connections,
+    network: launchIn(paths, { networks, up: readUp(paths), dryRun: true }, called, { connections, ports }),
+  }
 }
 
 function definitionOf(paths: EnginePaths, name: string): NetworkDefinition {

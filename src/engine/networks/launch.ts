@@ -6,6 +6,7 @@ import type { NetworkConnection, NetworkDefinition } from '../../model/network.t
 import { addPorts, type Publication, removePorts } from '../../network/firewall.ts'
 import type { Called } from '../../network/names.ts'
 import type { EnginePaths } from '../paths.ts'
+import { justLook, type Look } from '../start/look.ts'
 import { begunTag } from '../state/owner-link.ts'
 import { readNetwork } from './definitions.ts'
 import { DEFAULT_MTU, type Up } from './host.ts'
@@ -32,17 +33,24 @@ export function networkLaunch(
   up: Pick<Up, 'bridges'> | undefined,
 ): NetworkLaunch {
   const networks = has.connections.map((connection) => networkOf(paths, connection))
-  return launchIn(paths, networks, called, has, up)
+  return launchIn(paths, { networks, up }, called, has)
 }
 
-/** The same in networks that are known, in the order of the connections. */
+/** What is known of a container's networks. */
+interface Known {
+  /** In the order of the connections. */
+  readonly networks: readonly NetworkDefinition[]
+  readonly up: Pick<Up, 'bridges'> | undefined
+  readonly dryRun?: boolean
+  readonly look?: Look
+}
+
+/** The same in networks that are known. */
 export function launchIn(
   paths: EnginePaths,
-  networks: readonly NetworkDefinition[],
+  { networks, up, dryRun = false, look = justLook }: Known,
   called: Called,
   { connections, ports, cni, resolvers }: Connected,
-  up: Pick<Up, 'bridges'> | undefined,
-  dryRun = false,
 ): NetworkLaunch {
   if (cni !== undefined) return { links: [], cni }
   if (!networks.every(hasLinks)) return { links: [] }
@@ -54,7 +62,7 @@ export function launchIn(
     return bridge === undefined ? link : { ...link, onIndex: bridge.index }
   })
   const pairs = connections.map((connection, index) => ({ connection, network: networks[index] as NetworkDefinition }))
-  const names = namesLaunch(paths, called, pairs, { resolvers, dryRun })
+  const names = namesLaunch(paths, called, pairs, { resolvers, dryRun, look })
   const leases = { paths: leaseLinks(paths, connections), text: begunTag(called.id) }
   const base = { links, leases, ...(names === undefined ? {} : { names }) }
   if (ports.length === 0) return base
@@ -94,8 +102,12 @@ function forwardsOf({ protocol, hostIp, hostPort, containerPort, ip, ip6 }: Publ
 }
 
 /** Its network by the id: another one may have got the name. Throws NO_SUCH_NETWORK. */
-export function networkOf(paths: EnginePaths, { network, networkId }: NetworkConnection): NetworkDefinition {
-  const found = readNetwork(paths, network)
+export function networkOf(
+  paths: EnginePaths,
+  { network, networkId }: NetworkConnection,
+  look = justLook,
+): NetworkDefinition {
+  const found = readNetwork(paths, network, look)
   if (found?.id === networkId) return found
   throw new TscrunError('NO_SUCH_NETWORK', `network ${network}: it was removed since the container was made`, {
     subject: network,

@@ -104,6 +104,7 @@ export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Pr
           if (drawn === undefined) return
           const foreseen = foresee(request, template, drawn.identity)
           next = foreseen === undefined ? drawn : { ...drawn, foreseen }
+          fillSoon(next)
         }
         // Beside the start, not before it.
         setImmediate(drawNext).unref()
@@ -184,13 +185,28 @@ function keep(paths: EnginePaths, request: string, stage: Stage, next: NextConta
   if (waiting.length > MOST) dismissWaiting(paths, waiting[0]?.ahead)
 }
 
-/** Written anew for each; the socket has its own copy. */
-const messages = new WeakMap<ProvenTemplate, ReturnType<typeof planMessage>>()
+/** The message with a plan, written anew for each; the socket has its own copy. */
+interface Written extends ReturnType<typeof planMessage> {
+  /** Whom it is written for already. */
+  identity?: Identity | undefined
+}
+
+const messages = new WeakMap<ProvenTemplate, Written>()
+
+/** While its stage has other things to do. Of several that are about to end only one has the room. */
+function fillSoon({ template, identity }: NextContainer): void {
+  const made: Written = messages.get(template) ?? planMessage(template.size)
+  messages.set(template, made)
+  if (made.identity !== undefined) return
+  template.fill(identity, made.plan)
+  made.identity = identity
+}
 
 function messageOf({ template, identity }: NextContainer): Buffer {
-  const made = messages.get(template) ?? planMessage(template.size)
+  const made: Written = messages.get(template) ?? planMessage(template.size)
   messages.set(template, made)
-  template.fill(identity, made.plan)
+  if (made.identity !== identity) template.fill(identity, made.plan)
+  made.identity = undefined
   return made.message
 }
 

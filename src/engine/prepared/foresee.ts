@@ -1,9 +1,10 @@
+import type { NetworkOption } from '../../model/run-options.ts'
 import type { Plan, Step } from '../../model/step.ts'
 import { fillIn, type Identity } from '../../plan/template.ts'
 import type { Claims } from '../start/claims.ts'
 import type { Sight } from '../start/look.ts'
 import type { PreparedContainer, Source } from '../start/prepare.ts'
-import type { MadeStart, StartOptions } from '../start/start.ts'
+import { addressesOf, type MadeStart, type StartOptions } from '../start/start.ts'
 import type { ContainerRecord } from '../state/record.ts'
 import { type Learned, learn } from './learned.ts'
 import { filled, type ProvenTemplate } from './plan-cache.ts'
@@ -19,12 +20,16 @@ export interface Decision {
 
 /** A start that is decided before anybody asks for it. */
 export interface Foreseen {
-  /** What would be decided now; undefined where something is no longer as it was. */
-  prepared(
+  /**
+   * What would be decided now of a call, and its network; undefined where something is no longer as it was.
+   *
+   * @param decide what it asks for with the network that it has
+   */
+  prepared<T extends StartOptions['run']>(
     source: Source,
-    run: StartOptions['run'],
-    afresh: () => Promise<PreparedContainer>,
-  ): PreparedContainer | undefined
+    asked: T,
+    decide: () => Promise<T>,
+  ): Promise<{ readonly prepared: PreparedContainer; readonly run: T } | undefined>
   /** What it is started by, once it has these. */
   made(prepared: PreparedContainer, claims: Claims): MadeStart | undefined
 }
@@ -45,11 +50,19 @@ function isPlain({ source, ownUser }: PreparedContainer, run: StartOptions['run'
   return (
     asked.every(([name]) => PLAIN.has(name)) &&
     ownUser &&
-    typeof run.network === 'string' &&
+    isPlainNetwork(run.network) &&
     run.security?.seccomp === undefined &&
     volumes.length === 0 &&
     healthcheck === undefined
   )
+}
+
+/** None, or one of its own, in which it asks for nothing that only one container can have. */
+function isPlainNetwork(network: NetworkOption | undefined): boolean {
+  if (typeof network !== 'object') return network !== undefined
+  if (!('networks' in network)) return false
+  const [only, other] = network.networks
+  return other === undefined && only !== undefined && (only.ip ?? only.ip6 ?? only.mac) === undefined
 }
 
 /** A decision, and the records of such starts. */
@@ -86,12 +99,17 @@ export function foresee(request: string, template: ProvenTemplate, identity: Ide
   const record = JSON.parse(fillIn(records.proven, identity).toString()) as ContainerRecord
   const { id, name, firstId } = identity
   return {
-    prepared: (source, { network, timeoutMs }, afresh) =>
-      network === run.network && timeoutMs === run.timeoutMs && isSame(source, prepared.source) && sight.isStillThere()
-        ? { ...prepared, id, name, afresh }
-        : undefined,
-    made: (its, { idRange }) => {
+    prepared: async (source, asked, decide) => {
+      const { network } = run
+      // That the default one is there is among what is looked at; that it is not would be found out by asking only.
+      const decided = typeof network === 'object' ? { ...asked, network } : await decide()
+      const isSo = decided.network === network && asked.timeoutMs === run.timeoutMs && isSame(source, prepared.source)
+      return isSo && sight.isStillThere() ? { prepared: { ...prepared, id, name }, run: decided } : undefined
+    },
+    made: (its, { idRange, connected }) => {
+      const { ip, ip6 } = addressesOf(connected?.connections[0])
       if (its.afresh === undefined || its.id !== id || idRange?.hostId !== firstId) return undefined
+      if (ip !== identity.ip || ip6 !== identity.ip6) return undefined
       return {
         ...made,
         plan: relabelled(made.plan, identityOf(made), identity),
@@ -102,13 +120,13 @@ export function foresee(request: string, template: ProvenTemplate, identity: Ide
   }
 }
 
-function identityOf({ record: { id, name, idRange } }: MadeStart): Identity {
-  return { id, name, firstId: idRange?.hostId ?? 0, nowMs: 0 }
+function identityOf({ record: { id, name, idRange, connections = [] } }: MadeStart): Identity {
+  return { id, name, firstId: idRange?.hostId ?? 0, nowMs: 0, ...addressesOf(connections[0]) }
 }
 
 /** Templates hold for names and numbers of as many letters. */
-function keyOf(request: string, { name, firstId }: Identity): string {
-  return `${name.length} ${String(firstId).length} ${request}`
+function keyOf(request: string, { name, firstId, ip = '', ip6 = '' }: Identity): string {
+  return `${name.length} ${String(firstId).length} ${ip.length} ${ip6.length} ${request}`
 }
 
 /** The id of an image stands for all that it says. */
@@ -126,8 +144,9 @@ function isSame(one: Source, other: Source): boolean {
 /** The same steps for another container, made when somebody asks for them: for the words of one that has failed. */
 function relabelled(plan: Plan, from: Identity, to: Identity): Plan {
   const { pumps, inherited, held } = plan
-  const other = (text: string): string =>
-    text.replaceAll(from.id, to.id).replaceAll(from.id.slice(0, 12), to.id.slice(0, 12)).replaceAll(from.name, to.name)
+  const words = ({ id, name, ip, ip6 }: Identity): (string | undefined)[] => [id, id.slice(0, 11), name, ip6, ip]
+  const pairs = words(from).flatMap((word, at) => (word === undefined ? [] : [[word, words(to)[at] ?? ''] as const]))
+  const other = (text: string): string => pairs.reduce((rest, [ours, theirs]) => rest.replaceAll(ours, theirs), text)
   const steps = (column: readonly Step[]): Step[] =>
     column.map(
       (step) =>

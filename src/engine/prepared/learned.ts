@@ -26,7 +26,10 @@ export function learn(learned: Learned, sample: Sample): void {
   const [one, other] = [learned.sample.identity, sample.identity]
   // What is the same in both by chance would pass for what is the same in all.
   if (one.id[0] === other.id[0] || one.name === other.name || one.firstId === other.firstId) return
+  if (isSame(one.ip, other.ip) || isSame(one.ip6, other.ip6)) return
   const made = makeTemplate(learned.sample, sample)
   if (made === undefined) learned.sample = sample
   else learned.template = made
 }
+
+const isSame = (one: string | undefined, other: string | undefined): boolean => one !== undefined && one === other

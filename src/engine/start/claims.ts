@@ -2,11 +2,12 @@ import type { LaunchSpec } from '../../model/launch.ts'
 import type { RunOptions } from '../../model/run-options.ts'
 import { type IdRange, readPool, releaseRange, takeRange } from '../ids/id-range.ts'
 import { releaseConnections } from '../networks/lease-links.ts'
-import { bringUpFor, takeConnections } from '../networks/connect.ts'
+import { areThere, bringUpFor, takeConnections } from '../networks/connect.ts'
 import type { Connected } from '../networks/launch.ts'
 import { checkPorts } from '../networks/publications.ts'
 import type { Called } from '../../network/names.ts'
 import type { EnginePaths } from '../paths.ts'
+import { justLook, type Look } from './look.ts'
 import type { AheadStarts } from './start.ts'
 import type { PreparedContainer } from './prepare.ts'
 import type { ContainerRecord } from '../state/record.ts'
@@ -38,7 +39,7 @@ export async function takeClaims(
   const idRange = targets === undefined ? ownRange(paths, prepared) : await sharedRange(paths, prepared)
   let connected: Connected | undefined
   try {
-    connected = await takeNetworks(paths, id, options)
+    connected = await takeNetworks(paths, prepared, options)
     const taken = await takeVolumes(paths, prepared, options.signal)
     return {
       ...(idRange === undefined ? {} : { idRange }),
@@ -80,7 +81,7 @@ async function sharedRange(paths: EnginePaths, { targets, id }: PreparedContaine
 
 async function takeNetworks(
   paths: EnginePaths,
-  id: string,
+  { id, afresh }: PreparedContainer,
   { run: { network, ports = [], dns }, ahead }: ClaimOptions,
 ): Promise<Connected | undefined> {
   if (typeof network !== 'object') return undefined
@@ -91,7 +92,9 @@ async function takeNetworks(
   if (!('networks' in network)) return undefined
   const resolvers = dns === undefined ? {} : { resolvers: dns }
   const connections = ahead?.connections ?? []
-  if (connections.length > 0) return { connections, ports, ...resolvers }
+  // What was foreseen has been looked at; of anything else the network may be another one of that name by now.
+  if (connections.length > 0 && (afresh !== undefined || areThere(paths, connections)))
+    return { connections, ports, ...resolvers }
   return takeConnections(paths, id, { ...network, ports, ...resolvers })
 }
 
@@ -106,12 +109,18 @@ async function takeVolumes(
   return takeMounts(paths, { id, mounts, layers, user, ...(signal === undefined ? {} : { signal }) })
 }
 
+interface ConnectedOptions {
+  readonly tell?: ((line: string) => void) | undefined
+  /** Notes what it depends on. */
+  readonly look?: Look
+}
+
 /** Of a LaunchSpec: the networks of the host are there, and the container's way to them. */
 export async function connected(
   paths: EnginePaths,
   called: Called,
   has: Connected | undefined,
-  tell: (line: string) => void = () => undefined,
+  { tell = () => undefined, look = justLook }: ConnectedOptions = {},
 ): Promise<Pick<LaunchSpec, 'network'>> {
   if (has === undefined) return {}
   if (has.cni !== undefined) return { network: { links: [], cni: has.cni } }
@@ -121,5 +130,5 @@ export async function connected(
     await sweep(paths, 'live')
     checkPorts(paths, called.id, has.ports)
   }
-  return { network: await bringUpFor(paths, called, has, tell) }
+  return { network: await bringUpFor(paths, called, has, { tell, look }) }
 }

@@ -219,7 +219,9 @@ function collector(stream: Socket, collect: boolean, limit: number, onOverflow: 
   const chunks: Buffer[] = []
   let size = 0
   const text = new Promise<string>((resolve) => {
-    stream.on('data', (chunk: Buffer) => {
+    stream.on('data', (data: Buffer | string) => {
+      // The caller, who has the same stream, may want text.
+      const chunk = typeof data === 'string' ? Buffer.from(data, stream.readableEncoding ?? 'utf8') : data
       size += chunk.length
       if (size <= limit) chunks.push(chunk)
       else onOverflow()

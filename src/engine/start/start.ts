@@ -124,7 +124,7 @@ export async function makeStart(
       ? {}
       : { timeLimitMs: options.run.timeoutMs }),
     ...(cgroup === undefined ? {} : { cgroup }),
-    ...(await connected(paths, calledOf(prepared, spec), claims.connected, options.tell)),
+    ...(await connected(paths, calledOf(prepared, spec), claims.connected, { tell: options.tell, look })),
   }
   const record = {
     ...recordOf(prepared, options.run, placedSpec, claims),
