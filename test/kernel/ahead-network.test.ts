@@ -74,7 +74,7 @@ const LOOK = 'echo id $(hostname); ip -o addr show eth0; cat /sys/class/net/eth0
 function startProgram() {
   const path = join(machine.directory, 'program.mjs')
   writeFileSync(path, PROGRAM)
-  const [command = '', ...args] = [...net.enter, process.execPath, path, machine.store, machine.runRoot, machine.rootfs]
+  const [command, ...args] = [...net.enter, process.execPath, path, machine.store, machine.runRoot, machine.rootfs]
   const child = execa(command, args, {
     reject: false,
     buffer: false,
