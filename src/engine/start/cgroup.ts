@@ -37,9 +37,9 @@ export function placeCgroup(
   const { mountpoint } = facts
   if (mountpoint === undefined) return undefined
   if (writes.length === 0 && (facts.readonly || !look(() => mayMakeBelow(mountpoint)))) return undefined
-  const controllers = [
-    ...new Set([...ALWAYS.filter((name) => facts.controllers.includes(name)), ...neededControllers(writes)]),
-  ]
+  // Who may make cgroups of its own (--privileged) may also limit them, by whatever there is.
+  const usual = ownsCgroups(config) ? facts.controllers : ALWAYS.filter((name) => facts.controllers.includes(name))
+  const controllers = [...new Set([...usual, ...neededControllers(writes)])]
   const parent = options.dryRun === true ? `${mountpoint}/tscrun` : look(() => prepareCgroupParent(facts, controllers))
   return {
     parent,
@@ -47,6 +47,10 @@ export function placeCgroup(
     writes,
     ...(resources.devices === undefined ? {} : { deviceFilter: deviceFilter(resources.devices) }),
   }
+}
+
+function ownsCgroups({ mounts = [] }: OciConfig): boolean {
+  return mounts.some(({ type, options = [] }) => type?.startsWith('cgroup') === true && !options.includes('ro'))
 }
 
 /** In a user namespace the hierarchy can be mounted writable and be somebody else's (cgroup-v2.rst, Delegation). */

@@ -34,6 +34,14 @@ describe('tscrun in a privileged container of tscrun', () => {
   })
 })
 
+it('a privileged container has every controller for containers of its own', async () => {
+  const limits = '--cpuset-cpus 0 --cgroup-conf hugetlb.2MB.max=4194304 --rm'
+  const shown = inner(limits, 'cat /sys/fs/cgroup/cpuset.cpus.effective /sys/fs/cgroup/hugetlb.2MB.max')
+  const flags = ['--privileged', '-v', `${PROJECT}:${PROJECT}:ro`, '-v', `${DATA}:${DATA}`]
+  const { exitCode, stdout, stderr } = await run(flags, shown, { rootfs: '/' })
+  expect({ exitCode, stdout, stderr }).toEqual({ exitCode: 0, stdout: '0\n4194304', stderr: '' })
+})
+
 describe('tscrun in a container of tscrun without privileges', () => {
   it('says in one line what it lacks', async () => {
     const script = `${inner('--rm', 'echo never')}; echo $?; ${inner('--rm --memory 64m', 'echo never')}; echo $?`
