@@ -71,6 +71,22 @@ describe('an owner that a container has no id for', () => {
     expect(await ownerIn('localhost/user:1', flag)).toMatchObject({ exitCode: 0, stdout: '65536:0\n', stderr: '' })
   })
 
+  it('is nobody that a command could run as', async () => {
+    const ids = "and the container's ids are 0 to 65535 \\(--userns=host"
+    const image = 'localhost/ordinary:1'
+    for (const [flag, user, id] of [
+      ['--user=65536', '65536', 65_536],
+      ['--user=0:70000', '0:70000', 70_000],
+      ['--group-add=70001', '0', 70_001],
+    ] as const) {
+      const { exitCode, stdout, stderr } = await ownerIn(image, flag)
+      expect({ exitCode, stdout }).toEqual({ exitCode: 125, stdout: '' })
+      expectOneLine(stderr, new RegExp(`^tscrun: user ${user}: it needs id ${id}, ${ids}`))
+    }
+    expect(await ownerIn(image, '--user=65536', '--userns=host')).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(await ownerIn(image, '--user=65535')).toMatchObject({ exitCode: 0, stderr: '' })
+  })
+
   it('is none of the first 65,536', async () => {
     expect(await ownerIn('localhost/ordinary:1', '--userns=auto')).toMatchObject({
       exitCode: 0,

@@ -12,7 +12,7 @@ import type { RunOptions, VolumeMount } from '../../model/run-options.ts'
 import { canHoldUpper, canIdmap, filesystemOf, overlayTakesIdmapped } from '../../overlayfs/support.ts'
 import { randomId } from '../../syscall/random.ts'
 import { readInLayers } from '../../rootfs/lookup.ts'
-import { resolveUser } from '../../rootfs/user.ts'
+import { type ResolvedUser, resolveUser } from '../../rootfs/user.ts'
 import { capabilitiesOf } from '../../spec/capabilities.ts'
 import { makeConfig } from '../../spec/make.ts'
 import type { JoinedTargets } from '../ids/joined-container.ts'
@@ -151,8 +151,8 @@ export async function prepareContainer(
   const warnings: string[] = []
   const joined = targets === undefined ? joinedByPath(options) : targets.mappings
   const ownUser = joined === undefined && decideUserNamespace(source, paths, options, facts, { warnings, look })
-  if (ownUser) checkOwners(source, RANGE_SIZE)
-  else if (joined !== undefined) checkOwners(source, endOf(joined))
+  const ids = ownUser ? RANGE_SIZE : joined === undefined ? Infinity : endOf(joined)
+  checkOwners(source, ids)
   const shifted = ownUser || joined !== undefined
   const hostname = options.hostname ?? targets?.hostname ?? id.slice(0, 12)
   const directory = join(paths.containers, id)
@@ -165,6 +165,7 @@ export async function prepareContainer(
     account('/etc/group'),
     options.groupAdd,
   )
+  checkUser(user, options.user ?? source.config.user, ids)
   const mounts = await requestedMounts(paths, options, source.config.volumes)
   const devices = resolveDevices(options)
   const capabilities = capabilitiesOf(options, shifted ? undefined : ownCapabilities())
@@ -284,10 +285,18 @@ function decideUserNamespace(
 
 /** An image must not choose the host's user namespace for itself, nor give files to nobody that are somebody's. */
 function checkOwners({ name, highestId = 0 }: Source, ids: number): void {
-  if (highestId < ids) return
-  const what = `it has files of id ${highestId}, and the container's ids are 0 to ${ids - 1}`
-  throw new TscrunError('USERNS_UNAVAILABLE', `${name}: ${what}`, {
-    subject: name,
+  if (highestId >= ids) throw beyondRange(name, `it has files of id ${highestId}`, ids)
+}
+
+/** The kernel would refuse them by EINVAL, at the last moment. */
+function checkUser(user: ResolvedUser, asked: string, ids: number): void {
+  const highest = Math.max(user.uid, user.gid, ...user.additionalGids)
+  if (highest >= ids) throw beyondRange(`user ${asked || user.uid}`, `it needs id ${highest}`, ids)
+}
+
+function beyondRange(subject: string, what: string, ids: number): TscrunError {
+  return new TscrunError('USERNS_UNAVAILABLE', `${subject}: ${what}, and the container's ids are 0 to ${ids - 1}`, {
+    subject,
     hint: '--userns=host has all ids; root in the container is then root of the host',
   })
 }
