@@ -33,10 +33,15 @@ export async function bridge(stage: Stage, contest: Contest, rounds: Rounds): Pr
     command('tscrun run --rm, no network', contest.argv.tscrun, common),
     ...peer(1),
   ]
-  const inProcess = (['bridge', 'none'] as const).map((network) => ({
-    name: `tscrun in process, ${network === 'none' ? 'no network' : network}`,
-    run: () => resident.run(network, 1, 1),
-  }))
+  // Beside the same peers as without a network, which have none.
+  const runtimes = contest.peers.filter((name) => name !== 'podman')
+  const inProcess = [
+    ...(['bridge', 'none'] as const).map((network) => ({
+      name: `tscrun in process, ${network === 'none' ? 'no network' : network}`,
+      run: () => resident.run(network, 1, 1),
+    })),
+    ...runtimes.map((name) => command(`${name}, no network`, contest.argv[name], common)),
+  ]
   const many = [
     { name: 'tscrun in process, bridge', run: () => resident.run('bridge', 100, AT_ONCE) },
     command('tscrun run --rm, bridge', tscrun, { ...common, count: 100, jobs: AT_ONCE }),
