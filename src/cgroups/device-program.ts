@@ -1,36 +1,57 @@
 import { TscrunError } from '../model/errors.ts'
 import { cString, syscall, trySyscall } from '../syscall/call.ts'
+import { SyscallError } from '../syscall/errno.ts'
 import { loadKoffi } from '../syscall/ffi.ts'
 import { closeFd } from '../syscall/process.ts'
 
 /** Commands, types and flags of bpf(2) (linux/bpf.h). */
-const BPF = { PROG_LOAD: 5, PROG_ATTACH: 8, PROG_GET_FD_BY_ID: 13, PROG_QUERY: 16 } as const
+const BPF = { PROG_LOAD: 5, PROG_ATTACH: 8, PROG_GET_FD_BY_ID: 13, OBJ_GET_INFO_BY_FD: 15, PROG_QUERY: 16 } as const
 const CGROUP_DEVICE_PROGRAM = 15
 const CGROUP_DEVICE_HOOK = 6
 const ALLOW_MULTI = 2
 const REPLACE = 4
 const INSTRUCTION_BYTES = 8
 const MOST_PROGRAMS = 64
+/** struct bpf_prog_info as far as its tag: u32 type, u32 id, u8 tag[8]. */
+const INFO_BYTES = 16
+const TAG_AT = 8
+const ENOENT = 2
 
 /**
- * Puts a device filter (compileDeviceFilter) in the place of the one that a cgroup, open as `cgroup`, has; at no moment
- * it has none. Throws SyscallError, or KERNEL_REFUSED where others have attached filters there, too.
+ * Puts a device filter (compileDeviceFilter) in the place of `before`, the one that we attached to a cgroup, open as
+ * `cgroup`; at no moment it has none of ours. Others may have attached filters there, too, as systemd does for a unit with
+ * DevicePolicy: those stay, and the kernel asks all of them. Ours is known by its tag, a digest of its code.
+ * Throws SyscallError, or KERNEL_REFUSED where none of several filters has that tag.
  */
-export function replaceDeviceFilter(cgroup: number, program: Uint8Array): void {
-  const [old, ...more] = attachedPrograms(cgroup)
-  if (more.length > 0) {
-    throw new TscrunError('KERNEL_REFUSED', `bpf: ${more.length + 1} device filters are attached to the cgroup`, {
-      hint: 'somebody else has attached one: which of them is ours cannot be known',
-    })
-  }
-  const loaded = loadProgram(program)
+export function replaceDeviceFilter(cgroup: number, program: Uint8Array, before: Uint8Array | undefined): void {
+  const wanted = loadProgram(program)
+  const attached = attachedPrograms(cgroup)
   try {
-    attach(cgroup, loaded, old)
+    const tag = tagOf(wanted)
+    if (attached.some((fd) => tagOf(fd) === tag)) return
+    attach(cgroup, wanted, before === undefined ? undefined : oursAmong(attached, before))
   } finally {
-    closeFd(loaded)
+    for (const fd of [wanted, ...attached]) closeFd(fd)
   }
 }
 
+/** Undefined where nothing is attached. A single one is ours whatever its tag: another version has compiled it. */
+function oursAmong(attached: readonly number[], before: Uint8Array): number | undefined {
+  if (attached.length < 2) return attached[0]
+  const loaded = loadProgram(before)
+  try {
+    const tag = tagOf(loaded)
+    const ours = attached.find((fd) => tagOf(fd) === tag)
+    if (ours !== undefined) return ours
+  } finally {
+    closeFd(loaded)
+  }
+  throw new TscrunError('KERNEL_REFUSED', `bpf: ${attached.length} device filters are attached to the cgroup`, {
+    hint: 'somebody else has attached some: which of them is ours cannot be known',
+  })
+}
+
+/** Descriptors of the filters of a cgroup itself; the caller closes them. */
 function attachedPrograms(cgroup: number): number[] {
   const ids = Buffer.alloc(4 * MOST_PROGRAMS)
   const query = Buffer.alloc(64)
@@ -39,7 +60,29 @@ function attachedPrograms(cgroup: number): number[] {
   query.writeBigUInt64LE(loadKoffi().address(ids), 16)
   query.writeUInt32LE(MOST_PROGRAMS, 24)
   syscall('bpf', [BPF.PROG_QUERY, query, query.length], 'device filters')
-  return Array.from({ length: query.readUInt32LE(24) }, (_, index) => ids.readUInt32LE(4 * index))
+  const count = query.readUInt32LE(24)
+  return Array.from({ length: count }, (_, index) => openProgram(ids.readUInt32LE(4 * index))).flat()
+}
+
+/** Nothing where it has gone meanwhile: systemd attaches a new filter first, and then takes its old one back. */
+function openProgram(id: number): number[] {
+  const byId = Buffer.alloc(16)
+  byId.writeUInt32LE(id, 0)
+  const fd = trySyscall('bpf', [BPF.PROG_GET_FD_BY_ID, byId, byId.length])
+  if (fd === -ENOENT) return []
+  if (fd < 0) throw new SyscallError('bpf', -fd, 'device filter')
+  return [fd]
+}
+
+/** The kernel's digest of a program's code, in hexadecimal. */
+function tagOf(program: number): string {
+  const info = Buffer.alloc(INFO_BYTES)
+  const request = Buffer.alloc(16)
+  request.writeUInt32LE(program, 0)
+  request.writeUInt32LE(INFO_BYTES, 4)
+  request.writeBigUInt64LE(loadKoffi().address(info), 8)
+  syscall('bpf', [BPF.OBJ_GET_INFO_BY_FD, request, request.length], 'device filter')
+  return info.toString('hex', TAG_AT)
 }
 
 /** A descriptor of a filter that the kernel has verified, to be attached as often as one likes. Throws SyscallError. */
@@ -64,14 +107,6 @@ function attach(cgroup: number, program: number, old: number | undefined): void 
   request.writeUInt32LE(program, 4)
   request.writeUInt32LE(CGROUP_DEVICE_HOOK, 8)
   request.writeUInt32LE(old === undefined ? ALLOW_MULTI : ALLOW_MULTI | REPLACE, 12)
-  if (old === undefined) return void syscall('bpf', [BPF.PROG_ATTACH, request, request.length], 'device filter')
-  const byId = Buffer.alloc(16)
-  byId.writeUInt32LE(old, 0)
-  const replaced = syscall('bpf', [BPF.PROG_GET_FD_BY_ID, byId, byId.length], 'device filter')
-  try {
-    request.writeUInt32LE(replaced, 16)
-    syscall('bpf', [BPF.PROG_ATTACH, request, request.length], 'device filter')
-  } finally {
-    closeFd(replaced)
-  }
+  request.writeUInt32LE(old ?? 0, 16)
+  syscall('bpf', [BPF.PROG_ATTACH, request, request.length], 'device filter')
 }

@@ -4,7 +4,7 @@ import { compileDeviceFilter, DEFAULT_DEVICE_RULES } from '../cgroups/devices.ts
 import { prepareCallersParent } from '../cgroups/prepare.ts'
 import { neededControllers, requireControllers, resourceWrites } from '../cgroups/resources.ts'
 import type { CgroupWrite } from '../cgroups/writes.ts'
-import type { OciConfig } from '../model/config.ts'
+import type { OciConfig, OciDeviceRule } from '../model/config.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import type { CgroupFacts } from '../model/facts.ts'
 import type { CgroupPlacement } from '../model/launch.ts'
@@ -77,8 +77,13 @@ function placement(parent: string, path: string, config: OciConfig, writes: read
     parent,
     name: basename(path),
     writes,
-    ...(devices === undefined ? {} : { deviceFilter: compileDeviceFilter([...devices, ...DEFAULT_DEVICE_RULES]) }),
+    ...(devices === undefined ? {} : { deviceFilter: deviceFilter(devices) }),
   }
+}
+
+/** The program for device rules of a config.json (compileDeviceFilter). Throws INVALID_CONFIG. */
+export function deviceFilter(rules: readonly OciDeviceRule[]): Buffer {
+  return compileDeviceFilter([...rules, ...DEFAULT_DEVICE_RULES])
 }
 
 /**

@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import type { OciDeviceRule } from '../model/config.ts'
 import { errnoOf, TscrunError } from '../model/errors.ts'
 import { trySyscall } from '../syscall/call.ts'
 import { processStat } from '../syscall/process.ts'
@@ -44,6 +45,8 @@ export interface ContainerState {
   readonly unit?: string
   /** False: its processes have the session keyring of whoever made it (`--no-new-keyring`). */
   readonly keyring?: boolean
+  /** Device rules of the last `update` that had some; before, those of config.json are in force. */
+  readonly devices?: readonly OciDeviceRule[]
   /** A group of resctrl that was made for it. */
   readonly resctrl?: string
   /** Without a mount namespace: where its mounts lie among the host's. */

@@ -1,9 +1,10 @@
-import { closeSync, openSync } from 'node:fs'
-import { compileDeviceFilter, DEFAULT_DEVICE_RULES } from '../cgroups/devices.ts'
+import { closeSync, openSync, readFileSync } from 'node:fs'
 import { updateLimits } from '../cgroups/update.ts'
-import type { OciResources } from '../model/config.ts'
+import type { OciDeviceRule, OciResources } from '../model/config.ts'
 import { TscrunError } from '../model/errors.ts'
-import { readState, statusOf, withLock } from './container.ts'
+import { readConfig } from '../spec/read-config.ts'
+import { deviceFilter } from './cgroup.ts'
+import { type ContainerPaths, type ContainerState, readState, statusOf, withLock, writeWhole } from './container.ts'
 import { cgroupOf } from './pause.ts'
 
 /**
@@ -11,7 +12,7 @@ import { cgroupOf } from './pause.ts'
  * stopped, and what `updateLimits` throws.
  */
 export async function updateContainer(root: string, id: string, resources: OciResources): Promise<void> {
-  await withLock(root, id, async () => {
+  await withLock(root, id, async (paths) => {
     const state = readState(root, id)
     const { status } = statusOf(root, state)
     if (status === 'stopped' || status === 'creating') {
@@ -23,16 +24,23 @@ export async function updateContainer(root: string, id: string, resources: OciRe
       await updateScope(state.unit, resources)
     }
     updateLimits(cgroup, resources)
-    if (resources.devices !== undefined) await replaceDevices(cgroup, resources.devices)
+    if (resources.devices !== undefined) await replaceDevices(paths, state, cgroup, resources.devices)
   })
 }
 
-async function replaceDevices(cgroup: string, rules: NonNullable<OciResources['devices']>): Promise<void> {
+async function replaceDevices(
+  paths: ContainerPaths,
+  state: ContainerState,
+  cgroup: string,
+  rules: readonly OciDeviceRule[],
+): Promise<void> {
   const { replaceDeviceFilter } = await import('../cgroups/device-program.ts')
+  const before = state.devices ?? readConfig(readFileSync(paths.config, 'utf8')).linux?.resources?.devices
   const fd = openSync(cgroup, 'r')
   try {
-    replaceDeviceFilter(fd, compileDeviceFilter([...rules, ...DEFAULT_DEVICE_RULES]))
+    replaceDeviceFilter(fd, deviceFilter(rules), before && deviceFilter(before))
   } finally {
     closeSync(fd)
   }
+  writeWhole(paths.state, JSON.stringify({ ...state, devices: rules }))
 }

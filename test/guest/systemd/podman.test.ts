@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, mkdtempSync, symlinkSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, it, onTestFinished } from 'vitest'
+import type { OciConfig } from '../../../src/model/config.ts'
 import { cgroupOf, exists, read, show } from './fixtures/units.ts'
 
 const RUNTIME = fileURLToPath(new URL('../../../bin/tscrun-runtime', import.meta.url))
@@ -45,6 +46,16 @@ it('podman with systemd as its cgroup manager runs, limits, changes and removes 
   podman('update', '--memory', '100m', 'web')
   expect(read(cgroup, 'memory.max')).toBe(String(100 * MIB))
   expect(show(`libpod-${id}.scope`, 'MemoryMax', 'TasksMax')).toEqual({ MemoryMax: String(100 * MIB), TasksMax: '20' })
+  // podman 5.4 repeats the device rules with every limit; systemd has a filter of its own beside ours.
+  const config = JSON.parse(readFileSync(podman('inspect', '-f', '{{.OCIConfigPath}}', 'web'), 'utf8')) as OciConfig
+  const { devices } = config.linux?.resources ?? {}
+  expect(devices).not.toEqual([])
+  const input = JSON.stringify({ memory: { limit: 96 * MIB }, devices })
+  expect(spawnSync(RUNTIME, ['update', '--resources', '-', id], { input, encoding: 'utf8' })).toMatchObject({
+    status: 0,
+    stderr: '',
+  })
+  expect(read(cgroup, 'memory.max')).toBe(String(96 * MIB))
   expect(podman('stats', '--no-stream', '--format', '{{.PIDs}}', 'web')).toBe('1')
   podman('rm', '-f', '-t', '0', 'web')
   expect(exists(cgroup)).toBe(false)

@@ -131,6 +131,28 @@ describe('tscrun-runtime --systemd-cgroup', () => {
     await expect.poll(result, { timeout: 30_000 }).toBe('null 0\nkmsg 1\nvda 0\nfuse 1\n')
   })
 
+  it('changes the devices beside systemd, which has a filter of its own, as often as it is asked', () => {
+    const kmsg = (allow: boolean): object[] => [
+      { allow: false, access: 'rwm' },
+      { allow, type: 'c', major: 1, minor: 11, access: 'rw' },
+    ]
+    const { id } = create({ resources: { devices: kmsg(false) } })
+    done('start', id)
+    const tried = (): string => done('exec', id, 'sh', '-c', 'if (: >/tmp/k) 2>/dev/null; then echo may; fi')
+    done('exec', '--cap', 'MKNOD', id, 'busybox', 'mknod', '/tmp/k', 'c', '1', '11')
+    expect(tried()).toBe('')
+    for (const [allow, seen] of [
+      [true, 'may\n'],
+      [false, ''],
+    ] as const) {
+      writeFileSync('/tmp/resources.json', JSON.stringify({ devices: kmsg(allow) }))
+      done('update', '--resources', '/tmp/resources.json', id)
+      // systemd applies what it was told after it has answered.
+      execFileSync('systemctl', ['daemon-reload'])
+      expect(tried()).toBe(seen)
+    }
+  })
+
   it('leaves a running container of the same cgroupsPath alone', () => {
     const cgroupsPath = 'system.slice:xx:same'
     const first = create({ cgroupsPath })
