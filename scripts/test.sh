@@ -6,7 +6,7 @@ set -eu
 cd "${0%/*}/.."
 
 levels=${*:-unit golden kernel clients oci soak guest}
-limit=1500 # seconds for one level
+limit=2400 # seconds for one level
 for level in $levels; do
   case $level in
     unit | golden | kernel | clients | oci | soak | guest) ;;

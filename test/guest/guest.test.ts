@@ -22,7 +22,7 @@ async function runInner(): Promise<InnerRun> {
       disks: [4096, 256],
       memory: 3072,
       shares: [share],
-      timeoutMs: 900_000,
+      timeoutMs: 1_800_000,
     })
     return { report: readReport(share), status, output: `${stdout}\n${stderr}`.trim() }
   } finally {

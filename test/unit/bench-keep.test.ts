@@ -46,6 +46,16 @@ describe('what the bench has measured of a commit', () => {
     expect(goals).toContainEqual({ text: 'one-shot run: bare node + 8 ms', actual: 7, bound: 38 })
   })
 
+  it('keeps why a peer was not measured until it has been', () => {
+    const without = { ...results(1, group('one-shot', 7)), skipped: ['crun: not installed', 'podman: no network'] }
+    const second = mergeResults(without, results(2, group('logs', 3)))
+    expect(second.skipped).toEqual(['crun: not installed', 'podman: no network'])
+    const again = mergeResults(second, { ...results(3, group('logs', 3)), skipped: ['podman: it fails'] })
+    expect(again.skipped).toEqual(['crun: not installed', 'podman: it fails'])
+    const rows = [{ name: 'conmon (podman)', samples: [4] }]
+    expect(mergeResults(again, results(4, { ...group('logs', 3), rows })).skipped).toEqual(['crun: not installed'])
+  })
+
   it('is in one file for each way of measuring', () => {
     const ways = [{}, { quick: true }, { realtime: false }, { changed: true }, { commit: 'def5678' }]
     const names = ways.map((way) => resultsName({ ...results(1), ...way }))

@@ -62,7 +62,7 @@ export async function comeToRest(place: Place, { follow }: KilledCommand, trace:
 /**
  * As `ps -a` says it: what it calls running has a process in its cgroup, what it does not has none. One whose lock is held may
  * be between the two: it is being started (`ps` calls it running from its record on), or its monitor has still to tell of the
- * end. Where nobody holds it nobody will tell anything else, and the claim has to be true at once.
+ * end. Where nobody holds it nobody will tell anything else, and a claim may be wrong for three looks, not for a fourth.
  */
 async function trueStatus(place: Place, trace: Trace, label: string): Promise<string> {
   let refuted = 0
