@@ -9,6 +9,7 @@ const net = useHostNetwork({ store: join(DATA, 'vlan'), runRoot: '/run/tscrun-vl
 
 const OWN = '198.51.100.77'
 const SCRIPT = `busybox ping -c 1 -W 9 ${ADDRESSES.outside}; busybox ip route; busybox ip link show eth0; read line`
+const UNTIL_REACHED = `until busybox ping -c 1 -W 1 ${OWN} >/dev/null; do :; done; echo reached`
 
 // Not every kernel has both kinds of links; this machine's is Debian's, which has.
 it.each(['macvlan', 'ipvlan'])(
@@ -17,7 +18,7 @@ it.each(['macvlan', 'ipvlan'])(
     const subnets = ['--subnet', '198.51.100.0/24', '--gateway', ADDRESSES.outside]
     const made = await net.tscrun(['network', 'create', '-d', driver, '-o', 'parent=up0', ...subnets, driver])
     expect(made).toMatchObject({ exitCode: 0 })
-    const reached = net.startOutside(['sh', '-c', `until ping -c 1 -W 1 ${OWN} >/dev/null; do :; done; echo reached`])
+    const reached = net.startOutside(['sh', '-c', UNTIL_REACHED])
     const told = once(reached.stdout ?? expect.fail('no output'), 'data')
     const flags = ['-i', '--network', driver, '--ip', OWN, '--rootfs', `${busyboxRootfs()}:O`]
     const running = net.tscrun(['run', '--rm', ...flags, 'sh', '-c', SCRIPT], { stdin: 'pipe' }) as Running
