@@ -1,10 +1,11 @@
 import { linkSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { readIfThere } from '../../images/files.ts'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import type { NetworkDefinition } from '../../model/network.ts'
 import { randomId } from '../../syscall/random.ts'
 import type { EnginePaths } from '../paths.ts'
-import { justLook, textOf } from '../start/look.ts'
+import { justLook } from '../start/look.ts'
 import { storeFailure } from '../state/store-failure.ts'
 
 /** Of the network that a container has where none is named. */
@@ -52,7 +53,7 @@ export function listNetworks(paths: EnginePaths): NetworkDefinition[] {
 export function readNetwork(paths: EnginePaths, name: string, look = justLook): NetworkDefinition | undefined {
   const path = definitionFile(paths, name)
   try {
-    const text = look(() => textOf(path))
+    const text = look(() => readIfThere(path)?.toString())
     return text === undefined ? undefined : (JSON.parse(text) as NetworkDefinition)
   } catch (error) {
     throw new TscrunError('STORE', `read ${path}: ${(error as Error).message}`, { subject: path, cause: error })

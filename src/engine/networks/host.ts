@@ -17,8 +17,9 @@ import { deleteLink, linkMtu, linkUp, newAddress, newBridge, parseMac } from '..
 import { linkIndexes, type Rtnetlink, withRtnetlink } from '../../network/netlink/socket.ts'
 import { SyscallError } from '../../syscall/errno.ts'
 import type { EnginePaths } from '../paths.ts'
+import { readIfThere } from '../../images/files.ts'
 import { type Lock, waitForLock } from '../../images/lock.ts'
-import { justLook, type Look, textOf } from '../start/look.ts'
+import { justLook, type Look } from '../start/look.ts'
 import { definitionsDirectory, listNetworks } from './definitions.ts'
 import { applyRules, findNft } from './nft.ts'
 import { publications, publicationsBut } from './publications.ts'
@@ -80,7 +81,7 @@ function isUp(up: Up, networks: readonly NetworkDefinition[], look: Look): boole
 /** Undefined where nothing has been brought up. */
 export function readUp(paths: EnginePaths, look = justLook): Up | undefined {
   const path = upFile(paths)
-  const text = look(() => textOf(path))
+  const text = look(() => readIfThere(path)?.toString())
   try {
     return text === undefined ? undefined : (JSON.parse(text) as Up)
   } catch (error) {

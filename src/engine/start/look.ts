@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 
 /** What of the machine can be compared with what it was. */
@@ -8,16 +7,6 @@ type Answer = string | number | boolean | undefined
 export type Look = <T extends Answer>(ask: () => T) => T
 
 export const justLook: Look = (ask) => ask()
-
-/** What a file says; undefined where there is none. */
-export function textOf(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined
-    throw error
-  }
-}
 
 /** Everything that was looked at while something was decided. */
 export interface Sight {
