@@ -1,10 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, release } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
-import { filesystemOf } from '../src/overlayfs/support.ts'
 import { packageRoot } from '../src/syscall/package-root.ts'
 import { ociVerbs, parsedByVerb } from './oci.ts'
 import { bridge } from './bridge.ts'
@@ -13,6 +12,7 @@ import { logs, memory } from './monitor.ts'
 import { pull } from './pull.ts'
 import { formatGoals, formatGroup, goals } from './report.ts'
 import { throughput } from './throughput.ts'
+import { makeWorkplace } from './workplace.ts'
 import {
   type Contest,
   type Group,
@@ -75,39 +75,29 @@ async function main(): Promise<void> {
   const rounds = ROUNDS[values.quick === true ? 'quick' : 'full']
   const only = values.only?.split(',')
   const root = packageRoot()
-  // On the disk that stores lie on: /tmp may be memory.
-  const work = mkdtempSync('/var/tmp/tscrun-bench-')
-  // Root of a user namespace is nobody here, and must reach its root filesystem.
-  chmodSync(work, 0o711)
-  const run = mkdtempSync(`${filesystemOf('/run') === 'tmpfs' ? '/run' : '/dev/shm'}/tscrun-bench-`)
-  try {
-    const library = (await import(pathToFileURL(join(root, 'dist/index.js')).href)) as Library
-    const stage: Stage = { root, work, run, library }
-    const contest = await prepareContest(stage)
-    for (const line of contest.skipped) console.error(`bench: without ${line}`)
-    const groups: Group[] = []
-    for (const [name, measureGroup] of measurements(stage, contest, rounds)) {
-      if (only !== undefined && !only.includes(name)) continue
-      for (const group of [await measureGroup()].flat()) {
-        console.log(formatGroup(group))
-        groups.push(group)
-      }
+  const { work, run } = makeWorkplace()
+  const library = (await import(pathToFileURL(join(root, 'dist/index.js')).href)) as Library
+  const stage: Stage = { root, work, run, library }
+  const contest = await prepareContest(stage)
+  for (const line of contest.skipped) console.error(`bench: without ${line}`)
+  const groups: Group[] = []
+  for (const [name, measureGroup] of measurements(stage, contest, rounds)) {
+    if (only !== undefined && !only.includes(name)) continue
+    for (const group of [await measureGroup()].flat()) {
+      console.log(formatGroup(group))
+      groups.push(group)
     }
-    const list = goals(groups, values.quick !== true)
-    console.log(formatGoals(list))
-    if (values['no-save'] !== true)
-      save(root, {
-        quick: values.quick === true,
-        realtime: values.realtime === true,
-        skipped: contest.skipped,
-        groups,
-        goals: list,
-      })
-  } finally {
-    // podman leaves its store mounted, in the mount namespace of this run.
-    spawnSync('umount', ['--lazy', join(work, 'podman/overlay')], { stdio: 'ignore' })
-    for (const directory of [work, run]) rmSync(directory, { recursive: true, force: true })
   }
+  const list = goals(groups, values.quick !== true)
+  console.log(formatGoals(list))
+  if (values['no-save'] !== true)
+    save(root, {
+      quick: values.quick === true,
+      realtime: values.realtime === true,
+      skipped: contest.skipped,
+      groups,
+      goals: list,
+    })
 }
 
 type Measurement = readonly [name: string, measure: () => Promise<Group | readonly Group[]>]

@@ -49,11 +49,12 @@ export function command(name: string, argv: readonly string[], options: CommandO
     name,
     run: async () => {
       const [program = '', ...args] = [...within, timer, String(count), String(jobs), ...argv]
-      const { stdout, status } = spawnSync(program, args, {
+      const { stdout, status, signal } = spawnSync(program, args, {
         env,
         encoding: 'utf8',
         ...(cwd === undefined ? {} : { cwd }),
       })
+      if (signal !== null) throw new Error(`${name}: ended by ${signal}`)
       const [took, failed] = stdout.trim().split(' ').map(Number)
       if (status !== 0 || took === undefined || failed !== 0) {
         const [again = '', ...words] = [...within, ...argv]

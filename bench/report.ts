@@ -10,7 +10,7 @@ export interface Goal {
 }
 
 /** Each row with p50, p90, and how much of its p50 the subject needs. */
-export function formatGroup({ title, rows, subject }: Group): string {
+export function formatGroup({ title, rows, subject, tree }: Group): string {
   const width = Math.max(...rows.map(({ name }) => name.length), 30)
   const own = p50(rows.find(({ name }) => name === subject)?.samples ?? [])
   const head = `${title}\n${''.padEnd(width)}${'p50'.padStart(10)}${'p90'.padStart(10)}${'n'.padStart(6)}   ${subject} / this`
@@ -18,6 +18,7 @@ export function formatGroup({ title, rows, subject }: Group): string {
     const ratio = name === subject ? '' : (own / p50(samples)).toFixed(2)
     return `${name.padEnd(width)}${number(p50(samples))}${number(percentile(samples, 0.9))}${String(samples.length).padStart(6)}   ${ratio}`
   })
+  if (tree !== undefined) lines.push(`the tree: ${tree.entries} names, all as ${tree.equalTo} has unpacked them`)
   return `${[head, ...lines.map((line) => line.trimEnd())].join('\n')}\n`
 }
 

@@ -27,6 +27,8 @@ export interface Group {
   readonly rows: readonly Row[]
   /** The row that the others are compared with. */
   readonly subject: string
+  /** Where a tree was made: how many names it has, and who has made the same. Older results have none. */
+  readonly tree?: { readonly entries: number; readonly equalTo: 'umoci' }
 }
 
 /** Commands and the library, ready to be timed. */

@@ -10,8 +10,7 @@ import { takeIn } from '../../src/images/take-in.ts'
 import { openImageSource } from '../../src/images/transports.ts'
 import '../setup/seed.ts'
 import { makeImage, writeLayout } from './fixtures/images.ts'
-import { layer, plantLayer } from './fixtures/nasty-layers.ts'
-import { tarOf } from './fixtures/nasty-trees.ts'
+import { layer, tarLayers } from './fixtures/nasty-layers.ts'
 import { readDirectory, readLayers, type Tree, treeDifferences } from './fixtures/trees.ts'
 
 let work: string
@@ -44,15 +43,7 @@ describe('an image with a bit of everything in its layers', () => {
     let round = 0
     const property = fc.asyncProperty(fc.tuple(layer, layer, layer), async (layers) => {
       const name = `round${round++}`
-      const gone = new Set<number>()
-      const tars: Buffer[] = []
-      for (const [number, one] of layers.entries()) {
-        fs.mkdirSync(join(work, name, String(number)), { recursive: true })
-        const tree = join(work, name, String(number), 'tree')
-        const paths = plantLayer(tree, number, one, gone)
-        tars.push(await tarOf(tree, paths, one.format))
-      }
-      const [ours, umocis] = await bothTrees(tars, name)
+      const [ours, umocis] = await bothTrees(await tarLayers(join(work, name), layers), name)
       expect(treeDifferences(ours, umocis)).toEqual([])
       expect(ours.size).toBeGreaterThan(30)
     })

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { mergeResults, type Results, resultsName } from '../../bench/keep.ts'
+import { formatGroup } from '../../bench/report.ts'
 
 const group = (name: string, ms: number): Results['groups'][number] => ({
   name,
@@ -54,6 +55,16 @@ describe('what the bench has measured of a commit', () => {
     expect(again.skipped).toEqual(['crun: not installed', 'podman: it fails'])
     const rows = [{ name: 'conmon (podman)', samples: [4] }]
     expect(mergeResults(again, results(4, { ...group('logs', 3), rows })).skipped).toEqual(['crun: not installed'])
+  })
+
+  it('says whose tree a pull has made, and needs not say it', () => {
+    const old = group('pull, gzip', 7)
+    const compared = { ...group('pull, zstd', 5), tree: { entries: 20_636, equalTo: 'umoci' } } as const
+    const { groups } = mergeResults(results(1, old, { ...old, name: 'pull, zstd' }), results(2, compared))
+    expect(groups).toEqual([{ ...old, date: '2026-11-22T01:00:00.000Z' }, compared])
+    const [first, second] = groups.map(formatGroup)
+    expect(second).toContain('the tree: 20636 names, all as umoci has unpacked them')
+    expect(first).not.toContain('umoci')
   })
 
   it('is in one file for each way of measuring', () => {
