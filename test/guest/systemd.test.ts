@@ -12,7 +12,7 @@ async function runInner(): Promise<InnerRun> {
       systemd: true,
       disks: [64],
       shares: [share],
-      timeoutMs: 600_000,
+      timeoutMs: 900_000,
     })
     return { report: readReport(share), status, output: `${stdout}\n${stderr}`.trim() }
   } finally {
