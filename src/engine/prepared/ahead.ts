@@ -1,9 +1,10 @@
 import { rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { removeCgroup, removeEmptyCgroup } from '../../cgroups/remove.ts'
-import { errnoOf } from '../../model/errors.ts'
+import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { dismissStage, endHold, endStage, givePlan, planMessage, type Stage } from '../../runtime/stage.ts'
 import type { Identity } from '../../plan/template.ts'
+import { nextTurn } from '../../syscall/pause.ts'
 import { randomId } from '../../syscall/random.ts'
 import { likelyRange, readPool } from '../ids/id-range.ts'
 import type { EnginePaths } from '../paths.ts'
@@ -36,11 +37,16 @@ interface Ahead extends NextContainer {
   readonly stage: Stage
 }
 
+/** A stage that waits for a call of this request. */
 interface Waiting {
+  readonly paths: EnginePaths
   readonly request: string
-  readonly ahead: Ahead
+  readonly stage: Stage
+  /** Which one it is to begin; undefined where none is found. Called once. */
+  readonly draw: () => NextContainer | undefined
   readonly timer: NodeJS.Timeout
   readonly sinceMs: number
+  begun?: Ahead | undefined
 }
 
 /** So many wait at once: as many as end at about the same time. */
@@ -69,7 +75,7 @@ export type WithAhead = typeof withAhead
 /** Makes a call with what has been begun for it; ends that where it does not come to a launch. */
 export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Promise<T>): Promise<T> {
   const request = requestOf(call)
-  let begun = take(request)
+  let begun = await take(request)
   const sight = newSight()
   const taken = (): Ahead | undefined => {
     const had = begun
@@ -94,27 +100,19 @@ export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Pr
         const { template, record, scratch } = made
         const clear = async (): Promise<void> => removeBegun(call.paths, record)
         const stage = await sameOf(taken(), made, clear)
-        const { cgroup, connections } = record
-        let next: NextContainer | undefined
-        let isOver = false
-        const drawNext = (): void => {
+        const draw = (): NextContainer | undefined => {
           if (prepared.afresh === undefined) remember(request, { prepared, made, run, sight })
-          if (template === undefined || isOver) return
+          if (template === undefined) return undefined
+          const { cgroup, connections } = record
           const drawn = nextContainer(call.paths, template, { scratch, cgroup, connections })
-          if (drawn === undefined) return
-          const foreseen = foresee(request, template, drawn.identity)
-          next = foreseen === undefined ? drawn : { ...drawn, foreseen }
-          fillSoon(next)
+          const foreseen = drawn === undefined ? undefined : foresee(request, template, drawn.identity)
+          return drawn === undefined || foreseen === undefined ? drawn : { ...drawn, foreseen }
         }
-        // Beside the start, not before it.
-        setImmediate(drawNext).unref()
         return {
           ...(stage === undefined ? {} : { ahead: stage }),
           onLost: clear,
           onReleased: (free) => {
-            isOver = true
-            if (free !== undefined) keep(call.paths, request, free, next)
-            else if (next !== undefined) giveBack(call.paths, next)
+            if (free !== undefined) keep(call.paths, request, free, draw)
           },
         }
       },
@@ -168,54 +166,67 @@ function requestOf({ paths, image, args, run }: Call): string {
 }
 
 /** The youngest that waits for such a request; not one that this process has had no time to send away. */
-function take(request: string): Ahead | undefined {
+async function take(request: string): Promise<Ahead | undefined> {
   const since = Date.now() - 2 * PATIENCE_MS
-  const at = waiting.findLastIndex((each) => each.request === request && each.sinceMs > since)
-  const [found] = at < 0 ? [] : waiting.splice(at, 1)
-  clearTimeout(found?.timer)
-  return found?.ahead
+  const found = waiting.findLast((each) => each.request === request && each.sinceMs > since)
+  if (found === undefined) return undefined
+  leaveQueue(found)
+  if (found.begun !== undefined) return found.begun
+  const begun = begin(found)
+  // Together with what the call does next it would be the longest block of the event loop.
+  await nextTurn()
+  return begun
 }
 
-/** Has a stage whose container has gone begin the next one. */
-function keep(paths: EnginePaths, request: string, stage: Stage, next: NextContainer | undefined): void {
-  if (next === undefined || !givePlan(stage, messageOf(next))) return dismiss(paths, stage, next)
-  const ahead: Ahead = { ...next, stage }
-  const timer = setTimeout(() => dismissWaiting(paths, ahead), PATIENCE_MS).unref()
-  waiting.push({ request, ahead, timer, sinceMs: Date.now() })
-  if (waiting.length > MOST) dismissWaiting(paths, waiting[0]?.ahead)
+/** Keeps a stage whose container has gone for the next one. */
+function keep(paths: EnginePaths, request: string, stage: Stage, draw: Waiting['draw']): void {
+  const timer = setTimeout(() => sendAway(kept), PATIENCE_MS).unref()
+  const kept: Waiting = { paths, request, stage, draw, timer, sinceMs: Date.now() }
+  waiting.push(kept)
+  if (waiting.length > MOST) sendAway(waiting[0])
+  // The caller of the one before has its answer first. A call that comes at once has it begun itself.
+  setImmediate(() => {
+    if (!waiting.includes(kept)) return
+    kept.begun = begin(kept)
+    if (kept.begun === undefined) leaveQueue(kept)
+  })
 }
 
-/** The message with a plan, written anew for each; the socket has its own copy. */
-interface Written extends ReturnType<typeof planMessage> {
-  /** Whom it is written for already. */
-  identity?: Identity | undefined
+/** Has a stage begin the next one. Undefined where none is to be had: then it has been sent away. */
+function begin({ paths, stage, draw }: Waiting): Ahead | undefined {
+  let next: NextContainer | undefined
+  try {
+    next = draw()
+  } catch (error) {
+    // The next call meets the same, and has somebody to tell it to.
+    if (!(error instanceof TscrunError) && errnoOf(error) === undefined) throw error
+  }
+  if (next !== undefined && givePlan(stage, messageOf(next))) return { ...next, stage }
+  dismiss(paths, stage, next)
+  return undefined
 }
 
-const messages = new WeakMap<ProvenTemplate, Written>()
-
-/** While its stage has other things to do. Of several that are about to end only one has the room. */
-function fillSoon({ template, identity }: NextContainer): void {
-  const made: Written = messages.get(template) ?? planMessage(template.size)
-  messages.set(template, made)
-  if (made.identity !== undefined) return
-  template.fill(identity, made.plan)
-  made.identity = identity
-}
+/** Messages with a plan, written anew for each; the socket has its own copy. */
+const messages = new WeakMap<ProvenTemplate, ReturnType<typeof planMessage>>()
 
 function messageOf({ template, identity }: NextContainer): Buffer {
-  const made: Written = messages.get(template) ?? planMessage(template.size)
+  const made = messages.get(template) ?? planMessage(template.size)
   messages.set(template, made)
-  if (made.identity !== identity) template.fill(identity, made.plan)
-  made.identity = undefined
+  template.fill(identity, made.plan)
   return made.message
 }
 
-function dismissWaiting(paths: EnginePaths, ahead: Ahead | undefined): void {
-  const at = waiting.findIndex((each) => each.ahead === ahead)
-  const [found] = at < 0 ? [] : waiting.splice(at, 1)
-  if (found === undefined) return
-  clearTimeout(found.timer)
-  dismiss(paths, found.ahead.stage, found.ahead)
+/** False where it was no longer in it. */
+function leaveQueue(kept: Waiting): boolean {
+  const at = waiting.indexOf(kept)
+  if (at < 0) return false
+  waiting.splice(at, 1)
+  clearTimeout(kept.timer)
+  return true
+}
+
+function sendAway(kept: Waiting | undefined): void {
+  if (kept !== undefined && leaveQueue(kept)) dismiss(kept.paths, kept.stage, kept.begun)
 }
 
 /** It removes its cgroup itself and gives its addresses back, unless it was killed. */
