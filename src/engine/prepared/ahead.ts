@@ -42,11 +42,20 @@ interface Waiting {
   readonly paths: EnginePaths
   readonly request: string
   readonly stage: Stage
-  /** Which one it is to begin; undefined where none is found. Called once. */
+  /** Which one it is to begin; undefined where none is found. */
   readonly draw: () => NextContainer | undefined
   readonly timer: NodeJS.Timeout
   readonly sinceMs: number
   begun?: Ahead | undefined
+  /** The event loop has turned since its container has gone: a call that comes now does not come at once. */
+  turned: boolean
+}
+
+/** What a call has found. */
+interface Taken {
+  readonly begun?: Ahead | undefined
+  /** It comes in the turn of the event loop in which the call before it had its answer, as the next one will. */
+  readonly atOnce: boolean
 }
 
 /** So many wait at once: as many as end at about the same time. */
@@ -75,7 +84,8 @@ export type WithAhead = typeof withAhead
 /** Makes a call with what has been begun for it; ends that where it does not come to a launch. */
 export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Promise<T>): Promise<T> {
   const request = requestOf(call)
-  let begun = await take(request)
+  const { atOnce, ...found } = await take(request)
+  let { begun } = found
   const sight = newSight()
   const taken = (): Ahead | undefined => {
     const had = begun
@@ -100,19 +110,23 @@ export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Pr
         const { template, record, scratch } = made
         const clear = async (): Promise<void> => removeBegun(call.paths, record)
         const stage = await sameOf(taken(), made, clear)
-        const draw = (): NextContainer | undefined => {
+        const next = drawnOnce(() => {
           if (prepared.afresh === undefined) remember(request, { prepared, made, run, sight })
           if (template === undefined) return undefined
           const { cgroup, connections } = record
           const drawn = nextContainer(call.paths, template, { scratch, cgroup, connections })
           const foreseen = drawn === undefined ? undefined : foresee(request, template, drawn.identity)
           return drawn === undefined || foreseen === undefined ? drawn : { ...drawn, foreseen }
-        }
+        })
+        // Beside the start where there will be no time behind it.
+        if (atOnce) setImmediate(next.draw)
         return {
           ...(stage === undefined ? {} : { ahead: stage }),
           onLost: clear,
           onReleased: (free) => {
-            if (free !== undefined) keep(call.paths, request, free, draw)
+            if (free !== undefined) return keep(call.paths, request, free, next.draw, atOnce)
+            const drawn = next.end()
+            if (drawn !== undefined) giveBack(call.paths, drawn)
           },
         }
       },
@@ -166,41 +180,65 @@ function requestOf({ paths, image, args, run }: Call): string {
 }
 
 /** The youngest that waits for such a request; not one that this process has had no time to send away. */
-async function take(request: string): Promise<Ahead | undefined> {
+async function take(request: string): Promise<Taken> {
   const since = Date.now() - 2 * PATIENCE_MS
   const found = waiting.findLast((each) => each.request === request && each.sinceMs > since)
-  if (found === undefined) return undefined
+  if (found === undefined) return { atOnce: false }
   leaveQueue(found)
-  if (found.begun !== undefined) return found.begun
+  if (found.begun !== undefined) return { begun: found.begun, atOnce: !found.turned }
   const begun = begin(found)
   // Together with what the call does next it would be the longest block of the event loop.
   await nextTurn()
-  return begun
+  return { begun, atOnce: true }
+}
+
+/** The next one, drawn when it is first asked for; `end` answers with what has been drawn, after which nothing is any more. */
+function drawnOnce(find: () => NextContainer | undefined): {
+  readonly draw: () => NextContainer | undefined
+  readonly end: () => NextContainer | undefined
+} {
+  let isOver = false
+  let drawn: NextContainer | undefined
+  const draw = (): NextContainer | undefined => {
+    if (isOver) return drawn
+    isOver = true
+    try {
+      drawn = find()
+    } catch (error) {
+      // The next call meets the same, and has somebody to tell it to.
+      if (!(error instanceof TscrunError) && errnoOf(error) === undefined) throw error
+    }
+    return drawn
+  }
+  const end = (): NextContainer | undefined => {
+    isOver = true
+    return drawn
+  }
+  return { draw, end }
 }
 
 /** Keeps a stage whose container has gone for the next one. */
-function keep(paths: EnginePaths, request: string, stage: Stage, draw: Waiting['draw']): void {
+function keep(paths: EnginePaths, request: string, stage: Stage, draw: Waiting['draw'], atOnce: boolean): void {
   const timer = setTimeout(() => sendAway(kept), PATIENCE_MS).unref()
-  const kept: Waiting = { paths, request, stage, draw, timer, sinceMs: Date.now() }
+  const kept: Waiting = { paths, request, stage, draw, timer, sinceMs: Date.now(), turned: false }
   waiting.push(kept)
   if (waiting.length > MOST) sendAway(waiting[0])
-  // The caller of the one before has its answer first. A call that comes at once has it begun itself.
-  setImmediate(() => {
-    if (!waiting.includes(kept)) return
+  const proceed = (): void => {
+    if (kept.begun !== undefined || !waiting.includes(kept)) return
     kept.begun = begin(kept)
     if (kept.begun === undefined) leaveQueue(kept)
+  }
+  if (atOnce) proceed()
+  // The caller of the one before has its answer first.
+  setImmediate(() => {
+    kept.turned = true
+    proceed()
   })
 }
 
 /** Has a stage begin the next one. Undefined where none is to be had: then it has been sent away. */
 function begin({ paths, stage, draw }: Waiting): Ahead | undefined {
-  let next: NextContainer | undefined
-  try {
-    next = draw()
-  } catch (error) {
-    // The next call meets the same, and has somebody to tell it to.
-    if (!(error instanceof TscrunError) && errnoOf(error) === undefined) throw error
-  }
+  const next = draw()
   if (next !== undefined && givePlan(stage, messageOf(next))) return { ...next, stage }
   dismiss(paths, stage, next)
   return undefined
