@@ -1,4 +1,5 @@
 import { openSync, readFileSync } from 'node:fs'
+import { TscrunError } from '../model/errors.ts'
 import { SIGKILL } from '../model/kernel-names.ts'
 import { AT_FDCWD, cString, syscall, trySyscall } from './call.ts'
 import { SyscallError } from './errno.ts'
@@ -187,12 +188,16 @@ export function signalProcess(pid: number, startTime: number, signal: number): b
   }
 }
 
-/** A pidfd of the process that has this pid *and* start time. Throws SyscallError `ESRCH` with `subject` where it has ended. */
-export function openProcess(pid: number, startTime: number, subject: string): number {
-  const pidfd = syscall('pidfd_open', [pid, 0], subject)
-  if (startTimeOf(pid) === startTime) return pidfd
-  closeFd(pidfd)
-  throw new SyscallError('pidfd_open', ESRCH, subject)
+/**
+ * A pidfd of the container's process that has this pid *and* start time. Throws CONTAINER_STATE with the words `ended` where
+ * it has ended, which it may do after any look at its state; SyscallError.
+ */
+export function openProcess(pid: number, startTime: number, ended: string): number {
+  const pidfd = trySyscall('pidfd_open', [pid, 0])
+  if (pidfd < 0 && pidfd !== -ESRCH) throw new SyscallError('pidfd_open', -pidfd, ended)
+  if (pidfd >= 0 && startTimeOf(pid) === startTime) return pidfd
+  if (pidfd >= 0) closeFd(pidfd)
+  throw new TscrunError('CONTAINER_STATE', ended, { hint: 'it was running a moment before' })
 }
 
 const WCLONE = 0x80000000

@@ -1,4 +1,4 @@
-import { copyFileSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import {
@@ -219,7 +219,10 @@ describe('signals of a replayed start', () => {
   it('a killed monitor is told in the same words, and nothing is left', async () => {
     const { running } = await begin(['probe', 'stay'])
     const [id = ''] = machine.containers()
-    const record = JSON.parse(readFileSync(join(machine.runRoot, id, 'container.json'), 'utf8')) as { name: string }
+    const path = join(machine.runRoot, id, 'container.json')
+    // Written beside the start, not before it.
+    await until(() => existsSync(path))
+    const record = JSON.parse(readFileSync(path, 'utf8')) as { name: string }
     process.kill(pidOf(`tscrun: ${record.name}`) ?? expect.fail('no monitor'), 'SIGKILL')
     const { exitCode, stderr } = await running
     expect(exitCode).toBe(125)
