@@ -21,38 +21,43 @@ const ENOENT = 2
  * Puts a device filter (compileDeviceFilter) in the place of `before`, the one that we attached to a cgroup, open as
  * `cgroup`; at no moment it has none of ours. Others may have attached filters there, too, as systemd does for a unit with
  * DevicePolicy: those stay, and the kernel asks all of them. Ours is known by its tag, a digest of its code.
- * Throws SyscallError, or KERNEL_REFUSED where none of several filters has that tag.
+ * Throws SyscallError, or KERNEL_REFUSED where it cannot be told from several others.
  */
 export function replaceDeviceFilter(cgroup: number, program: Uint8Array, before: Uint8Array | undefined): void {
-  const wanted = loadProgram(program)
-  const attached = attachedPrograms(cgroup)
+  const opened: number[] = []
+  const load = (code: Uint8Array): number => {
+    const fd = loadProgram(code)
+    opened.push(fd)
+    return fd
+  }
   try {
+    const wanted = load(program)
+    const attached = attachedPrograms(cgroup, opened)
     const tag = tagOf(wanted)
-    if (attached.some((fd) => tagOf(fd) === tag)) return
-    attach(cgroup, wanted, before === undefined ? undefined : oursAmong(attached, before))
+    const ours = before === undefined ? undefined : oursAmong(attached, [tagOf(load(before)), tag])
+    if (ours === undefined || tagOf(ours) !== tag) attach(cgroup, wanted, ours)
   } finally {
-    for (const fd of [wanted, ...attached]) closeFd(fd)
+    for (const fd of opened) closeFd(fd)
   }
 }
 
-/** Undefined where nothing is attached. A single one is ours whatever its tag: another version has compiled it. */
-function oursAmong(attached: readonly number[], before: Uint8Array): number | undefined {
+/**
+ * Undefined where nothing is attached. A single one is ours whatever its tag: another version has compiled it. Of several
+ * it is the only one with the first of `tags` that any has: the later ones are of an update that was killed behind its work.
+ */
+function oursAmong(attached: readonly number[], tags: readonly string[]): number | undefined {
   if (attached.length < 2) return attached[0]
-  const loaded = loadProgram(before)
-  try {
-    const tag = tagOf(loaded)
-    const ours = attached.find((fd) => tagOf(fd) === tag)
-    if (ours !== undefined) return ours
-  } finally {
-    closeFd(loaded)
-  }
+  const theirs = attached.map((fd) => ({ fd, tag: tagOf(fd) }))
+  const found = tags.map((tag) => theirs.filter((each) => each.tag === tag)).find((same) => same.length > 0)
+  const [ours] = found ?? []
+  if (ours !== undefined && found?.length === 1) return ours.fd
   throw new TscrunError('KERNEL_REFUSED', `bpf: ${attached.length} device filters are attached to the cgroup`, {
     hint: 'somebody else has attached some: which of them is ours cannot be known',
   })
 }
 
-/** Descriptors of the filters of a cgroup itself; the caller closes them. */
-function attachedPrograms(cgroup: number): number[] {
+/** Descriptors of the filters of a cgroup itself; the caller closes `opened`, to which each is added. */
+function attachedPrograms(cgroup: number, opened: number[]): number[] {
   const ids = Buffer.alloc(4 * MOST_PROGRAMS)
   const query = Buffer.alloc(64)
   query.writeUInt32LE(cgroup, 0)
@@ -60,18 +65,24 @@ function attachedPrograms(cgroup: number): number[] {
   query.writeBigUInt64LE(loadKoffi().address(ids), 16)
   query.writeUInt32LE(MOST_PROGRAMS, 24)
   syscall('bpf', [BPF.PROG_QUERY, query, query.length], 'device filters')
-  const count = query.readUInt32LE(24)
-  return Array.from({ length: count }, (_, index) => openProgram(ids.readUInt32LE(4 * index))).flat()
+  const programs: number[] = []
+  for (let index = 0; index < query.readUInt32LE(24); index++) {
+    const fd = openProgram(ids.readUInt32LE(4 * index))
+    if (fd === undefined) continue
+    opened.push(fd)
+    programs.push(fd)
+  }
+  return programs
 }
 
-/** Nothing where it has gone meanwhile: systemd attaches a new filter first, and then takes its old one back. */
-function openProgram(id: number): number[] {
+/** Undefined where it has gone meanwhile: systemd attaches a new filter first, and then takes its old one back. */
+function openProgram(id: number): number | undefined {
   const byId = Buffer.alloc(16)
   byId.writeUInt32LE(id, 0)
   const fd = trySyscall('bpf', [BPF.PROG_GET_FD_BY_ID, byId, byId.length])
-  if (fd === -ENOENT) return []
+  if (fd === -ENOENT) return undefined
   if (fd < 0) throw new SyscallError('bpf', -fd, 'device filter')
-  return [fd]
+  return fd
 }
 
 /** The kernel's digest of a program's code, in hexadecimal. */

@@ -1,8 +1,8 @@
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { loadProgram } from '../../src/cgroups/device-program.ts'
-import { compileDeviceFilter } from '../../src/cgroups/devices.ts'
+import { loadProgram, replaceDeviceFilter } from '../../src/cgroups/device-program.ts'
+import { compileDeviceFilter, DEFAULT_DEVICE_RULES } from '../../src/cgroups/devices.ts'
 import type { OciConfig, OciDeviceRule } from '../../src/model/config.ts'
 import { syscall } from '../../src/syscall/call.ts'
 import { loadKoffi } from '../../src/syscall/ffi.ts'
@@ -109,6 +109,28 @@ it('update with the rules that are in force changes nothing', async () => {
   expect(attachedIds()).toEqual(before)
 })
 
+it("update puts the rules in force though somebody else's filter has the very same code", async () => {
+  await host.start('devices', host.bundle())
+  expect(await update(kmsg(true))).toEqual(DONE)
+  const [ours] = attachedIds()
+  const foreign = attachForeign([...kmsg(false), ...DEFAULT_DEVICE_RULES])
+  expect(await update(kmsg(false))).toEqual(DONE)
+  expect(attachedIds()).toHaveLength(2)
+  expect(attachedIds()).toContain(foreign)
+  expect(attachedIds()).not.toContain(ours)
+})
+
+it('update refuses where one of several others has the code that ours had', async () => {
+  await host.start('devices', host.bundle())
+  expect(await update(kmsg(true))).toEqual(DONE)
+  attachForeign([...kmsg(true), ...DEFAULT_DEVICE_RULES])
+  const before = attachedIds()
+  const { exitCode, stderr } = await update(kmsg(false))
+  expect(exitCode).toBe(1)
+  expect(stderr).toMatch(/^tscrun-runtime: bpf: 2 device filters are attached to the cgroup \(.*\)\n$/)
+  expect(attachedIds()).toEqual(before)
+})
+
 it('update of a container without device rules leaves the filter of others, and attaches ours beside it', async () => {
   await host.start('devices', host.bundle(withoutDeviceRules))
   const foreign = attachForeign([{ allow: true }])
@@ -132,6 +154,19 @@ it('update refuses, and changes nothing, where ours is none of several filters',
   expect(exitCode).toBe(1)
   expect(stderr).toMatch(/^tscrun-runtime: bpf: 2 device filters are attached to the cgroup \(.*\)\n$/)
   expect(attachedIds()).toEqual(before)
+})
+
+it('leaves no descriptor where the kernel does not take what it is asked', () => {
+  const descriptors = (): string[] => fs.readdirSync('/proc/self/fd')
+  const before = descriptors()
+  const notACgroup = fs.openSync('/', 'r')
+  try {
+    const program = compileDeviceFilter(kmsg(true))
+    expect(() => replaceDeviceFilter(notACgroup, program, program)).toThrow(/^bpf device filters: /)
+  } finally {
+    fs.closeSync(notACgroup)
+  }
+  expect(descriptors()).toEqual(before)
 })
 
 function withoutDeviceRules(config: OciConfig): OciConfig {
