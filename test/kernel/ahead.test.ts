@@ -344,7 +344,7 @@ describe('what waits to be wanted in a network', () => {
     await until(() => leases().length === 0)
   })
 
-  it('has its addresses taken away by a later command where it was killed with its process', async () => {
+  it('has its addresses and its cgroup taken away by a later command where it was killed with its process', async () => {
     const program = startProgram('waits', net)
     const waiting = await ready(program)
     process.kill(program.pid ?? 0, 'SIGSTOP')
@@ -353,9 +353,12 @@ describe('what waits to be wanted in a network', () => {
     await until(() => !isAlive(waiting.stage))
     const list = (): Promise<unknown> => net.tscrun(['ps', '-a'])
     await list()
+    const cgroups = cgroupsOf(waiting.id)
     expect(leases()).toHaveLength(2)
-    for (const lease of leases()) lutimesSync(lease, 0, 0)
+    expect(cgroups).toHaveLength(1)
+    for (const begun of [...leases(), ...cgroups]) lutimesSync(begun, 0, 0)
     await list()
     expect(leases()).toEqual([])
+    expect(cgroupsOf(waiting.id)).toEqual([])
   })
 })

@@ -189,7 +189,7 @@ function removeOrphanedCgroups(paths: EnginePaths): void {
   for (const id of parent === undefined ? [] : list(parent)) {
     if (!/^[0-9a-f]{64}$/.test(id) || known.has(id)) continue
     // A container of another store may just be made.
-    const made = statSync(join(parent ?? '', id), { throwIfNoEntry: false })?.ctimeMs ?? Number.POSITIVE_INFINITY
+    const made = statSync(join(parent ?? '', id), { throwIfNoEntry: false })?.mtimeMs ?? Number.POSITIVE_INFINITY
     if (Date.now() - made > BEGUN_MS) removeEmptyCgroup(join(parent ?? '', id))
   }
 }
