@@ -24,14 +24,23 @@ group=$(stat -c %g .)
 [ "$me" = 0 ] || [ "$me" = "$owner" ] || fail "$root belongs to uid $owner: run this as that user or as root"
 
 # What is built belongs to whom the checkout belongs, also under sudo.
+home=${HOME-}
+[ "$me" = "$owner" ] || home=$(getent passwd "$owner" | cut -d: -f6)
 as_owner() {
   if [ "$me" = "$owner" ]; then
-    "$@"
+    HOME=$home "$@"
   else
-    home=$(getent passwd "$owner" | cut -d: -f6)
-    HOME=${home:-/nonexistent} setpriv --reuid="$owner" --regid="$group" --clear-groups --no-new-privs -- "$@"
+    HOME=$home setpriv --reuid="$owner" --regid="$group" --clear-groups --no-new-privs -- "$@"
   fi
 }
+# npm keeps its cache at home; whom /etc/passwd does not know, as often in a CI job's container, has none.
+if [ -z "$home" ] || ! as_owner test -w "$home"; then
+  home=$(mktemp -d)
+  trap 'rm -rf "$home"' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' HUP TERM
+  chown "$owner:$group" "$home"
+fi
 
 # One bootstrap at a time; the lock is the checkout's directory itself and ends with this process.
 exec 9<"$root"

@@ -58,6 +58,23 @@ describe.skipIf(unavailable !== undefined)(`the two commands of README.md on a f
     expect(exitCode, stdout + stderr).toBe(0)
   })
 
+  it.each([
+    ['root', 'sudo '],
+    ['its owner', 'sudo setpriv --reuid=4321 --regid=4321 --clear-groups env HOME=/ '],
+  ])(
+    'a checkout of somebody whom /etc/passwd does not know is built by %s',
+    async (_, as) => {
+      const copy = 'sudo rm -rf /srv/copy && sudo cp -a . /srv/copy && cd /srv/copy && rm -rf node_modules dist'
+      const own = 'sudo chown -R 4321:4321 .'
+      const { exitCode, stdout, stderr } = await machine.run(`${copy} && ${own} && ${as}./bin/tscrun version`)
+      expect({ exitCode, stdout }, stderr).toEqual({ exitCode: 0, stdout: expect.stringMatching(/\d+\.\d+\.\d+/) })
+      expect(stderr).toContain('npm ci')
+      const owners = await machine.run('stat -c %u /srv/copy/node_modules /srv/copy/dist | sort -u; ls -A /tmp')
+      expect(owners.stdout).toBe('4321')
+    },
+    240_000,
+  )
+
   it('the second installs what tests need and runs them', async () => {
     // One level stands for all: this is one of the tests.
     const { exitCode, stdout, stderr } = await machine.run(`${readmeBlock('tests').trim()} -- golden`)
