@@ -35,6 +35,9 @@ export interface ConfigInputs {
   readonly resolveDevice: (path: string) => { readonly major: number; readonly minor: number }
 }
 
+/** The group `tty`, to which terminals belong. */
+const TTY = 5
+
 /** Default size of /dev/shm, as docker has it. */
 const SHM_BYTES = 64 * 2 ** 20
 
@@ -80,7 +83,7 @@ export function makeConfig(inputs: ConfigInputs): OciConfig {
       ...(options.namespaces?.time === undefined ? {} : { timeOffsets: timeOffsetsOf(options.namespaces.time) }),
       devices: inputs.devices,
       resources: limitsToResources(options, inputs.devices, inputs.resolveDevice),
-      sysctl: sysctlsOf(options, namespaces, inputs.idRange?.size),
+      sysctl: sysctlsOf(options, namespaces, mappings?.gid),
       ...pathsOf(options, inputs.cpus),
     },
   }
@@ -136,7 +139,10 @@ function rlimitsOf(inputs: ConfigInputs): ReturnType<typeof ociRlimit>[] {
 }
 
 function mountsOf(inputs: ConfigInputs): OciMount[] {
-  const { options } = inputs
+  const { options, joined } = inputs
+  // The kernel refuses an owner that a joined user namespace does not map (EINVAL), as one of a single id.
+  const hasTty =
+    joined === undefined || joined.gid.some((each) => each.containerID <= TTY && TTY < each.containerID + each.size)
   const shm = options.shmSize ?? SHM_BYTES
   const system = options.privileged === true ? [] : ['ro']
   const mounts: OciMount[] = [
@@ -151,7 +157,7 @@ function mountsOf(inputs: ConfigInputs): OciMount[] {
       destination: '/dev/pts',
       type: 'devpts',
       source: 'devpts',
-      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', ...(hasTty ? [`gid=${TTY}`] : [])],
     },
     { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', ...system] },
     {
@@ -201,10 +207,17 @@ function userMounts(options: RunOptions, shifted: boolean): OciMount[] {
 }
 
 /** Ports below 1024 and ping need no capability in a network of one's own (ip(7), icmp(7)). */
-function sysctlsOf(options: RunOptions, namespaces: readonly OciNamespace[], ids = RANGE_SIZE): Record<string, string> {
+function sysctlsOf(
+  options: RunOptions,
+  namespaces: readonly OciNamespace[],
+  gids: readonly IdMapping[] | undefined,
+): Record<string, string> {
   const ownNetwork = namespaces.some((namespace) => namespace.type === 'network' && namespace.path === undefined)
+  // The kernel refuses a group that the user namespace does not map (EINVAL).
+  const ends = (gids ?? []).map(({ containerID, size }) => containerID + size)
+  const groups = Math.min(RANGE_SIZE, ends.length === 0 ? RANGE_SIZE : Math.max(...ends))
   const defaults: Record<string, string> = ownNetwork
-    ? { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': `0 ${ids - 1}` }
+    ? { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': `0 ${groups - 1}` }
     : {}
   return { ...defaults, ...options.sysctls }
 }

@@ -26,20 +26,20 @@ async function shared(flags: readonly string[]): Promise<Type[]> {
   return TYPES.filter((type) => ours[type] === theirs[type])
 }
 
-/** Becomes the parent of `sleep 1002`, which is in a user namespace of its own. */
+/** Becomes the parent of a `sleep` in a user namespace of its own. Arguments: how many ids it has, how long it sleeps. */
 const USER_NAMESPACE = `
-import ctypes, os
+import ctypes, os, sys
 made, mapped = os.pipe(), os.pipe()
 pid = os.fork()
 if pid == 0:
     ctypes.CDLL(None).unshare(0x10000000)
     os.write(made[1], b'x')
     os.read(mapped[0], 1)
-    os.execvp('sleep', ['sleep', '1002'])
+    os.execvp('sleep', ['sleep', sys.argv[2]])
 os.read(made[0], 1)
 for name in ('uid_map', 'gid_map'):
     with open(f'/proc/{pid}/{name}', 'w') as file:
-        file.write('0 1900000000 65536')
+        file.write('0 1900000000 ' + sys.argv[1])
 os.write(mapped[1], b'x')
 os.waitpid(pid, 0)
 `
@@ -287,7 +287,7 @@ describe('ns:PATH joins one that exists', () => {
   })
 
   it('user: the container is root there, with its ids, and the other namespaces belong to it', async () => {
-    const other = execa('python3', ['-c', USER_NAMESPACE], { reject: false })
+    const other = execa('python3', ['-c', USER_NAMESPACE, '65536', '1002'], { reject: false })
     const pid = await until(() => pidOf('sleep 1002'))
     try {
       const found = (
@@ -300,6 +300,32 @@ describe('ns:PATH joins one that exists', () => {
       expect(found[1]?.trim().split(/\s+/)).toEqual(['0', '1900000000', '65536'])
       // SYS_ADMIN over a host name means that the uts namespace is owned by the joined user namespace.
       expect(found.slice(2)).toEqual(['0', '0', 'x'])
+    } finally {
+      process.kill(pid)
+      await other
+    }
+  })
+
+  it('user: one of a single id has terminals and ping, too, which belong to that one', async () => {
+    const other = execa('python3', ['-c', USER_NAMESPACE, '1', '1006'], { reject: false })
+    const pid = await until(() => pidOf('sleep 1006'))
+    try {
+      const script = 'cat /proc/self/gid_map /proc/sys/net/ipv4/ping_group_range; stat -c %g /dev/pts/ptmx; id -u'
+      const found = await machine.sh(script, ['--userns', `ns:/proc/${pid}/ns/user`, '--user', '0:0'])
+      expect(found.trim().split(/\s+/)).toEqual(['0', '1900000000', '1', '0', '0', '0', '0'])
+    } finally {
+      process.kill(pid)
+      await other
+    }
+  })
+
+  it("user: one in which setgroups is denied would keep the caller's groups, and is refused", async () => {
+    const other = execa('unshare', ['--user', '--map-root-user', 'sleep', '1007'], { reject: false })
+    const pid = await until(() => pidOf('sleep 1007'))
+    try {
+      const { exitCode, stderr } = await machine.run(['--userns', `ns:/proc/${pid}/ns/user`], ['true'])
+      expect(exitCode).toBe(125)
+      expectOneLine(stderr, /^tscrun: --userns ns:.*: setgroups\(2\) is denied in it \(/)
     } finally {
       process.kill(pid)
       await other

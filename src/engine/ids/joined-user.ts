@@ -11,7 +11,8 @@ export interface JoinedMappings {
 
 /**
  * The mappings of `/proc/PID/ns/user`. Undefined where that is the host's own user namespace, which cannot be joined
- * again (setns(2), EINVAL). Throws USAGE for another path: only a process in it tells its mappings.
+ * again (setns(2), EINVAL). Throws USAGE for another path, since only a process in it tells its mappings, and for one in
+ * which setgroups(2) is denied (user_namespaces(7)): the container would keep the groups of its caller.
  */
 export function joinedMappings(path: string): JoinedMappings | undefined {
   const directory = /^(\/proc\/(?:[0-9]+|self))\/ns\/user$/.exec(path)?.[1]
@@ -28,6 +29,12 @@ export function joinedMappings(path: string): JoinedMappings | undefined {
       subject: path,
       hint: 'is that process still running?',
       cause: error,
+    })
+  }
+  if (readIfThere(`${directory}/setgroups`)?.trim() === 'deny') {
+    throw new TscrunError('USAGE', `--userns ns:${path}: setgroups(2) is denied in it`, {
+      subject: path,
+      hint: 'have root or newgidmap write its gid_map, e.g. unshare --map-auto instead of --map-root-user',
     })
   }
   return { uid: readMap(`${directory}/uid_map`), gid: readMap(`${directory}/gid_map`) }
