@@ -78,7 +78,11 @@ export function readingClient(session: Session, repository: string): Omit<Regist
       try {
         const headers = at === 0 ? {} : { range: `bytes=${at}-${size - 1}` }
         const url = await urlOf('blobs', descriptor.digest)
-        const response = await session.ask(url, { headers }, { what, ok: [200, 206] })
+        const response = await session.ask(url, { headers }, { what, ok: [200, 206, ...(at === 0 ? [] : [416])] })
+        if (response.status === 416) {
+          response.discard()
+          throw tooShort(what, subject, at, size)
+        }
         for await (const chunk of bodyFrom(response, at, `${what} of ${subject}`)) {
           at += chunk.length
           if (at > size) throw tooLong(what, subject, size)
@@ -105,6 +109,14 @@ function tooLong(what: string, subject: string, size: number): TscrunError {
     `fetch ${what} of ${subject}: longer than the ${size} bytes it was announced with`,
     { subject, hint: 'the registry or a proxy in between is broken' },
   )
+}
+
+/** Nothing is behind what has come (RFC 9110, 15.5.17): to ask again brings no more. */
+function tooShort(what: string, subject: string, at: number, size: number): TscrunError {
+  return new TscrunError('REGISTRY', `fetch ${what} of ${subject}: the registry has only ${at} of ${size} bytes`, {
+    subject,
+    hint: 'push the image again; or a proxy in between is broken',
+  })
 }
 
 /** The body from byte `at` on, also where the registry ignores Range and starts anew. */

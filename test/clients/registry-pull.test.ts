@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -71,5 +72,21 @@ describe('pulling from a registry', () => {
     expect(JSON.parse(stdout)).toMatchObject({ config: { Cmd: ['sh'] } })
     const raw = await execa('skopeo', ['inspect', '--raw', `oci:${root}/images:${name}`])
     expect(JSON.parse(raw.stdout)).toMatchObject({ config: { digest: image.id } })
+  })
+
+  it('says how much of a blob there is where the registry has lost the rest', async () => {
+    const made = await makeImage({ layers: [[{ name: 'file', content: randomBytes(1 << 20) }]] })
+    const name = await pushImages(registry.host, 'cut:1', [made])
+    const layer = JSON.parse(
+      (await execa('skopeo', ['inspect', '--raw', '--tls-verify=false', `docker://${name}`])).stdout,
+    )
+    const [, hex = ''] = String(layer.layers[0].digest).split(':')
+    fs.truncateSync(join(registry.directory, 'docker/registry/v2/blobs/sha256', hex.slice(0, 2), hex, 'data'), 300_000)
+    await expect(pull(name)).rejects.toMatchObject({
+      code: 'REGISTRY',
+      message: expect.stringMatching(/^fetch blob \S+ of \S+: the registry has only 300000 of \d+ bytes$/),
+      hint: expect.stringContaining('push the image again'),
+    })
+    expect(openImageStore({ root }).list()).toEqual([])
   })
 })
