@@ -185,7 +185,7 @@ function joinedFlags(namespaces: ReadonlySet<NamespaceType>): number {
 /** Of the container's own /dev/pts: a pty of the host's would name a file that is not there. */
 function execStdio(spec: ExecSpec, owner: { uid: number; hostUid: number; hostGid: number }): StdioSteps {
   if (spec.stdio.kind !== 'terminal' && spec.stdio.kind !== 'console') {
-    return stdioSteps({ stdio: spec.stdio, init: false }, owner, undefined)
+    return stdioSteps({ stdio: spec.stdio, init: false }, owner, {})
   }
   const find: Step = {
     op: 'open',

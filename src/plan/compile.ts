@@ -64,7 +64,8 @@ export function compile(spec: LaunchSpec): Plan {
   })
   const devptsIndex = config.mounts?.findIndex((mount) => mount.type === 'devpts') ?? -1
   const owner = { uid: process.user.uid, hostUid: hostUid(process.user.uid), hostGid: hostGid(process.user.gid) }
-  const stdio = stdioSteps(spec, owner, devptsIndex < 0 ? undefined : `fd:mount${devptsIndex}`)
+  const devpts: { devpts?: FdSlot } = devptsIndex < 0 ? {} : { devpts: `fd:mount${devptsIndex}` }
+  const stdio = stdioSteps(spec, owner, { ...devpts, covers: dev.covers })
   const rootfs =
     spec.rootfs.kind === 'overlay'
       ? overlaySteps(spec.rootfs, { directory: spec.directory, kernel: spec.kernel, ...root })

@@ -32,14 +32,14 @@ const STREAMS = ['fd:stdin', 'fd:stdout', 'fd:stderr'] as const
 export function stdioSteps(
   spec: Pick<LaunchSpec, 'stdio' | 'init'>,
   owner: StdioOwner,
-  devptsSlot: FdSlot | undefined,
+  { devpts: devptsSlot, covers = 'fd:dev' }: { readonly devpts?: FdSlot; readonly covers?: FdSlot },
 ): StdioSteps {
   const place = STREAMS.map((fd, onto): Step => ({ op: 'dup', fd, onto }))
   switch (spec.stdio.kind) {
     case 'terminal':
       return sized(terminal(spec.stdio.interactive, owner, devptsSlot, spec.init), spec.stdio)
     case 'logged':
-      return logged(spec.stdio, owner, devptsSlot, spec.init)
+      return logged(spec.stdio, owner, { devpts: devptsSlot, covers }, spec.init)
     case 'console':
       return consoleSocket(sized(terminal(false, owner, devptsSlot, spec.init), spec.stdio))
     case 'inherited': {
@@ -59,14 +59,14 @@ export function stdioSteps(
       }
     }
     case 'copied':
-      return { ...copied(spec.stdio.interactive, owner), receive: [], place }
+      return { ...copied(spec.stdio.interactive, owner, covers), receive: [], place }
     case 'direct': {
       const inherited = spec.stdio.interactive ? [...STREAMS] : STREAMS.slice(1)
       return {
         inherited,
         make: inherited.map((fd) => chown(fd, owner)),
         release: inherited.map((fd): Step => ({ op: 'close', fd })),
-        open: spec.stdio.interactive ? [] : [nullInput()],
+        open: spec.stdio.interactive ? [] : [nullInput(covers)],
         receive: [],
         place,
         pumps: [],
@@ -77,7 +77,7 @@ export function stdioSteps(
   }
 }
 
-function copied(interactive: boolean, owner: StdioOwner): Omit<StdioSteps, 'receive' | 'place'> {
+function copied(interactive: boolean, owner: StdioOwner, covers: FdSlot): Omit<StdioSteps, 'receive' | 'place'> {
   const make: Step[] = [
     { op: 'pipe', read: 'fd:from-stdout', write: 'fd:stdout' },
     { op: 'pipe', read: 'fd:from-stderr', write: 'fd:stderr' },
@@ -97,7 +97,8 @@ function copied(interactive: boolean, owner: StdioOwner): Omit<StdioSteps, 'rece
     release.push({ op: 'close', fd: 'fd:stdin' })
     pumps.push({ from: 'fd:in', to: 'fd:to-stdin', kind: 'stdin' })
   }
-  return { inherited: ['fd:in', 'fd:out', 'fd:err'], make, release, open: interactive ? [] : [nullInput()], pumps }
+  const open = interactive ? [] : [nullInput(covers)]
+  return { inherited: ['fd:in', 'fd:out', 'fd:err'], make, release, open, pumps }
 }
 
 /** A terminal of the container's own /dev/pts, found by these steps: its slave for the command, its master for us. */
@@ -164,11 +165,13 @@ function terminal(interactive: boolean, owner: StdioOwner, devpts: FdSlot | unde
 function logged(
   { terminal: tty, interactive }: { readonly terminal: boolean; readonly interactive: boolean },
   owner: StdioOwner,
-  devpts: FdSlot | undefined,
+  { devpts, covers }: { readonly devpts: FdSlot | undefined; readonly covers: FdSlot },
   init: boolean,
 ): StdioSteps {
   const place = STREAMS.map((fd, onto): Step => ({ op: 'dup', fd, onto }))
-  const steps = tty ? terminal(interactive, owner, devpts, init) : { ...copied(interactive, owner), receive: [], place }
+  const steps = tty
+    ? terminal(interactive, owner, devpts, init)
+    : { ...copied(interactive, owner, covers), receive: [], place }
   const pumps = steps.pumps.map((pump): Pump => {
     return pump.kind === 'output' || pump.kind === 'error' ? { ...pump, to: 'none' } : { ...pump, from: 'none' }
   })
@@ -223,6 +226,6 @@ function chown(fd: FdSlot, owner: StdioOwner): Step & { op: 'chown' } {
   return { op: 'chown', dir: fd, path: '', uid: owner.hostUid, gid: owner.hostGid }
 }
 
-function nullInput(): Step {
-  return { op: 'open', fd: 'fd:stdin', dir: 'fd:dev', path: 'null', flags: O.RDONLY | O.NOFOLLOW, mode: 0, resolve: 0 }
+function nullInput(dir: FdSlot): Step {
+  return { op: 'open', fd: 'fd:stdin', dir, path: 'null', flags: O.RDONLY | O.NOFOLLOW, mode: 0, resolve: 0 }
 }

@@ -138,7 +138,7 @@ function madeDev(config: OciConfig, options: readonly string[], context: DevCont
     )
   }
   make.push({ op: 'send_fd', fd: 'fd:dev' })
-  const readonly = context.literal && (parsed.set & MOUNT_ATTR.RDONLY) !== 0
+  const readonly = (parsed.set & MOUNT_ATTR.RDONLY) !== 0
   return {
     prepared: new Map([['/dev', 'fd:dev']]),
     covers: 'fd:dev',
@@ -272,9 +272,12 @@ function linkSteps(context: DevContext, into: 'new' | 'literal'): Step[] {
   ])
 }
 
-/** Without a /dev of our own what covers masked paths has a small filesystem for itself (CVE-2025-31133). */
-function coverSteps(config: OciConfig, { attachAt }: DevContext): { covers: Step[]; receive: Step[] } {
-  if ((config.linux?.maskedPaths ?? []).length === 0) return { covers: [], receive: [] }
+/**
+ * Without a /dev of our own what covers masked paths has a small filesystem for itself (CVE-2025-31133). Its null device is
+ * also the input of a command of the engine's that is given none.
+ */
+function coverSteps(config: OciConfig, { attachAt, literal }: DevContext): { covers: Step[]; receive: Step[] } {
+  if (literal && (config.linux?.maskedPaths ?? []).length === 0) return { covers: [], receive: [] }
   const fs: FdSlot = 'fd:coversfs'
   const about = 'make the covers of masked paths'
   const covers: Step[] = [

@@ -132,7 +132,9 @@ function timeOffsetsOf(time: {
 }
 
 function rlimitsOf(inputs: ConfigInputs): ReturnType<typeof ociRlimit>[] {
-  const asked = (inputs.options.ulimits ?? []).map((limit) => ociRlimit(limit.name, limit.soft, limit.hard))
+  const each = (inputs.options.ulimits ?? []).map((limit) => ociRlimit(limit.name, limit.soft, limit.hard))
+  // Of two the later one counts; set one after the other, the hard limit of the second might be refused.
+  const asked = [...new Map(each.map((limit) => [limit.type, limit])).values()]
   if (asked.some((limit) => limit.type === 'RLIMIT_NOFILE')) return asked
   // Low soft limit: programs that close every possible descriptor stay fast; who needs more raises it himself.
   return [...asked, ociRlimit('nofile', Math.min(1024, inputs.nofileHard), inputs.nofileHard)]
@@ -174,7 +176,16 @@ function mountsOf(inputs: ConfigInputs): OciMount[] {
       options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${shm}`],
     },
   ]
-  return [...mounts, ...userMounts(options, mappingsOf(inputs) !== undefined)]
+  return withUserMounts(mounts, userMounts(options, mappingsOf(inputs) !== undefined))
+}
+
+/** A /dev of the user's is in the place of ours; a bind is as it lies there, with nothing of ours below it, as docker has it. */
+function withUserMounts(ours: readonly OciMount[], users: readonly OciMount[]): OciMount[] {
+  const dev = users.find(({ destination }) => destination === '/dev')
+  if (dev === undefined) return [...ours, ...users]
+  const others = users.filter((mount) => mount !== dev)
+  if (dev.type === 'tmpfs') return [...ours.map((mount) => (mount.destination === '/dev' ? dev : mount)), ...others]
+  return [...ours.filter(({ destination }) => !`${destination}/`.startsWith('/dev/')), dev, ...others]
 }
 
 /** tmpfs and volumes in the order of their depth, so that a mount on /a never hides one on /a/b. */

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { chownSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { expectNothingLeft, expectOneLine, useMachine, pidOf, until } from './fixtures/machine.ts'
@@ -226,12 +226,69 @@ describe('limits that need no cgroup', () => {
     ).toBe('12345678\n1\ndom.example')
   })
 
+  it('--ulimit: of two for the same the later one counts', async () => {
+    const flags = ['--ulimit', 'nofile=100', '--ulimit', 'nofile=200:300']
+    expect(await machine.sh('ulimit -n; ulimit -Hn', flags)).toBe('200\n300')
+  })
+
   it('low ports are open to everyone in its own network', async () => {
     expect(await machine.sh('cat /proc/sys/net/ipv4/ip_unprivileged_port_start', ['--user', '1000'])).toBe('0')
   })
 
   it('--oom-score-adj', async () => {
     expect(await machine.sh('cat /proc/self/oom_score_adj', ['--oom-score-adj', '500'])).toBe('500')
+  })
+})
+
+describe('a device', () => {
+  it('may be named twice, and beside --privileged, which has it already: the later one counts', async () => {
+    const twice = ['--device', '/dev/zero', '--device', '/dev/full:/dev/zero']
+    expect(await machine.sh('stat -c %t:%T /dev/zero', twice)).toBe('1:7')
+    expect(await machine.sh('stat -c %t:%T /dev/zero', ['--privileged', ...twice])).toBe('1:7')
+    const [name = ''] = readdirSync('/dev').filter((each) => /^(tty0|loop-control|fuse)$/.test(each))
+    await machine.sh(`test -c /dev/${name}`, ['--privileged', '--device', `/dev/${name}`])
+  })
+
+  it('is each one below a directory of the host, with the access asked for', async () => {
+    const directory = join(machine.directory, 'devices')
+    mkdirSync(join(directory, 'deep'), { recursive: true })
+    writeFileSync(join(directory, 'README'), '')
+    execFileSync('mknod', [join(directory, 'one'), 'c', '1', '3'])
+    execFileSync('mknod', [join(directory, 'deep', 'two'), 'c', '1', '5'])
+    expect(await machine.sh('cd /dev/mine; find . -type c | sort', ['--device', `${directory}:/dev/mine`])).toBe(
+      './deep/two\n./one',
+    )
+    const empty = await machine.run(['--device', volume], ['true'])
+    expect(empty.exitCode).toBe(125)
+    expectOneLine(empty.stderr, new RegExp(`^tscrun: device ${volume}: a directory without devices`))
+  })
+})
+
+describe('a /dev of the user', () => {
+  const LOOK = 'stat -L -c %t:%T /proc/self/fd/0; cat; ls /dev | wc -l'
+
+  it("is the host's, whole, with nothing of ours below it; the input is empty all the same", async () => {
+    for (const flag of ['--privileged', '--userns=host']) {
+      const [input, mounts] = (
+        await machine.sh('stat -L -c %t:%T /proc/self/fd/0; grep -c "^[^-]* /dev/mqueue" /proc/self/mountinfo; cat', [
+          flag,
+          '-v',
+          '/dev:/dev',
+        ])
+      ).split('\n')
+      const host = readFileSync('/proc/self/mountinfo', 'utf8').match(/^[^-]* \/dev\/mqueue/gm) ?? []
+      expect([input, mounts]).toEqual(['1:3', String(host.length)])
+    }
+  })
+
+  it('may be a directory without a device, and a filesystem in memory has ours', async () => {
+    expect(await machine.sh(LOOK, ['-v', `${volume}:/dev`])).toBe('1:3\n0')
+    const memory = ['--tmpfs', '/dev:size=1m,ro']
+    expect(await machine.sh('cat; df -k /dev | tail -1 | tr -s " " | cut -d " " -f 2; test -c /dev/zero', memory)).toBe(
+      '1024',
+    )
+    const { exitCode } = await machine.run(memory, ['touch', '/dev/x'])
+    expect(exitCode).toBe(1)
   })
 })
 

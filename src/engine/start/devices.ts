@@ -26,13 +26,30 @@ function numbersOf(info: Stats): { major: number; minor: number } {
   }
 }
 
-/** The devices a container gets beside the default ones: all of the host's with `--privileged`. */
-export function resolveDevices(options: RunOptions): OciDevice[] {
-  const asked = (options.devices ?? []).map(toOciDevice)
-  return options.privileged === true ? [...hostDevices('/dev'), ...asked] : asked
+/**
+ * The devices a container gets beside the default ones: all of the host's with `--privileged`, of a directory all that lie
+ * below it. Where two have one path the later one counts.
+ */
+export function askedDevices({ devices = [], privileged = false }: RunOptions): DeviceOption[] {
+  const hosts = privileged ? devicesBelow({ hostPath: '/dev', containerPath: '/dev', access: 'rwm' }) : []
+  const all = [...hosts, ...devices.flatMap((device) => (isDirectory(device.hostPath) ? listed(device) : [device]))]
+  return [...new Map(all.map((device) => [device.containerPath, device])).values()]
 }
 
-function toOciDevice(device: DeviceOption): OciDevice {
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+}
+
+function listed(directory: DeviceOption): DeviceOption[] {
+  const found = devicesBelow(directory)
+  if (found.length > 0) return found
+  throw new TscrunError('USAGE', `device ${directory.hostPath}: a directory without devices`, {
+    subject: directory.hostPath,
+    hint: 'give a device of the host, e.g. /dev/vda, or a directory of them, e.g. /dev/dri',
+  })
+}
+
+export function toOciDevice(device: DeviceOption): OciDevice {
   const { major, minor } = deviceNumbers(device.hostPath)
   const info = statSync(device.hostPath)
   if (!device.containerPath.startsWith('/dev/')) {
@@ -71,13 +88,12 @@ const OWN = new Set([
   'tty',
 ])
 
-function hostDevices(directory: string): OciDevice[] {
-  return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {
-    const path = join(directory, entry.name)
-    if (directory === '/dev' && OWN.has(entry.name)) return []
-    if (entry.isDirectory()) return hostDevices(path)
-    if (!entry.isBlockDevice() && !entry.isCharacterDevice()) return []
-    return [toOciDevice({ hostPath: path, containerPath: path, access: 'rwm' })]
+function devicesBelow({ hostPath, containerPath, access }: DeviceOption): DeviceOption[] {
+  return readdirSync(hostPath, { withFileTypes: true }).flatMap((entry) => {
+    if (hostPath === '/dev' && OWN.has(entry.name)) return []
+    const below = { hostPath: join(hostPath, entry.name), containerPath: join(containerPath, entry.name), access }
+    if (entry.isDirectory()) return devicesBelow(below)
+    return entry.isBlockDevice() || entry.isCharacterDevice() ? [below] : []
   })
 }
 

@@ -17,7 +17,7 @@ import { capabilitiesOf } from '../../spec/capabilities.ts'
 import { makeConfig } from '../../spec/make.ts'
 import type { JoinedTargets } from '../ids/joined-container.ts'
 import { endOf, type JoinedMappings, joinedMappings } from '../ids/joined-user.ts'
-import { bindSources, deviceNumbers, resolveDevices } from './devices.ts'
+import { askedDevices, bindSources, deviceNumbers, toOciDevice } from './devices.ts'
 import { networkFiles } from '../files.ts'
 import { hostFacts, nofileHardLimit, ownCapabilities, presentCpus } from '../../runtime/host.ts'
 import { RANGE_SIZE } from '../../model/ids.ts'
@@ -167,7 +167,8 @@ export async function prepareContainer(
   )
   checkUser(user, options.user ?? source.config.user, ids)
   const mounts = await requestedMounts(paths, options, source.config.volumes)
-  const devices = resolveDevices(options)
+  const devices = askedDevices(options)
+  const ociDevices = devices.map(toOciDevice)
   const capabilities = capabilitiesOf(options, shifted ? undefined : ownCapabilities())
   checkRate(options, capabilities)
   const seccomp = await seccompOf(options, capabilities)
@@ -190,13 +191,13 @@ export async function prepareContainer(
         name,
         image: source.config,
         args,
-        options: { ...options, tmpfs, volumes: bindSources(binds, shifted, facts, dryRun) },
+        options: { ...options, tmpfs, devices, volumes: bindSources(binds, shifted, facts, dryRun) },
         user,
         ...(joined === undefined ? {} : { joined }),
         ...(ownUser ? { idRange: idRange ?? { hostId: readPool(paths.idPool).first, size: RANGE_SIZE } } : {}),
         capabilities,
         hostname,
-        devices,
+        devices: ociDevices,
         cpus: presentCpus(),
         nofileHard: look(nofileHardLimit),
         rootPath: 'rootfs',
