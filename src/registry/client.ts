@@ -71,17 +71,24 @@ export function readingClient(session: Session, repository: string): Omit<Regist
     const what = `blob ${descriptor.digest}`
     const { size } = descriptor
     let at = offset
-    if (size > 0 && at === size) return
+    let ranges = true
     // Each pass is one connection; what it brought is not asked for again.
     for (let failures = 0; ; ) {
+      // All may have come before the connection broke.
+      if (size > 0 && at === size) return
       const before = at
       try {
-        const headers = at === 0 ? {} : { range: `bytes=${at}-${size - 1}` }
+        const continues = at > 0 && ranges
+        const headers = continues ? { range: `bytes=${at}-${size - 1}` } : {}
         const url = await urlOf('blobs', descriptor.digest)
-        const response = await session.ask(url, { headers }, { what, ok: [200, 206, ...(at === 0 ? [] : [416])] })
-        if (response.status === 416) {
+        const response = await session.ask(url, { headers }, { what, ok: continues ? [200, 206, 416] : [200, 206] })
+        if (continues && !isFrom(response, at)) {
           response.discard()
-          throw tooShort(what, subject, at, size)
+          const there = lengthOf(response)
+          if (response.status === 416 && there < size) throw tooShort(what, subject, there, size)
+          // From now on all of it: what is there would meet the same answer again.
+          ranges = false
+          continue
         }
         for await (const chunk of bodyFrom(response, at, `${what} of ${subject}`)) {
           at += chunk.length
@@ -112,17 +119,27 @@ function tooLong(what: string, subject: string, size: number): TscrunError {
 }
 
 /** Nothing is behind what has come (RFC 9110, 15.5.17): to ask again brings no more. */
-function tooShort(what: string, subject: string, at: number, size: number): TscrunError {
-  return new TscrunError('REGISTRY', `fetch ${what} of ${subject}: the registry has only ${at} of ${size} bytes`, {
+function tooShort(what: string, subject: string, there: number, size: number): TscrunError {
+  return new TscrunError('REGISTRY', `fetch ${what} of ${subject}: the registry has only ${there} of ${size} bytes`, {
     subject,
     hint: 'push the image again; or a proxy in between is broken',
   })
 }
 
+/** How long a blob is as a 416 says it; not a number where it does not. */
+function lengthOf(response: HttpResponse): number {
+  return Number(/^bytes \*\/(\d+)$/.exec(response.headers.get('content-range') ?? '')?.[1])
+}
+
+/** Whether this is an answer that can be read from byte `at` on. */
+function isFrom(response: HttpResponse, at: number): boolean {
+  if (response.status !== 206) return response.status === 200
+  return Number(/^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1]) === at
+}
+
 /** The body from byte `at` on, also where the registry ignores Range and starts anew. */
 async function* bodyFrom(response: HttpResponse, at: number, what: string): AsyncGenerator<Buffer> {
-  const range = /^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')
-  if (response.status === 206 && at > 0 && Number(range?.[1]) !== at) {
+  if (at > 0 && !isFrom(response, at)) {
     response.discard()
     throw new TscrunError('REGISTRY', `fetch ${what}: the registry sent another range than it was asked for`)
   }

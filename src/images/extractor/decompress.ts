@@ -1,7 +1,7 @@
 import * as zlib from 'node:zlib'
 import { TscrunError } from '../../model/errors.ts'
 import { badTar } from './tar-numbers.ts'
-import { openLibzstd } from './zstd.ts'
+import { openLibzstd, windowTooLarge } from './zstd.ts'
 
 /** Turns the bytes of a blob into those of its tar, which go to a callback. */
 export interface Decompressor {
@@ -38,11 +38,11 @@ export function createDecompressor(compression: Compression, onData: (chunk: Buf
     case 'none':
       return { write: async (chunk) => onData(chunk), end: async () => undefined }
     case 'gzip':
-      return throughStream(zlib.createGunzip({ chunkSize: 1 << 18 }), onData, 'gzip')
+      return throughStreams(() => zlib.createGunzip({ chunkSize: 1 << 18 }), onData, 'gzip')
     case 'zstd': {
       // Node has it from 22.15 on.
       const create = (zlib as { createZstdDecompress?: (options: object) => zlib.Gunzip }).createZstdDecompress
-      if (create !== undefined) return throughStream(create({ chunkSize: 1 << 18 }), onData, 'zstd')
+      if (create !== undefined) return throughStreams(() => create({ chunkSize: 1 << 18 }), onData, 'zstd')
       const stream = openLibzstd(onData)
       if (stream !== undefined) return { write: async (chunk) => stream.write(chunk), end: async () => stream.end() }
       throw new TscrunError(
@@ -58,7 +58,12 @@ export function createDecompressor(compression: Compression, onData: (chunk: Buf
   }
 }
 
-function throughStream(stream: zlib.Gunzip, onData: (chunk: Buffer) => void, what: string): Decompressor {
+/** `create` makes a stream for what is left where one of them ends before the bytes do: Node's zstd takes one frame. */
+export function throughStreams(
+  create: () => zlib.Gunzip,
+  onData: (chunk: Buffer) => void,
+  what: 'gzip' | 'zstd',
+): Decompressor {
   let failure: Error | undefined
   /** Whoever waits for a write or for the end: a stream that fails does not answer writes under way. */
   let waiting: ((reason: Error) => void) | undefined
@@ -75,22 +80,37 @@ function throughStream(stream: zlib.Gunzip, onData: (chunk: Buffer) => void, wha
       stream.destroy()
     }
   }
-  // Deferred until the stream has handed the next piece to its thread: both then work at the same time.
-  stream.on('data', (chunk: Buffer) => queueMicrotask(() => consume(chunk)))
-  stream.on('error', (error: Error & { code?: string }) => {
-    fail(error.code?.startsWith('Z') === true ? badTar(`its ${what} compression is damaged or cut off`) : error)
-  })
-  const waitFor = (begin: (done: () => void) => void): Promise<void> =>
+  let ended: Promise<void>
+  const begin = (): zlib.Gunzip => {
+    const begun = create()
+    // Deferred until the stream has handed the next piece to its thread: both then work at the same time.
+    begun.on('data', (chunk: Buffer) => queueMicrotask(() => consume(chunk)))
+    begun.on('error', (error: Error & { code?: string }) => fail(faultOf(what, error)))
+    ended = new Promise((resolve) => begun.once('end', resolve))
+    return begun
+  }
+  let stream = begin()
+  const waitFor = (start: (done: () => void) => void): Promise<void> =>
     new Promise((resolve, reject) => {
       if (failure !== undefined) return reject(failure)
       waiting = reject
-      begin(resolve)
+      start(resolve)
     })
   return {
-    write: (chunk) => waitFor((done) => stream.write(chunk, done)),
+    write: async (chunk) => {
+      for (let rest = chunk; rest.length > 0; ) {
+        const before = stream.bytesWritten
+        await waitFor((done) => stream.write(rest, done))
+        const taken = stream.bytesWritten - before
+        if (taken === rest.length) return
+        await waitFor((done) => void ended.then(done))
+        rest = rest.subarray(taken)
+        stream = begin()
+      }
+    },
     end: async () => {
       await waitFor((done) => {
-        stream.once('end', done)
+        void ended.then(done)
         stream.end()
       })
       // The last piece is consumed after the stream has ended.
@@ -98,4 +118,9 @@ function throughStream(stream: zlib.Gunzip, onData: (chunk: Buffer) => void, wha
       if (failure !== undefined) throw failure
     },
   }
+}
+
+function faultOf(what: 'gzip' | 'zstd', error: Error & { readonly code?: string }): Error {
+  if (error.code === 'ZSTD_error_frameParameter_windowTooLarge') return windowTooLarge()
+  return error.code?.startsWith('Z') === true ? badTar(`its ${what} compression is damaged or cut off`) : error
 }

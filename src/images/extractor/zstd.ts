@@ -3,6 +3,8 @@ import { loadKoffi } from '../../syscall/ffi.ts'
 import { badTar } from './tar-numbers.ts'
 
 const OUTPUT = 1 << 18
+/** ZSTD_error_frameParameter_windowTooLarge (zstd_errors.h), as a result. */
+const WINDOW_TOO_LARGE = -16
 
 type Call = (...args: (number | bigint)[]) => number | bigint
 
@@ -32,7 +34,9 @@ export function openLibzstd(onData: (chunk: Buffer) => void): ZstdStream | undef
     for (;;) {
       outDescriptor[2] = 0n
       const result = decompress(context, outAddress, inAddress)
-      if (Number(isError(result)) !== 0) throw badTar('its zstd compression is damaged')
+      if (Number(isError(result)) !== 0) {
+        throw Number(result) === WINDOW_TOO_LARGE ? windowTooLarge() : badTar('its zstd compression is damaged')
+      }
       const size = Number(outDescriptor[2])
       if (size > 0) onData(output.subarray(0, size))
       complete = Number(result) === 0
@@ -48,6 +52,13 @@ export function openLibzstd(onData: (chunk: Buffer) => void): ZstdStream | undef
   }
 
   return { write, end }
+}
+
+/** What both libraries take without being told otherwise. */
+export function windowTooLarge(): TscrunError {
+  return new TscrunError('LIMIT_EXCEEDED', 'unpack layer: its zstd compression needs a window of more than 128 MiB', {
+    hint: 'compress it without --long, or with --long=27',
+  })
 }
 
 export interface ZstdStream {

@@ -135,6 +135,9 @@ describe.concurrent('a stream that ends too early is refused', () => {
 
 describe.concurrent('compression', () => {
   const archive = tar(file('f', 'content'))
+  const noise = Buffer.alloc(512, 0xa5)
+  /** A frame of zstd that holds no data (RFC 8878, 3.1.2). */
+  const SKIPPED = Buffer.concat([Buffer.of(0x50, 0x2a, 0x4d, 0x18, 9, 0, 0, 0), Buffer.alloc(9, 1)])
   const compress = async (program: string, args: readonly string[] = ['-c']): Promise<Buffer> =>
     Buffer.from((await execa(program, args, { input: archive, encoding: 'buffer' })).stdout)
 
@@ -148,10 +151,31 @@ describe.concurrent('compression', () => {
       () => Buffer.concat([gzipSync(archive.subarray(0, 700)), gzipSync(archive.subarray(700))]),
       OCI_LAYER,
     ],
+    [
+      'zstd of several frames, and some to be skipped',
+      async () => Buffer.concat([SKIPPED, await compress('zstd'), SKIPPED]),
+      OCI_LAYER,
+    ],
   ] as const)('is told by the first bytes: %s', (_, blob, mediaType) =>
     trial(async ({ takeLayers }) => {
       const image = await takeLayers({ blob: await blob(), diffId: sha256(archive), mediaType })
       expect(fs.readFileSync(join(treeOf(image), 'f'), 'utf8')).toBe('content')
+    })(),
+  )
+
+  it.each([
+    [
+      'gzip and zeros',
+      () => Buffer.concat([gzipSync(archive), Buffer.alloc(512)]),
+      'INVALID_IMAGE',
+      /gzip compression/,
+    ],
+    ['gzip and noise', () => Buffer.concat([gzipSync(archive), noise]), 'INVALID_IMAGE', /gzip compression/],
+    ['zstd and noise', async () => Buffer.concat([await compress('zstd'), noise]), 'INVALID_IMAGE', /zstd compression/],
+    ['zstd of a window of 2 GiB', () => compress('zstd', ['-c', '--long=31']), 'LIMIT_EXCEEDED', /more than 128 MiB/],
+  ] as const)('of which not all can be read is refused: %s', (_, blob, code, line) =>
+    trial(async ({ takeLayers, expectRefused }) => {
+      await expectRefused(takeLayers({ blob: await blob(), diffId: sha256(archive) }), code, line)
     })(),
   )
 
