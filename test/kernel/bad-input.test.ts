@@ -28,6 +28,7 @@ describe('one line, the documented exit code, and nothing left, for', () => {
     ['a uid that wraps around to root', ['--user', '4294967296'], /^tscrun: .*4294967296/],
     ['a uid outside of the range', ['--user', '70000'], /^tscrun: .*70000/],
     ['a relative volume target', ['-v', '/tmp:relative'], /^tscrun: .*relative/],
+    ['a volume below a file', ['-v', '/etc/passwd/x:/v'], /^tscrun: volume \/etc\/passwd\/x: ENOTDIR \(a part of/],
     [
       'a volume of no filesystem that can shift owners',
       ['-v', '/proc:/host-proc'],
@@ -52,6 +53,11 @@ describe('one line, the documented exit code, and nothing left, for', () => {
     ],
     ['an unknown security option', ['--security-opt', 'sekomp=x'], /^tscrun: .*sekomp/],
     ['a host name that is too long', ['--hostname', 'x'.repeat(65)], /^tscrun: .*hostname/],
+    [
+      'a host name for the host itself',
+      ['--hostname', 'mine', '--uts', 'host'],
+      /^tscrun: --hostname mine: does not go together with --uts host/,
+    ],
     ['a name that is none', ['--name', '../x'], /^tscrun: --name \.\.\/x: not a container name/],
     ['a tmpfs option that is none', ['--tmpfs', '/t:absent=1'], /^tscrun: .*absent/],
     ['a working directory that is no path', ['-w', 'relative'], /^tscrun: .*relative/],

@@ -145,9 +145,20 @@ export function realSource(volume: BindMount, dryRun: boolean): string {
   return realpathSync(volume.source)
 }
 
+const SOURCE_HINTS: Readonly<Record<string, string>> = {
+  ENOENT: 'a symbolic link in it leads nowhere',
+  ENOTDIR: 'a part of the path is no directory',
+  EROFS: 'it cannot be made there: give a directory that is there',
+}
+
 function volumeError(source: string, error: unknown): unknown {
   const errno = errnoOf(error)
-  return errno === undefined
-    ? error
-    : new TscrunError('USAGE', `volume ${source}: ${errno}`, { errno, subject: source, cause: error })
+  if (errno === undefined) return error
+  const hint = SOURCE_HINTS[errno]
+  return new TscrunError('USAGE', `volume ${source}: ${errno}`, {
+    errno,
+    subject: source,
+    cause: error,
+    ...(hint === undefined ? {} : { hint }),
+  })
 }

@@ -143,6 +143,7 @@ export async function prepareContainer(
 ): Promise<PreparedContainer> {
   const facts = hostFacts()
   checkLabels(asked, facts)
+  checkHostname(asked)
   const targets = joinsContainer(asked)
     ? (await import('../ids/joined-container.ts')).findTargets(paths, asked, starts)
     : undefined
@@ -338,6 +339,16 @@ function rootfsOf(
     volatile: options.remove === true || source.scratch,
     mode: look(() => statSync(top).mode & 0o7777),
   }
+}
+
+/** A name belongs to its namespace: that of the host, or of another container, is not ours to change. */
+function checkHostname({ hostname, namespaces: { uts = 'new' } = {} }: RunOptions): void {
+  if (hostname === undefined || uts === 'new') return
+  const whose = uts === 'host' ? 'host' : 'container' in uts ? `container:${uts.container}` : `ns:${uts.path}`
+  throw new TscrunError('USAGE', `--hostname ${hostname}: does not go together with --uts ${whose}`, {
+    subject: '--hostname',
+    hint: 'the name is that of the shared UTS namespace: leave one of the two out',
+  })
 }
 
 /** What cannot be applied is refused, never passed over: whoever asks for a confinement relies on it. */
