@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { TscrunError } from '../model/errors.ts'
 
 /** Exit code of a program ended by SIGPIPE, which is what a write to a closed pipe is to a shell. */
@@ -30,23 +31,33 @@ export function reportError(error: unknown, debug: boolean): Outcome {
   return { text: debug ? text + stackOf(error) : text, exitCode: 125 }
 }
 
-/** What to do where this machine has no more of something: such an error can come from anywhere. */
-const SHORTAGES: Readonly<Record<string, string>> = {
+const IN_THE_WAY = 'something that is no directory is in the way: choose another --root or --runroot'
+
+/** What to do where this machine has no more of something, or the store is no place for files: that can come from anywhere. */
+const REFUSALS: Readonly<Record<string, string>> = {
   EMFILE: 'raise the limit on open files: ulimit -n',
   ENFILE: 'the machine has no file handles left: fs.file-max',
   ENOMEM: 'the machine has no memory left',
   ENOSPC: 'free some space, or choose another --root',
   EDQUOT: 'the quota is used up: free some space, or choose another --root',
   EIO: 'the disk cannot be read or written: see dmesg',
+  ENOTDIR: IN_THE_WAY,
+  EROFS: 'the filesystem is read-only: choose another --root or --runroot',
 }
 
-/** `tscrun: open /x: EMFILE (...)` for a shortage; undefined for what must be a defect of tscrun. */
+/** `tscrun: open /x: EMFILE (...)` for a shortage or a store that is none; undefined for what must be a defect of tscrun. */
 function refusalOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined
   const { code, syscall, path } = error as NodeJS.ErrnoException
-  if (code === undefined || !Object.hasOwn(SHORTAGES, code)) return undefined
+  const isOverFile = code === 'EEXIST' && syscall === 'mkdir' && path !== undefined && isNoDirectory(path)
+  const hint = isOverFile ? IN_THE_WAY : Object.hasOwn(REFUSALS, code ?? '') ? REFUSALS[code ?? ''] : undefined
+  if (hint === undefined) return undefined
   const what = [syscall ?? 'system call', path ?? ''].join(' ').trim()
-  return `tscrun: ${oneLine(`${what}: ${code} (${SHORTAGES[code]})`)}\n`
+  return `tscrun: ${oneLine(`${what}: ${code} (${hint})`)}\n`
+}
+
+function isNoDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === false
 }
 
 export function warningLine(message: string): string {

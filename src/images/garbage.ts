@@ -37,12 +37,12 @@ export function reachable(paths: StorePaths, used: ReadonlySet<string>): Reachab
   const blobs = new Set<string>()
   const records = new Set<string>()
   const layers = new Set<string>()
+  const entries = readIndex(paths)
   // Entries of other tools count too: their blobs are not ours to delete.
   const index = JSON.parse(readIfThere(paths.index)?.toString() ?? '{"manifests":[]}') as {
     manifests: { digest: string }[]
   }
   const known = index.manifests.map(({ digest }) => addManifest(paths, digest, blobs, 0))
-  const entries = readIndex(paths)
   for (const { resolved } of entries) {
     // Pulled with all its platforms, the index is here too.
     if (resolved !== undefined && fs.existsSync(blobPath(paths, resolved))) addManifest(paths, resolved, blobs, 0)

@@ -46,7 +46,8 @@ function readAll(paths: StorePaths): readonly RawEntry[] {
     const { manifests } = JSON.parse(bytes.toString()) as { manifests: unknown[] }
     return manifests.map((raw) => ({ raw, known: parseEntry(raw as Descriptor, where) }))
   } catch (error) {
-    if (!(error instanceof SyntaxError) && !(error instanceof TypeError)) throw error
+    const isContent = error instanceof SyntaxError || error instanceof TypeError || error instanceof TscrunError
+    if (!isContent) throw error
     throw new TscrunError('STORE', `${where}: damaged`, {
       subject: paths.index,
       hint: '`tscrun system check --repair` lists the images anew',
@@ -58,6 +59,7 @@ function readAll(paths: StorePaths): readonly RawEntry[] {
 function parseEntry(raw: Descriptor, where: string): IndexEntry | undefined {
   const annotations = raw.annotations ?? {}
   const { [NAME]: name, [IMAGE_ID]: id, [RESOLVED]: resolved, [PLATFORM]: platform } = annotations
+  if (typeof raw.digest !== 'string') throw new TypeError('a manifest without a digest')
   if (id === undefined || platform === undefined) return undefined
   return {
     manifest: { mediaType: raw.mediaType, digest: parseDigest(raw.digest, where), size: raw.size },

@@ -211,10 +211,19 @@ describe('what `system check --repair` puts right by itself', () => {
     await expectWhole()
   })
 
-  it('an index that cannot be read: the images are there again, without their names', async () => {
-    fs.truncateSync(inStore('images/index.json'), 20)
-    const { stderr } = await machine.tscrun(['images'])
-    expect(stderr).toMatch(/index\.json: damaged \(`tscrun system check --repair` lists the images anew\)\n$/)
+  it.each([
+    ['cut off', (text: string) => text.slice(0, 20)],
+    ['without its list', () => '{}'],
+    ['with an entry that is none', () => '{"manifests":[null]}'],
+    ['with an entry without a digest', () => '{"manifests":[{}]}'],
+    ['with a name for a digest', (text: string) => text.replace(/"sha256:\w+"/, '"sha256:x"')],
+    ['with a platform that is none', (text: string) => text.replaceAll('linux/', 'plan9 ')],
+  ])('an index that cannot be read, %s: the images are there again, without their names', async (_, spoil) => {
+    edit(inStore('images/index.json'), spoil)
+    for (const verb of [['images'], ['image', 'prune', '-f']]) {
+      const { stderr } = await machine.tscrun(verb)
+      expect(stderr).toMatch(/index\.json: damaged \(`tscrun system check --repair` lists the images anew\)\n$/)
+    }
     expect((await check()).lines).toEqual([expect.stringMatching(/^index .*index\.json: is missing or damaged/)])
     expect((await check('--repair')).code).toBe(0)
     expect(await out('images', '-aq')).toMatch(/^(?:\w{12}\n){2}$/)

@@ -208,6 +208,13 @@ describe('errors', () => {
       text: 'tscrun: open /x: EMFILE (raise the limit on open files: ulimit -n)\n',
       exitCode: 125,
     })
+    const inTheWay = Object.assign(new Error('EEXIST'), { code: 'EEXIST', syscall: 'mkdir', path: '/etc/passwd' })
+    const hint = 'something that is no directory is in the way: choose another --root or --runroot'
+    expect(reportError(inTheWay, false).text).toBe(`tscrun: mkdir /etc/passwd: EEXIST (${hint})\n`)
+    Object.assign(inTheWay, { code: 'ENOTDIR', syscall: 'open', path: '/etc/passwd/boot' })
+    expect(reportError(inTheWay, false).text).toBe(`tscrun: open /etc/passwd/boot: ENOTDIR (${hint})\n`)
+    Object.assign(inTheWay, { code: 'EEXIST', syscall: 'mkdir', path: '/etc' })
+    expect(reportError(inTheWay, false).text).toMatch(/^tscrun: internal error: /)
     const other = Object.assign(new Error('EBADF: bad file descriptor'), { code: 'EBADF', syscall: 'read' })
     expect(reportError(other, false).text).toMatch(/^tscrun: internal error: /)
   })

@@ -1,4 +1,4 @@
-import { linkSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readIfThere } from '../../images/files.ts'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
@@ -6,6 +6,7 @@ import type { NetworkDefinition } from '../../model/network.ts'
 import { randomId } from '../../syscall/random.ts'
 import type { EnginePaths } from '../paths.ts'
 import { justLook } from '../start/look.ts'
+import { makeDirectory } from '../state/make-directory.ts'
 import { storeFailure } from '../state/store-failure.ts'
 
 /** Of the network that a container has where none is named. */
@@ -83,7 +84,7 @@ export function writeNetwork(paths: EnginePaths, definition: NetworkDefinition):
   const path = definitionFile(paths, definition.name)
   const made = `${path}.${randomId().slice(0, 12)}`
   try {
-    mkdirSync(definitionsDirectory(paths), { recursive: true, mode: 0o700 })
+    makeDirectory(definitionsDirectory(paths))
     writeFileSync(made, `${JSON.stringify(definition)}\n`, { mode: 0o600, flush: true })
     linkSync(made, path)
     return true

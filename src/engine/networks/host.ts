@@ -20,6 +20,7 @@ import type { EnginePaths } from '../paths.ts'
 import { readIfThere } from '../../images/files.ts'
 import { type Lock, waitForLock } from '../../images/lock.ts'
 import { justLook, type Look } from '../start/look.ts'
+import { makeDirectory } from '../state/make-directory.ts'
 import { definitionsDirectory, listNetworks } from './definitions.ts'
 import { applyRules, findNft } from './nft.ts'
 import { publications, publicationsBut } from './publications.ts'
@@ -136,7 +137,7 @@ async function makeRules(paths: EnginePaths, networks: readonly NetworkDefinitio
 
 /** Held by who makes a network or its rules. */
 export function lockNetworks(paths: EnginePaths): Promise<Lock> {
-  mkdirSync(definitionsDirectory(paths), { recursive: true, mode: 0o700 })
+  makeDirectory(definitionsDirectory(paths))
   return waitForLock(join(definitionsDirectory(paths), 'lock'), 'exclusive')
 }
 

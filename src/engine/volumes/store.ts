@@ -6,6 +6,7 @@ import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { volumeEvent, writeEvents } from '../events/log.ts'
 import type { EnginePaths } from '../paths.ts'
 import { readJsonFile } from '../state/json-file.ts'
+import { makeDirectory } from '../state/make-directory.ts'
 import { storeFailure } from '../state/store-failure.ts'
 import {
   DATA,
@@ -57,7 +58,7 @@ export function makeVolume(paths: EnginePaths, record: VolumeRecord): boolean {
   const volume = volumePath(paths, record.name)
   if (userIds(volume) !== undefined) return false
   try {
-    mkdirSync(paths.volumes, { recursive: true, mode: 0o700 })
+    makeDirectory(paths.volumes)
     const { half, lockFd } = makeHalf(paths)
     try {
       mkdirSync(join(half, DATA))

@@ -4,7 +4,7 @@ import { type ChainId, type Digest, hexOf } from '../../model/digest.ts'
 import { TscrunError } from '../../model/errors.ts'
 import { parseImageConfig, parseManifest } from '../documents.ts'
 import { discardTree } from '../garbage.ts'
-import { type IndexEntry, markLayout, prepareLayout, writeIndex } from '../index-file.ts'
+import { type IndexEntry, markLayout, prepareLayout, readIndex, writeIndex } from '../index-file.ts'
 import { blobPath, recordPath, type StorePaths, wholePath } from '../layout.ts'
 import { type Lock, tryLock } from '../lock.ts'
 import { listDirectory } from '../files.ts'
@@ -108,13 +108,12 @@ async function makeAnew(store: ImageStore, { manifest, id, name, resolved }: Ind
 
 /** True where the index is no index any more. */
 export function isIndexDamaged(paths: StorePaths): boolean {
-  const bytes = fs.existsSync(paths.index) ? fs.readFileSync(paths.index, 'utf8') : undefined
-  if (bytes === undefined) return listDirectory(paths.records).some(isImageRecord)
+  if (!fs.existsSync(paths.index)) return listDirectory(paths.records).some(isImageRecord)
   try {
-    const index = JSON.parse(bytes) as { manifests?: unknown } | null
-    return !Array.isArray(index?.manifests)
+    readIndex(paths)
+    return false
   } catch (error) {
-    if (error instanceof SyntaxError) return true
+    if (error instanceof TscrunError && error.code === 'STORE') return true
     throw error
   }
 }
