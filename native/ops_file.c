@@ -162,17 +162,35 @@ int op_pipe(struct run *run, const struct arg *args)
 
 enum target_kind { TARGET_DIRECTORY, TARGET_FILE, TARGET_PLAIN_DIRECTORY, TARGET_SAME, TARGET_PLAIN_FILE };
 
-/* Makes what is missing at one name below `parent` and opens it; a link that dangles is refused, never followed. */
+/* Makes what is missing at one name below `parent` and opens it; a link there is refused, never followed. */
 static int make_component(int parent, const char *name, int as_file, mode_t mode)
 {
 	if (as_file) {
 		cleanup_close made = openat(parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, mode);
 		if (made < 0)
 			return -1;
-	} else if (mkdirat(parent, name, mode) < 0 && errno != EEXIST) {
+	} else if (mkdirat(parent, name, mode | (mode & 0444) >> 2) < 0 && errno != EEXIST) {
 		return -1;
 	}
 	return open_how(parent, name, O_PATH | O_NOFOLLOW | (as_file ? 0 : O_DIRECTORY), 0, RESOLVE_BENEATH);
+}
+
+enum { MAX_LINKS = 40 };
+
+/*
+ * Where the name at `begin` of the path is a link that dangles (/etc/resolv.conf of a system whose /run is not here), what it
+ * says takes its place, to be resolved inside the root as any path; `rest` is what follows the name. 0, or -1 for no such link.
+ */
+static int follow_dangling(int parent, char path[4096], size_t begin, const char *rest)
+{
+	char target[4096];
+	ssize_t length = readlinkat(parent, path + begin, target, sizeof target);
+	size_t keep = length > 0 && target[0] == '/' ? 0 : begin;
+	if (length <= 0 || keep + (size_t)length + strlen(rest) >= sizeof target)
+		return -1;
+	memmove(path + keep + length, rest, strlen(rest) + 1);
+	memcpy(path + keep, target, (size_t)length);
+	return 0;
 }
 
 /*
@@ -197,6 +215,7 @@ int op_target(struct run *run, const struct arg *args)
 	int as_file = kind == TARGET_FILE || kind == TARGET_PLAIN_FILE ? 1 : 0;
 	cleanup_close at = open_how(args[1].fd, ".", O_PATH | O_DIRECTORY, 0, 0);
 	size_t len = args[2].len, begin = 0;
+	int links = 0;
 	memcpy(path, args[2].p, len + 1);
 	while (at >= 0 && begin < len) {
 		size_t end = begin;
@@ -209,6 +228,22 @@ int op_target(struct run *run, const struct arg *args)
 		int last = end == len;
 		path[end] = 0;
 		int next = open_how(args[1].fd, path, O_PATH, 0, resolve);
+		if (next < 0 && errno == ENOENT && !plain && links < MAX_LINKS) {
+			char rest[4096] = "";
+			if (!last) {
+				rest[0] = '/';
+				memcpy(rest + 1, path + end + 1, len - end);
+			}
+			if (follow_dangling(at, path, begin, rest) == 0) {
+				links++;
+				close(at);
+				at = open_how(args[1].fd, ".", O_PATH | O_DIRECTORY, 0, 0);
+				len = strlen(path);
+				begin = 0;
+				continue;
+			}
+			errno = ENOENT;
+		}
 		if (next < 0 && errno == ENOENT)
 			next = make_component(at, path + begin, last && as_file, (mode_t)args[4].u);
 		int failed = errno;

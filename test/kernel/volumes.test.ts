@@ -1,5 +1,15 @@
 import { execFileSync } from 'node:child_process'
-import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { expectNothingLeft, expectOneLine, useMachine, pidOf, until } from './fixtures/machine.ts'
@@ -237,6 +247,34 @@ describe('limits that need no cgroup', () => {
 
   it('--oom-score-adj', async () => {
     expect(await machine.sh('cat /proc/self/oom_score_adj', ['--oom-score-adj', '500'])).toBe('500')
+  })
+})
+
+describe('a link of the image that dangles, where something is mounted', () => {
+  const inEtc = (name: string): string => join(machine.rootfs, 'etc', name)
+
+  it('is followed inside: /etc/resolv.conf of a system whose /run is elsewhere can be read by everybody', async () => {
+    rmSync(inEtc('resolv.conf'), { force: true })
+    symlinkSync('../run/systemd/resolve/stub.conf', inEtc('resolv.conf'))
+    const script = 'cat /etc/resolv.conf /run/systemd/resolve/stub.conf'
+    const seen = await machine.sh(script, ['--dns', '192.0.2.1', '--user', '1000'])
+    rmSync(inEtc('resolv.conf'))
+    expect(seen).toBe('nameserver 192.0.2.1\nnameserver 192.0.2.1')
+  })
+
+  it('may lead over others, up and around; one without end is refused', async () => {
+    writeFileSync(join(volume, 'file'), 'here')
+    const links = { one: 'two/', two: '/absent/../deep/three', three: '../../etc/last', endless0: 'endless1' }
+    for (const [name, target] of Object.entries(links)) symlinkSync(target, inEtc(name))
+    for (let n = 1; n < 50; n++) symlinkSync(`endless${n + 1}`, inEtc(`endless${n}`))
+    const dangling = (name: string): string[] => ['-v', `${join(volume, 'file')}:/etc/${name}`]
+    expect(await machine.sh('cat /etc/one/below /deep/three/below', dangling('one/below'))).toBe('herehere')
+    expect(await machine.sh('cat /etc/last', dangling('three'))).toBe('here')
+    const { exitCode, stderr } = await machine.run(dangling('endless0'), ['true'])
+    expect(exitCode).toBe(125)
+    expectOneLine(stderr, /^tscrun: openat2: prepare the mount point \/etc\/endless0: .*ELOOP/)
+    for (const name of readdirSync(inEtc('')).filter((each) => /^(one|two|three|endless\d+)$/.test(each)))
+      rmSync(inEtc(name))
   })
 })
 
