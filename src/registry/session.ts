@@ -72,6 +72,12 @@ const DEFAULT_IDLE_TIMEOUT_MS = 30_000
 
 export function openSession(options: RegistryOptions): Session {
   const { registry, repository, signal, tlsVerify = true } = options
+  if (!URL.canParse(`https://${apiHost(registry)}`)) {
+    throw new TscrunError('INVALID_REFERENCE', `registry ${JSON.stringify(registry)}: not an address`, {
+      subject: registry,
+      hint: 'a name, an IPv4 address or an IPv6 address in [ ]; a port is at most 65535',
+    })
+  }
   const env = options.env ?? process.env
   const retry = options.retry ?? DEFAULT_RETRY
   const certificates =

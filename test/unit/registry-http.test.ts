@@ -258,3 +258,15 @@ describe('loopback', () => {
     expect(isLoopback(host)).toBe(false)
   })
 })
+
+describe('a host that is no address', () => {
+  it.each(['127.0.0.1:99999', '999.1.1.1', '1.2.3.4.5', '[:]:5'])('is refused in one line: %s', (registry) => {
+    expect(() => openRegistry({ registry, repository: 'a' })).toThrow(
+      expect.objectContaining({
+        code: 'INVALID_REFERENCE',
+        message: `registry ${JSON.stringify(registry)}: not an address`,
+        hint: expect.stringContaining('65535'),
+      }),
+    )
+  })
+})
