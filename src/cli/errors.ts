@@ -31,7 +31,7 @@ export function reportError(error: unknown, debug: boolean): Outcome {
   return { text: debug ? text + stackOf(error) : text, exitCode: 125 }
 }
 
-const IN_THE_WAY = 'something that is no directory is in the way: choose another --root or --runroot'
+const NO_DIRECTORY = 'a part of the path is no directory; for the store choose another --root or --runroot'
 
 /** What to do where this machine has no more of something, or the store is no place for files: that can come from anywhere. */
 const REFUSALS: Readonly<Record<string, string>> = {
@@ -41,8 +41,8 @@ const REFUSALS: Readonly<Record<string, string>> = {
   ENOSPC: 'free some space, or choose another --root',
   EDQUOT: 'the quota is used up: free some space, or choose another --root',
   EIO: 'the disk cannot be read or written: see dmesg',
-  ENOTDIR: IN_THE_WAY,
-  EROFS: 'the filesystem is read-only: choose another --root or --runroot',
+  ENOTDIR: NO_DIRECTORY,
+  EROFS: 'the filesystem is read-only; for the store choose another --root or --runroot',
 }
 
 /** `tscrun: open /x: EMFILE (...)` for a shortage or a store that is none; undefined for what must be a defect of tscrun. */
@@ -50,7 +50,7 @@ function refusalOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined
   const { code, syscall, path } = error as NodeJS.ErrnoException
   const isOverFile = code === 'EEXIST' && syscall === 'mkdir' && path !== undefined && isNoDirectory(path)
-  const hint = isOverFile ? IN_THE_WAY : Object.hasOwn(REFUSALS, code ?? '') ? REFUSALS[code ?? ''] : undefined
+  const hint = isOverFile ? NO_DIRECTORY : Object.hasOwn(REFUSALS, code ?? '') ? REFUSALS[code ?? ''] : undefined
   if (hint === undefined) return undefined
   const what = [syscall ?? 'system call', path ?? ''].join(' ').trim()
   return `tscrun: ${oneLine(`${what}: ${code} (${hint})`)}\n`

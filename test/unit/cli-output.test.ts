@@ -209,7 +209,7 @@ describe('errors', () => {
       exitCode: 125,
     })
     const inTheWay = Object.assign(new Error('EEXIST'), { code: 'EEXIST', syscall: 'mkdir', path: '/etc/passwd' })
-    const hint = 'something that is no directory is in the way: choose another --root or --runroot'
+    const hint = 'a part of the path is no directory; for the store choose another --root or --runroot'
     expect(reportError(inTheWay, false).text).toBe(`tscrun: mkdir /etc/passwd: EEXIST (${hint})\n`)
     Object.assign(inTheWay, { code: 'ENOTDIR', syscall: 'open', path: '/etc/passwd/boot' })
     expect(reportError(inTheWay, false).text).toBe(`tscrun: open /etc/passwd/boot: ENOTDIR (${hint})\n`)
