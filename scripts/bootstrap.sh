@@ -2,6 +2,7 @@
 # Makes a fresh checkout runnable: npm packages, a C compiler, native/ and dist/. With --tests also the Debian packages
 # of scripts/test-packages.txt. Does only what is missing; says on stderr what it does; ends with 125 if it cannot.
 set -eu
+unset CDPATH # with it, cd may lead elsewhere, and prints
 
 PATH=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
 export PATH
@@ -39,7 +40,7 @@ if [ -z "$home" ] || ! as_owner test -w "$home"; then
   trap 'rm -rf "$home"' EXIT
   trap 'exit 130' INT
   trap 'exit 143' HUP TERM
-  chown "$owner:$group" "$home"
+  [ "$me" = "$owner" ] || chown "$owner:$group" "$home"
 fi
 
 # One bootstrap at a time; the lock is the checkout's directory itself and ends with this process.
@@ -116,6 +117,7 @@ fi
 
 # ---- npm packages -----------------------------------------------------------------------------------------------
 done_by=node_modules/.package-lock.json # npm writes it last
+fresh=
 if ! [ -e "$done_by" ] || [ -n "$(find package-lock.json -newer "$done_by")" ]; then
   npm=${node%/*}/npm
   [ -x "$npm" ] || npm=$(command -v npm) || fail 'npm is not in PATH: install it beside Node'
@@ -123,6 +125,9 @@ if ! [ -e "$done_by" ] || [ -n "$(find package-lock.json -newer "$done_by")" ]; 
   as_owner env PATH="${node%/*}:$PATH" "$npm" ci --no-audit --no-fund --no-update-notifier --ignore-scripts --loglevel=error \
     --prefer-offline --fetch-retry-mintimeout=2000 --fetch-retry-factor=3 >&2 ||
     fail 'npm packages are missing and npm ci could not install them (is the npm registry reachable?)'
+  # A file that npm cannot write for want of space is a warning to it, and its end a success.
+  [ -e "$done_by" ] || fail 'npm ci has not written everything (is the disk full?)'
+  fresh=1
 fi
 
 # ---- build ------------------------------------------------------------------------------------------------------
@@ -131,6 +136,10 @@ if [ -n "$waited" ] && [ -e dist/cli.cjs ] && [ -x "native/$arch/launcher" ]; th
 say "compiling native/$arch"
 as_owner make -s -C native >&2 || fail 'make -C native did not succeed'
 say 'building dist/'
-as_owner "$node" scripts/build.mjs >&2 || fail 'the build did not succeed'
+as_owner "$node" scripts/build.mjs >&2 || {
+  # What was installed just now may be incomplete all the same: the next start installs it again.
+  [ -z "$fresh" ] || rm -f "$done_by"
+  fail 'the build did not succeed'
+}
 printf '%s\n' "$node" | as_owner tee "native/$arch/node-path" >/dev/null
 say 'ready'

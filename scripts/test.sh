@@ -3,6 +3,7 @@
 # Those of root run side by side, one for each processor, and each is printed when it has ended.
 # The last line is the sum; the exit status is 0 only if something ran and nothing failed.
 set -eu
+unset CDPATH # with it, cd may lead elsewhere, and prints
 cd "${0%/*}/.."
 
 levels=${*:-unit golden kernel clients oci soak guest}

@@ -18,6 +18,7 @@ import type { PushRequest, RegistryVerbs } from './engine/image-verbs/registries
 import type { ContainerStats, StatsOptions } from './engine/show/stats.ts'
 import type { ContainerPlan } from './engine/start/dry-run.ts'
 import { abortable, withEngineSignal } from './engine/signal.ts'
+import { checkCommand, checkOptions } from './engine/start/check-options.ts'
 import { runContainer, type RunCallOptions, type RunHandle } from './engine/start/run.ts'
 
 export type {
@@ -140,11 +141,15 @@ export type StartCallOptions = Omit<BackgroundOptions, 'cidfile'>
  * a verb needs it. Throws INVALID_CONFIG where the configuration cannot be read.
  */
 export function createEngine(options: EngineOptions = {}): Engine {
+  checkOptions('engine', options)
   const config = findConfig()
   const core: EngineCore = config === undefined ? createCore(options) : createCore(options, parseConfig(config))
   const within = <T extends { readonly signal?: AbortSignal }>(of: T): T => withEngineSignal(core, of)
   return {
-    pull: (reference, options = {}) => core.pull(reference, within(options)),
+    pull: async (reference, options = {}) => {
+      checkOptions('pull', options)
+      return core.pull(reference, within(options))
+    },
     push: (image, destination, options = {}) =>
       abortable(core, `push ${image}`, options, async (bound) =>
         (await core.registry()).push(image, destination, bound),
@@ -166,12 +171,22 @@ export function createEngine(options: EngineOptions = {}): Engine {
     pruneVolumes: (which) => core.pruneVolumes(which),
     info: () => core.info(),
     doctor: () => core.doctor(),
-    dryRun: (image, args, options) => core.dryRun(image, args, options),
+    dryRun: async (image, args, options) => {
+      checkCommand(image, args)
+      checkOptions('run', options)
+      return core.dryRun(image, args, options)
+    },
     run: (image, args = [], run = {}) => runContainer(core, image, args, within(run)),
-    start: async (image, args = [], start = {}) =>
-      findContainer(core, await abortable(core, 'start', start, (bound) => core.runDetached(image, args, bound))),
-    create: async (image, args = [], made = {}) =>
-      findContainer(core, await abortable(core, 'create', made, (bound) => core.create(image, args, bound))),
+    start: async (image, args = [], start = {}) => {
+      checkCommand(image, args)
+      checkOptions('background', start)
+      return findContainer(core, await abortable(core, 'start', start, (bound) => core.runDetached(image, args, bound)))
+    },
+    create: async (image, args = [], made = {}) => {
+      checkCommand(image, args)
+      checkOptions('background', made)
+      return findContainer(core, await abortable(core, 'create', made, (bound) => core.create(image, args, bound)))
+    },
     events: (options = {}) => core.events(within(options)),
     stats: (names = [], options = {}) => core.stats(names, within(options)),
     get: (idOrName) => findContainer(core, idOrName),

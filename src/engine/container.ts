@@ -10,6 +10,7 @@ import type { FileVerbs } from './tree/verbs.ts'
 import type { TopTable } from './top/top.ts'
 import type { UpdateOptions } from './live/update.ts'
 import { abortable, withEngineSignal } from './signal.ts'
+import { checkCommand, checkOptions } from './start/check-options.ts'
 import { type RunHandle, runWithStreams, type StreamOptions } from './start/run.ts'
 
 /** A tar archive in pieces. */
@@ -89,9 +90,11 @@ export function containerOf(engine: EngineCore, id: string, firstName: string): 
       return name
     },
     exec: (args, options = {}) =>
-      runWithStreams(`exec ${id.slice(0, 12)}`, withEngineSignal(engine, options), (ends) =>
-        engine.beginExec(id, args, { options, ends }),
-      ),
+      runWithStreams(`exec ${id.slice(0, 12)}`, withEngineSignal(engine, options), (ends) => {
+        checkCommand(undefined, args)
+        checkOptions('exec', options)
+        return engine.beginExec(id, args, { options, ends })
+      }),
     start: async () => void (await engine.start(id)),
     stop: async (options = {}) => void (await engine.stop(id, options)),
     restart: async (options = {}) => void (await engine.restart(id, options)),

@@ -13,7 +13,8 @@ const net = useHostNetwork(machine)
 /**
  * The library in a process on that host: for each line starts so many containers at once, lets all of them show what they
  * see while all run, and answers with that, with what `inspect` says of each, and with whether anything was decided for it:
- * the labels of a call are read once to see what it asks for, and once more for a record that is not there yet.
+ * the labels of a call are read once for their kind, once to see what it asks for, and once more for a record that is not
+ * there yet.
  */
 const PROGRAM = `
 import { once } from 'node:events'
@@ -29,7 +30,7 @@ const begin = async ({ network, script }) => {
   let shown = ''
   handle.stdout.on('data', (text) => (shown += text))
   while (!shown.endsWith('end\\n')) await Promise.race([once(handle.stdout, 'data'), handle])
-  const foreseen = reads === 1
+  const foreseen = reads === 2
   const id = /^id ([0-9a-f]{12})$/m.exec(shown)[1]
   return { handle, answer: { shown, foreseen, id, inspected: await engine.inspect(id) } }
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createReadStream, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { execa } from 'execa'
@@ -84,6 +84,41 @@ describe('run()', () => {
     expect((await run(['true'], { input: Buffer.alloc(1_000_000) })).exitCode).toBe(0)
   })
 
+  it('kills where its input fails, also one that has failed before', async () => {
+    const missing = createReadStream(join(machine.directory, 'gone'))
+    await expect(run(['cat'], { input: missing })).rejects.toMatchObject({
+      code: 'ABORTED',
+      message: expect.stringMatching(/: its input failed: ENOENT: /),
+      cause: { code: 'ENOENT' },
+    })
+    const breaking = Readable.from(
+      (async function* () {
+        yield 'a'
+        throw new Error('broken')
+      })(),
+    )
+    await expect(run(['cat'], { input: breaking, reject: false })).rejects.toMatchObject({
+      cause: { message: 'broken' },
+    })
+    const destroyed = Readable.from(['a'])
+    destroyed.destroy()
+    await expect(run(['cat'], { input: destroyed })).rejects.toMatchObject({ code: 'ABORTED' })
+  })
+
+  it('refuses what is no option, and starts nothing', async () => {
+    for (const [options, words] of [
+      [{ input: 42 }, 'option input: 42 is not a string, bytes or a Readable'],
+      [{ readonly: true }, 'option readonly: there is none of this name'],
+      [{ network: 'nonne' }, 'option network: "nonne" is not none, host or bridge'],
+    ] as const) {
+      const wrong = options as unknown as Tscrun.RunCallOptions
+      await expect(run(['sleep', '1000'], wrong)).rejects.toMatchObject({ code: 'USAGE', message: words })
+      await expect(engine.start('gone', [], wrong)).rejects.toMatchObject({ code: 'USAGE' })
+      await expect(engine.dryRun('gone', [], wrong)).rejects.toMatchObject({ code: 'USAGE' })
+    }
+    expect(machine.containers()).toEqual([])
+  })
+
   it('gives no input unless asked to', async () => {
     const handle = run(['sh', '-c', 'readlink /proc/self/fd/0; cat'])
     expect(handle.stdin).toBe(null)
@@ -131,6 +166,10 @@ describe('run()', () => {
     expect(await run(['sleep', '1000'], { timeoutMs: 200, reject: false })).toMatchObject({ timedOut: true })
   })
 
+  it('waits for a time that is longer than a timer of Node', async () => {
+    expect(await run(['echo', 'done'], { timeoutMs: 2 ** 31 })).toMatchObject({ stdout: 'done\n', timedOut: false })
+  })
+
   it('kills, cleans up and then rejects when aborted', async () => {
     const controller = new AbortController()
     const handle = run(['sh', '-c', 'echo up; exec sleep 1000'], { signal: controller.signal })
@@ -152,6 +191,7 @@ describe('run()', () => {
     const seen: string[] = []
     handle.stdout.on('data', (chunk: Buffer) => seen.push(String(chunk)))
     await until(() => seen.join('').includes('ready'))
+    expect(() => handle.kill('SIGFOO' as NodeJS.Signals)).toThrow(/"SIGFOO" is not the name of a signal/)
     handle.kill('SIGUSR1')
     await until(() => seen.join('').includes('signal 10'))
     handle.kill()

@@ -1,6 +1,6 @@
 import { Socket } from 'node:net'
 import { constants } from 'node:os'
-import { Readable, type Writable } from 'node:stream'
+import { finished, type Readable, type Writable } from 'node:stream'
 import { TscrunError } from '../../model/errors.ts'
 import type { RunOptions } from '../../model/run-options.ts'
 import { makePipe } from '../../syscall/pipe.ts'
@@ -8,6 +8,7 @@ import { closeFd } from '../../syscall/process.ts'
 import type { Listener } from '../api.ts'
 import type { EngineCore } from '../engine.ts'
 import { abortedError } from '../signal.ts'
+import { checkCommand, checkOptions } from './check-options.ts'
 import type { RunningHandle } from './start.ts'
 
 /** How a container ended, and what it wrote. */
@@ -78,16 +79,18 @@ export function runContainer(
   args: readonly string[],
   options: RunCallOptions,
 ): RunHandle {
-  return runWithStreams(`run ${image ?? options.rootfs?.path}`, options, ({ interactive, fds }) =>
-    engine.begin(image, args, {
+  return runWithStreams(`run ${image ?? options.rootfs?.path}`, options, ({ interactive, fds }) => {
+    checkCommand(image, args)
+    checkOptions('run', options)
+    return engine.begin(image, args, {
       ...options,
       remove: true,
       interactive,
       stdio: { kind: 'direct', interactive },
       fds,
       shareLoop: true,
-    }),
-  )
+    })
+  })
 }
 
 /** What a caller reads and writes, and how it wants the end. */
@@ -102,7 +105,10 @@ export interface StreamEnds {
   readonly fds: readonly number[]
 }
 
-/** Runs something with pipes of this process as its streams; `what` begins the words of its errors. */
+/**
+ * Runs something with pipes of this process as its streams; `what` begins the words of its errors. `begin` looks at the
+ * options, before any of them is used.
+ */
 export function runWithStreams(
   what: string,
   options: StreamOptions,
@@ -120,9 +126,13 @@ export function runWithStreams(
   let running: Pick<RunningHandle, 'launched' | 'ended'> | undefined
   let killed: NodeJS.Signals | undefined
   const kill = (signal: NodeJS.Signals = 'SIGTERM'): void => {
+    if (!Object.hasOwn(constants.signals, signal)) {
+      throw new TscrunError('USAGE', `kill: ${JSON.stringify(signal)} is not the name of a signal`)
+    }
     killed = signal
     running?.launched.signal(constants.signals[signal])
   }
+  const source = sourceOf(options.input)
   const promise = go()
   return Object.defineProperties(Object.assign(promise, { stdin: streams.stdin, kill }), {
     stdout: { get: () => streams.stdout.get(), enumerable: true },
@@ -151,16 +161,13 @@ export function runWithStreams(
   async function supervise(handle: Pick<RunningHandle, 'launched' | 'ended'>): Promise<RunResult> {
     let timedOut = false
     const killNow = (): void => void handle.launched.signal(constants.signals.SIGKILL)
-    const timer =
-      options.timeoutMs === undefined
-        ? undefined
-        : setTimeout(() => {
-            // It may have ended just now.
-            timedOut = handle.launched.signal(constants.signals.SIGKILL)
-          }, options.timeoutMs)
+    const stopClock = after(options.timeoutMs, () => {
+      // It may have ended just now.
+      timedOut = handle.launched.signal(constants.signals.SIGKILL)
+    })
     options.signal?.addEventListener('abort', killNow, { once: true })
     if (options.signal?.aborted === true) killNow()
-    feed(streams.stdin, options.input)
+    feed(streams.stdin, source, killNow)
     const limit = options.maxBuffer ?? DEFAULT_MAX_BUFFER
     const collect = options.buffer !== false
     const [stdout, stderr] = [streams.stdout, streams.stderr].map((stream) =>
@@ -170,6 +177,10 @@ export function runWithStreams(
       const exit = await handle.ended
       const [outText, errText] = await Promise.all([stdout?.text, stderr?.text])
       if (options.signal?.aborted === true) throw abortedError(what, options.signal, options.signal.reason)
+      if (source.failure !== undefined) {
+        const { message } = source.failure
+        throw new TscrunError('ABORTED', `${what}: its input failed: ${message}`, { cause: source.failure })
+      }
       if (stdout?.overflowed() === true || stderr?.overflowed() === true) {
         throw new TscrunError('OUTPUT_LIMIT', `${what}: it wrote more than ${limit} bytes`, {
           hint: 'raise maxBuffer, or use buffer: false and read the streams',
@@ -179,7 +190,7 @@ export function runWithStreams(
       if (options.reject !== false && result.exitCode !== 0) throw new ExitError(what, result, options.timeoutMs)
       return result
     } finally {
-      clearTimeout(timer)
+      stopClock()
       options.signal?.removeEventListener('abort', killNow)
       streams.stdin?.destroy()
     }
@@ -200,12 +211,49 @@ function readFrom(fd: number): { get(): Socket; destroy(): void } {
   }
 }
 
-/** A container that closes its input early is no error of ours. */
-function feed(stdin: Socket | null, input: RunCallOptions['input']): void {
+/** What is written to a container: bytes, or a stream, which may fail at any time, also before the command runs. */
+interface Source {
+  readonly bytes?: string | Uint8Array
+  readonly stream?: Readable
+  failure?: Error
+  onFailure?: () => void
+}
+
+function sourceOf(input: RunCallOptions['input']): Source {
+  // What is no stream at all is refused when the options are looked at.
+  if (typeof input !== 'object' || input === null || !('pipe' in input))
+    return input === undefined ? {} : { bytes: input }
+  const source: Source = { stream: input }
+  finished(input, { writable: false }, (error) => {
+    if (error === null || error === undefined) return
+    source.failure = error
+    source.onFailure?.()
+  })
+  return source
+}
+
+/** A container that closes its input early is no error of ours; one whose input fails must not take that for its end. */
+function feed(stdin: Socket | null, source: Source, kill: () => void): void {
   if (stdin === null) return
   stdin.on('error', () => undefined)
-  if (input instanceof Readable) input.pipe(stdin)
-  else if (input !== undefined) stdin.end(input)
+  source.onFailure = kill
+  if (source.failure !== undefined) kill()
+  else if (source.stream !== undefined) source.stream.pipe(stdin)
+  else if (source.bytes !== undefined) stdin.end(source.bytes)
+}
+
+/** The longest time of a timer of Node's; it takes a longer one for a millisecond. */
+const LONGEST_MS = 2 ** 31 - 1
+
+/** Does it after this time, if there is one; answers what gives it up. */
+function after(ms: number | undefined, action: () => void): () => void {
+  let timer: NodeJS.Timeout | undefined
+  const wait = (rest: number): void => {
+    const now = Math.min(rest, LONGEST_MS)
+    timer = setTimeout(() => (rest > now ? wait(rest - now) : action()), now)
+  }
+  if (ms !== undefined) wait(ms)
+  return () => clearTimeout(timer)
 }
 
 interface Collector {
