@@ -56,7 +56,12 @@ function groupId(name: string, groups: readonly GroupEntry[], subject: string): 
   if (id !== undefined) return id
   const found = groups.find((item) => item.name === name)
   if (found === undefined)
-    throw notFound(name, 'no such group in /etc/group of the image', 'give a number, or a name that the image knows')
+    throw notFound(
+      name,
+      'no such group in /etc/group of the image',
+      'give a number, or a name that the image knows',
+      'group',
+    )
   return found.gid
 }
 
@@ -68,8 +73,8 @@ function parseId(text: string, subject: string): number | undefined {
   return id
 }
 
-function notFound(subject: string, reason: string, hint: string): TscrunError {
-  return new TscrunError('USER_NOT_FOUND', `user ${JSON.stringify(subject)}: ${reason}`, { subject, hint })
+function notFound(subject: string, reason: string, hint: string, what = 'user'): TscrunError {
+  return new TscrunError('USER_NOT_FOUND', `${what} ${JSON.stringify(subject)}: ${reason}`, { subject, hint })
 }
 
 /** passwd(5); lines that are no entry are passed over, as the C library does. */

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterEach, describe, expect, it } from 'vitest'
-import { expectNothingLeft, expectOneLine, useMachine, TSCRUN, type Ended } from './fixtures/machine.ts'
+import { expectNothingLeft, expectOneLine, useMachine, PROJECT, TSCRUN, type Ended } from './fixtures/machine.ts'
 
 const machine = useMachine()
 afterEach(() => expectNothingLeft(machine))
@@ -24,7 +24,8 @@ describe('one line, the documented exit code, and nothing left, for', () => {
     ['a processor list that is none', ['--cpuset-cpus', '3-1'], /^tscrun: --cpuset-cpus 3-1: /],
     ['a huge processor list (CVE-2018-20699)', ['--cpuset-cpus', '0-4294967295'], /^tscrun: .*cpuset/],
     ['an unknown user', ['--user', 'mallory'], /^tscrun: user "mallory": no such user in \/etc\/passwd of the image/],
-    ['an unknown group', ['--user', '0:mallory'], /^tscrun: user "mallory": no such group/],
+    ['an unknown group', ['--user', '0:mallory'], /^tscrun: group "mallory": no such group/],
+    ['an unknown further group', ['--group-add', 'mallory'], /^tscrun: group "mallory": no such group/],
     ['a uid that wraps around to root', ['--user', '4294967296'], /^tscrun: .*4294967296/],
     ['a uid outside of the range', ['--user', '70000'], /^tscrun: .*70000/],
     ['a relative volume target', ['-v', '/tmp:relative'], /^tscrun: .*relative/],
@@ -50,6 +51,11 @@ describe('one line, the documented exit code, and nothing left, for', () => {
       'a seccomp profile that is not there',
       ['--security-opt', 'seccomp=/absent'],
       /^tscrun: --security-opt seccomp=\/absent: ENOENT/,
+    ],
+    [
+      'a seccomp profile that is none',
+      ['--security-opt', `seccomp=${join(PROJECT, 'package.json')}`],
+      /^tscrun: --security-opt seccomp=\/.*\/package\.json: seccomp profile .*defaultAction/,
     ],
     ['an unknown security option', ['--security-opt', 'sekomp=x'], /^tscrun: .*sekomp/],
     ['a host name that is too long', ['--hostname', 'x'.repeat(65)], /^tscrun: .*hostname/],

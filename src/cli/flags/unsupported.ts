@@ -11,7 +11,7 @@ export interface Unsupported {
 const RUN: readonly Unsupported[] = [
   {
     names: 'link link-local-ip no-hosts publish-rule',
-    hint: 'containers of a network reach each other by their addresses',
+    hint: 'containers of a network of your own find each other by name: see --network',
   },
   { names: 'hosts-file no-hostname', hint: 'see --add-host; -v FILE:/etc/hosts puts another file in its place' },
   { names: 'a/attach sig-proxy', hint: 'run attaches to all of its standard streams' },

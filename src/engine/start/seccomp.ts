@@ -18,19 +18,28 @@ export async function seccompOf(options: RunOptions, capabilities: readonly stri
     return { program: await defaultFilter(arch, capabilities, { legacySockets }), flags: FLAG_SPEC_ALLOW }
   }
   const { compileDockerProfile } = await import('../../security/seccomp/custom.ts')
-  const { program, flags } = compileDockerProfile(readProfile(choice), capabilities, arch)
-  return { program, flags }
+  const profile = readProfile(choice)
+  try {
+    const { program, flags } = compileDockerProfile(profile, capabilities, arch)
+    return { program, flags }
+  } catch (error) {
+    if (!(error instanceof TscrunError) || error.code !== 'INVALID_CONFIG') throw error
+    throw unusable(choice, error.message, error)
+  }
 }
 
 function readProfile(path: string): unknown {
   try {
     return JSON.parse(readFileSync(path, 'utf8'))
   } catch (error) {
-    const reason = errnoOf(error) ?? (error as Error).message
-    throw new TscrunError('USAGE', `--security-opt seccomp=${path}: ${reason}`, {
-      subject: path,
-      hint: "give a profile in docker's JSON format, or seccomp=unconfined",
-      cause: error,
-    })
+    throw unusable(path, errnoOf(error) ?? (error as Error).message, error)
   }
+}
+
+function unusable(path: string, reason: string, cause: unknown): TscrunError {
+  return new TscrunError('USAGE', `--security-opt seccomp=${path}: ${reason}`, {
+    subject: path,
+    hint: "give a profile in docker's JSON format, or seccomp=unconfined",
+    cause,
+  })
 }
