@@ -1,4 +1,5 @@
-import { TscrunError } from '../model/errors.ts'
+import { setMaxListeners } from 'node:events'
+import { errnoOf, TscrunError } from '../model/errors.ts'
 
 /**
  * What a caller waits for ends by its own signal, and by that of its engine (EngineOptions).
@@ -8,8 +9,19 @@ export function withEngineSignal<T extends { readonly signal?: AbortSignal }>(
   { signal }: { readonly signal?: AbortSignal },
   options: T,
 ): T {
+  for (const each of [signal, options.signal]) if (each !== undefined) expectMany(each)
   if (signal === undefined) return options
   return { ...options, signal: options.signal === undefined ? signal : AbortSignal.any([signal, options.signal]) }
+}
+
+/** As many as one likes may wait for one signal: Node warns of the eleventh, as if it had been forgotten. */
+function expectMany(signal: AbortSignal): void {
+  try {
+    setMaxListeners(0, signal)
+  } catch (error) {
+    // It is not Node's own, as in a test with a browser's globals: such a one warns of nobody.
+    if (errnoOf(error) !== 'ERR_INVALID_ARG_TYPE') throw error
+  }
 }
 
 /** Does it within that signal; where it has ended because of it, rejects with ABORTED, the signal's reason as its cause. */

@@ -188,7 +188,8 @@ export function openImageStore(options: StoreOptions): ImageStore {
 
   async function remove(nameOrId: string, removal: RemoveOptions = {}): Promise<RemovedImage> {
     // Nothing is made where there is no store.
-    if (lookUp(readIndex(paths), nameOrId) === undefined) throw noSuchImage(nameOrId)
+    if (lookUp(readIndex(paths), nameOrId) === undefined)
+      throw noSuchImage(nameOrId, '`tscrun images` shows what is there')
     const removed = await update((before) => {
       const { entries, ...result } = without(before, nameOrId, { ...removal, lookUp })
       return { entries, result }
@@ -229,11 +230,8 @@ export function openImageStore(options: StoreOptions): ImageStore {
   }
 }
 
-export function noSuchImage(nameOrId: string): TscrunError {
-  return new TscrunError('NO_SUCH_IMAGE', `image ${nameOrId}: not in the store`, {
-    subject: nameOrId,
-    hint: `get it with \`tscrun pull ${nameOrId}\``,
-  })
+export function noSuchImage(nameOrId: string, hint = `get it with \`tscrun pull ${nameOrId}\``): TscrunError {
+  return new TscrunError('NO_SUCH_IMAGE', `image ${nameOrId}: not in the store`, { subject: nameOrId, hint })
 }
 
 const ID = /^(?:sha256:)?([0-9a-f]{4,64})$/

@@ -68,7 +68,11 @@ export function explainFailure(plan: Plan, failure: StepFailure, workdir?: strin
   const reason = reasonOf(step, failure.errno)
   const subject = subjectOf(step)
   const code = CODES[failure.errno] ?? 'KERNEL_REFUSED'
-  const hint = HINTS[failure.errno] ?? step.hint ?? (code === 'NO_SPACE' ? noSpaceHint(step) : undefined)
+  const hint =
+    HINTS[failure.errno] ??
+    readOnlyHint(step, failure.errno) ??
+    step.hint ??
+    (code === 'NO_SPACE' ? noSpaceHint(step) : undefined)
   const what = step.about ?? subject
   const where = what === callOf(step) ? what : `${callOf(step)}: ${what}`
   return new TscrunError(code, `${where}: ${reason} (${failure.errno})`, {
@@ -82,6 +86,13 @@ export function explainFailure(plan: Plan, failure: StepFailure, workdir?: strin
 function reasonOf(step: Step, errno: string): string {
   if ((step.op === 'move_link' || step.op === 'netlink') && errno === 'ENODEV') return 'no such interface'
   return REASONS[errno] ?? 'failed'
+}
+
+/** What is mounted needs a place, and there none can be made. */
+function readOnlyHint({ op }: Step, errno: string): string | undefined {
+  return op === 'target' && errno === 'EROFS'
+    ? 'make it there beforehand; over a root directory --rootfs PATH:O puts a layer in which it can be made'
+    : undefined
 }
 
 /** The kernel says ENOSPC of a limit on namespaces too (clone(2), unshare(2)). */

@@ -35,6 +35,11 @@ describe('one line, the documented exit code, and nothing left, for', () => {
       ['-v', '/proc:/host-proc'],
       /^tscrun: volume \/proc: its filesystem \(proc\)/,
     ],
+    [
+      'a mount point that cannot be made',
+      ['-v', `${PROJECT}/docs:/a:ro`, '-v', `${PROJECT}/docs:/a/absent`],
+      /^tscrun: openat2: prepare the mount point \/a\/absent: read-only filesystem \(EROFS\) \(make it there beforehand/,
+    ],
     ['a time that is none', ['--timens', 'alpine'], /^tscrun: --timens alpine: not private, host or offsets/],
     ['a device that is none', ['--device', '/etc/passwd'], /^tscrun: device \/etc\/passwd: not a device/],
     ['a device that is not there', ['--device', '/dev/absent'], /^tscrun: device \/dev\/absent: no such file/],
