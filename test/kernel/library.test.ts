@@ -345,6 +345,25 @@ describe('a program of its own', () => {
     expect({ stdout, stderr, exitCode }).toEqual({ stdout: 'hello', stderr: '', exitCode: 0 })
   })
 
+  it('too many at once for its open files each reject, none throws, and later ones run', async () => {
+    const path = join(project, 'many.mjs')
+    const lines = [
+      "import { createEngine } from 'tscrun'",
+      `const engine = createEngine(${JSON.stringify({ root: machine.store, runRoot: machine.runRoot })})`,
+      `const options = ${JSON.stringify({ rootfs: { path: machine.rootfs, overlay: true }, network: 'none' })}`,
+      "const one = () => engine.run(undefined, ['echo', 'hello'], options)",
+      'await one()',
+      'const all = await Promise.allSettled(Array.from({ length: 100 }, one))',
+      "const words = all.flatMap(({ reason }) => (reason?.code === 'KERNEL_REFUSED' ? [reason.message] : []))",
+      "console.log(new Set(words).size, words[0], '|', (await one()).stdout)",
+    ]
+    writeFileSync(path, lines.join('\n'))
+    const { stdout, stderr } = await execa('sh', ['-c', 'ulimit -n 100; exec "$0" "$1"', process.execPath, path])
+    const words = `run ${machine.rootfs}: its streams cannot be made (EMFILE)`
+    expect({ stdout: stdout.trim(), stderr }).toEqual({ stdout: `1 ${words} | hello`, stderr: '' })
+    expectNothingLeft(machine)
+  })
+
   it('imports it without doing anything', async () => {
     const path = join(project, 'import.mjs')
     writeFileSync(path, "import * as all from 'tscrun'\nconsole.log(Object.keys(all).sort().join())")

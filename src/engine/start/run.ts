@@ -1,9 +1,9 @@
 import { Socket } from 'node:net'
 import { constants } from 'node:os'
 import { finished, type Readable, type Writable } from 'node:stream'
-import { TscrunError } from '../../model/errors.ts'
+import { errnoOf, TscrunError } from '../../model/errors.ts'
 import type { RunOptions } from '../../model/run-options.ts'
-import { makePipe } from '../../syscall/pipe.ts'
+import { makePipe, type Pipe } from '../../syscall/pipe.ts'
 import { closeFd } from '../../syscall/process.ts'
 import type { Listener } from '../api.ts'
 import type { EngineCore } from '../engine.ts'
@@ -115,8 +115,13 @@ export function runWithStreams(
   begin: (ends: StreamEnds) => Promise<Pick<RunningHandle, 'launched' | 'ended'>>,
 ): RunHandle {
   const wantsInput = options.input !== undefined || options.stdin === true
-  const [out, err] = [makePipe(), makePipe()]
-  const input = wantsInput ? makePipe() : undefined
+  let pipes: Pipe[]
+  try {
+    pipes = makePipes(wantsInput ? 3 : 2)
+  } catch (error) {
+    return failedHandle(what, error)
+  }
+  const [out, err, input] = pipes as [Pipe, Pipe, Pipe?]
   const streams = {
     stdin: input === undefined ? null : new Socket({ fd: input.write, readable: false, writable: true }),
     stdout: readFrom(out.read),
@@ -195,6 +200,30 @@ export function runWithStreams(
       streams.stdin?.destroy()
     }
   }
+}
+
+/** So many, or none: where one cannot be made the others are closed. Throws SyscallError. */
+function makePipes(count: number): Pipe[] {
+  const pipes: Pipe[] = []
+  try {
+    while (pipes.length < count) pipes.push(makePipe())
+    return pipes
+  } catch (error) {
+    for (const { read, write } of pipes) for (const fd of [read, write]) closeFd(fd)
+    throw error
+  }
+}
+
+/** What cannot even begin rejects as any other failure does: a caller that starts many has them all to wait for. */
+function failedHandle(what: string, error: unknown): RunHandle {
+  const reason = errnoOf(error) ?? String(error)
+  const failure = new TscrunError('KERNEL_REFUSED', `${what}: its streams cannot be made (${reason})`, {
+    hint: 'fewer runs at once, or a higher limit on open files (ulimit -n)',
+    cause: error,
+  })
+  const ended = (): Socket => new Socket().destroy()
+  const streams = { stdin: null, stdout: ended(), stderr: ended(), kill: () => undefined }
+  return Object.assign(Promise.reject<RunResult>(failure), streams)
 }
 
 /** A stream of a descriptor, made when somebody wants it: a start need not wait for that. */

@@ -5,6 +5,7 @@ import {
   fstatSync,
   mkdirSync,
   openSync,
+  rmdirSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -74,8 +75,19 @@ async function makeAndLock(paths: EnginePaths, directory: string): Promise<numbe
       if (lockFd !== undefined) closeSync(lockFd)
       else await pause(1)
     } catch (error) {
-      if (errnoOf(error) !== 'ENOENT') throw error
+      if (errnoOf(error) === 'ENOENT') continue
+      removeIfEmpty(directory)
+      throw error
     }
+  }
+}
+
+/** Of a container that could not be begun, for want of open files say; what is in it is somebody's. */
+function removeIfEmpty(directory: string): void {
+  try {
+    rmdirSync(directory)
+  } catch (error) {
+    if (!['ENOENT', 'ENOTEMPTY'].includes(errnoOf(error) ?? '')) throw error
   }
 }
 
