@@ -103,6 +103,10 @@ describe('run()', () => {
     const destroyed = Readable.from(['a'])
     destroyed.destroy()
     await expect(run(['cat'], { input: destroyed })).rejects.toMatchObject({ code: 'ABORTED' })
+    await expect(run(['cat'], { input: Readable.from(['a', 5]) })).rejects.toMatchObject({
+      code: 'ABORTED',
+      message: expect.stringMatching(/: its input failed: it brings a value of type number, not bytes or text$/),
+    })
   })
 
   it('refuses what is no option, and starts nothing', async () => {

@@ -1,6 +1,6 @@
 import { Socket } from 'node:net'
 import { constants } from 'node:os'
-import { finished, type Readable, type Writable } from 'node:stream'
+import { finished, type Readable, Transform, type Writable } from 'node:stream'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import type { RunOptions } from '../../model/run-options.ts'
 import { makePipe, type Pipe } from '../../syscall/pipe.ts'
@@ -267,8 +267,23 @@ function feed(stdin: Socket | null, source: Source, kill: () => void): void {
   stdin.on('error', () => undefined)
   source.onFailure = kill
   if (source.failure !== undefined) kill()
-  else if (source.stream !== undefined) source.stream.pipe(stdin)
+  else if (source.stream !== undefined) bytesOf(source.stream, source).pipe(stdin)
   else if (source.bytes !== undefined) stdin.end(source.bytes)
+}
+
+/** A stream of objects may bring what is neither bytes nor text (`Readable.from`): then its input has failed. */
+function bytesOf(stream: Readable, source: Source): Readable {
+  if (!stream.readableObjectMode) return stream
+  const checked = new Transform({
+    writableObjectMode: true,
+    transform: (chunk: unknown, _, done) => {
+      if (typeof chunk === 'string' || ArrayBuffer.isView(chunk)) return done(null, chunk)
+      source.failure ??= new TypeError(`it brings a value of type ${typeof chunk}, not bytes or text`)
+      source.onFailure?.()
+      return done()
+    },
+  })
+  return stream.pipe(checked)
 }
 
 /** The longest time of a timer of Node's; it takes a longer one for a millisecond. */
