@@ -21,6 +21,7 @@ import { type StartAgain, startAgain } from './live/detached.ts'
 import { containerEvent, imageEvent, writeEvents } from './events/log.ts'
 import { readEvents } from './events/events.ts'
 import { execContainer, execDetached } from './live/exec.ts'
+import { outputRefused } from './start/output-refused.ts'
 import {
   attachContainer,
   freezeContainer,
@@ -212,7 +213,9 @@ export function storeVerbs(paths: EnginePaths, store: ImageStore, context: VerbC
       const onLaunched = (launched: Launched): void =>
         onStarted?.({ kill: (signal) => void launched.signal(signalNumber(signal)) })
       const streams = { fds: [0, 1, 2], onLaunched } as const
-      return (await execContainer(paths, idOrName, args, { options, streams })).exitCode
+      const exit = await execContainer(paths, idOrName, args, { options, streams })
+      if (exit.refused !== undefined) throw outputRefused(exit.refused)
+      return exit.exitCode
     },
     execDetached: (idOrName, args, options) => execDetached(paths, idOrName, args, options),
     pause: (idOrName) => freezeContainer(paths, idOrName, true),

@@ -1,5 +1,6 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
+import { execa } from 'execa'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { cgroupsOf, expectNothingLeft, expectOneLine, isAlive, useMachine, TSCRUN, until } from './fixtures/machine.ts'
 import { openPty } from './fixtures/pty.ts'
@@ -63,6 +64,28 @@ describe('a command in a running container', () => {
     expect(await exec(['-u', '7:8'], 'sh', '-c', 'id -u; id -g; grep CapEff /proc/self/status')).toBe(
       '7\n8\nCapEff:\t0000000000000000\n',
     )
+  })
+
+  it('has the home of that user, unless somebody chose another', async () => {
+    const home = (...flags: string[]): Promise<string> => exec(flags, 'sh', '-c', 'echo $HOME')
+    expect(await home()).toBe('/root\n')
+    expect(await home('-u', 'root')).toBe('/root\n')
+    expect(await home('-u', 'alice')).toBe('/home/alice\n')
+    expect(await home('-u', '12345')).toBe('/\n')
+    expect(await home('-u', 'alice', '-e', 'HOME=/tmp')).toBe('/tmp\n')
+  })
+
+  it.each(['stdout', 'stderr'])('is told of where the %s of the caller takes no more, and why', async (stream) => {
+    const [said, full] = stream === 'stdout' ? ['echo lost', '>/dev/full'] : ['echo lost >&2', '2>/dev/full']
+    const command = `${TSCRUN} --root ${machine.store} --runroot ${machine.runRoot} exec target sh -c '${said}' ${full}`
+    const { exitCode, stdout, stderr } = await execa('sh', ['-c', command], { reject: false })
+    const message = 'tscrun: write standard output: ENOSPC (free some space where it is written to)'
+    // A full standard error cannot tell; the exit code does.
+    expect({ exitCode, stdout, stderr }).toEqual({
+      exitCode: 125,
+      stdout: '',
+      stderr: stream === 'stdout' ? message : '',
+    })
   })
 
   it('has every capability of its user namespace and no filter with --privileged', async () => {

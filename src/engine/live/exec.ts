@@ -229,14 +229,20 @@ function requireRunning({ status, live }: ContainerView, name: string): LiveStat
 function processOf({ record }: ContainerView, pid: number, { args, options }: Request): OciProcess {
   const { process } = record.config
   if (process === undefined) throw new RangeError('a record without a process')
-  const env = [...(process.env ?? []), ...(options.tty === true ? ['TERM=xterm'] : []), ...(options.env ?? [])]
+  const other = options.user === undefined ? undefined : userIn(pid, options.user)
+  const env = [
+    ...(process.env ?? []),
+    ...(other === undefined ? [] : homeOf(pid, process, other.home)),
+    ...(options.tty === true ? ['TERM=xterm'] : []),
+    ...(options.env ?? []),
+  ]
   return {
     ...process,
     args,
     env: lastOfEach(env),
     cwd: options.workdir ?? process.cwd,
     terminal: options.tty === true,
-    ...(options.user === undefined ? {} : { user: { ...process.user, ...userIn(pid, options.user) } }),
+    ...(other === undefined ? {} : { user: { ...process.user, ...other.ids } }),
     ...(options.privileged === true ? { capabilities: everyCapability(record) } : capabilitiesFor(process, options)),
   }
 }
@@ -247,11 +253,21 @@ function lastOfEach(env: readonly string[]): string[] {
 }
 
 /** By the accounts the container has now, read below its root as every path of a container is. */
-function userIn(pid: number, text: string): { uid: number; gid: number; additionalGids: readonly number[] } {
+function userIn(
+  pid: number,
+  text: string,
+): { readonly ids: Pick<OciProcess['user'], 'uid' | 'gid' | 'additionalGids'>; readonly home: string } {
   const account = (path: string): string =>
     readInLayers([`/proc/${pid}/root`], path, MAX_ACCOUNT_BYTES)?.toString('latin1') ?? ''
-  const { uid, gid, additionalGids } = resolveUser(text, account('/etc/passwd'), account('/etc/group'))
-  return { uid, gid, additionalGids }
+  const { home, ...ids } = resolveUser(text, account('/etc/passwd'), account('/etc/group'))
+  return { ids, home }
+}
+
+/** Another user has another home, unless somebody chose the container's: the image, or a flag of `run`. */
+function homeOf(pid: number, { env = [], user }: OciProcess, home: string): string[] {
+  const given = env.find((entry) => entry.startsWith('HOME='))
+  const chosen = given !== undefined && given !== `HOME=${userIn(pid, String(user.uid)).home}`
+  return chosen || home.includes('\0') ? [] : [`HOME=${home}`]
 }
 
 /** Another user than the container's: root has its capabilities, anybody else none, as after a login. */
