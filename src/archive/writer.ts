@@ -74,15 +74,29 @@ export function createArchiveWriter(take: (chunk: Buffer) => Promise<void> | voi
   async function consume(): Promise<void> {
     try {
       for await (const chunk of pack as AsyncIterable<Buffer>) {
-        await take(chunk)
+        await taken(chunk)
         consumed += chunk.length
         wake()
       }
     } catch (error) {
-      failure = error instanceof Error ? error : new Error(String(error))
-      wake()
+      failed(error)
       throw error
     }
+  }
+
+  /** The loop destroys the pack before it hands a rejection on; whoever calls meanwhile is told the true reason. */
+  async function taken(chunk: Buffer): Promise<void> {
+    try {
+      await take(chunk)
+    } catch (error) {
+      failed(error)
+      throw error
+    }
+  }
+
+  function failed(error: unknown): void {
+    failure ??= error instanceof Error ? error : new Error(String(error))
+    wake()
   }
 
   /** Until whoever reads has caught up so far. */

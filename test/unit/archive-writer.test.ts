@@ -101,6 +101,21 @@ describe('an archive', () => {
     await expect(write()).rejects.toThrow('no more')
   })
 
+  it('tells the same whenever the reader goes', async () => {
+    const directory: Member = { kind: 'directory', name: Buffer.from('d'), mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n }
+    for (let turns = 0; turns < 12; turns += 1) {
+      const writer = createArchiveWriter(async () => {
+        for (let turn = 0; turn < turns; turn += 1) await Promise.resolve()
+        throw new Error('nobody reads')
+      })
+      const write = async (): Promise<void> => {
+        for (let count = 0; count < 10_000; count += 1) await writer.add(directory)
+        await writer.end()
+      }
+      await expect(write(), `${turns}`).rejects.toThrow('nobody reads')
+    }
+  })
+
   it('is refused where a stream has other bytes than it said', async () => {
     const writer = createArchiveWriter(() => undefined)
     const plain: Member = { kind: 'file', name: Buffer.from('x'), mode: 0o644, uid: 0, gid: 0, mtimeNs: 0n }
