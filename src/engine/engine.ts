@@ -342,7 +342,7 @@ function requireRoot(): void {
 async function letGo(store: ImageStore, hold: Disposable | undefined, error: unknown): Promise<never> {
   if (hold === undefined) throw error
   hold[Symbol.dispose]()
-  const { collectRefused } = await import('../images/fetch.ts')
+  const { collectRefused } = await import('../images/refused.ts')
   await collectRefused(store, error)
   throw error
 }

@@ -8,6 +8,7 @@ import { hasBlob } from './garbage.ts'
 import { blobPath, type StorePaths } from './layout.ts'
 import type { PullProgress } from './progress.ts'
 import type { PullImageOptions } from './pull.ts'
+import { collectRefused, noteRefused } from './refused.ts'
 import type { ImageStore, StoredImage } from './store.ts'
 import type { ImageTarget } from './transport.ts'
 
@@ -17,22 +18,35 @@ export async function fetchAllPlatforms(
   reference: Reference,
   options: PullImageOptions,
 ): Promise<StoredImage> {
-  // Until the name is in the index nobody may take the blobs for garbage.
-  using _hold = await store.hold(options.signal)
+  try {
+    // Until the name is in the index nobody may take the blobs for garbage.
+    using _hold = await store.hold(options.signal)
+    await fetchBlobs(store, reference, options)
+    return await fetchImage(store, reference, options)
+  } catch (error) {
+    await collectRefused(store, error)
+    throw error
+  }
+}
+
+/** The blobs of all platforms, and every document that leads to them. */
+async function fetchBlobs(store: ImageStore, reference: Reference, options: PullImageOptions): Promise<void> {
   const source = dockerSource(reference, options)
+  let isFound = false
   try {
     // The pull tells of its beginning and its end itself.
     const onProgress = (event: PullProgress): void => {
-      if (event.type !== 'resolved' && event.type !== 'done') options.onProgress?.(event)
+      if (event.type === 'resolved') isFound = true
+      else if (event.type !== 'done') options.onProgress?.(event)
     }
     const target = blobsOf(store.paths, options.signal)
     await copyImage(source, target, { ...options, verb: 'pull', onProgress, platform: 'all' })
   } catch (error) {
-    throw storeError(error, store.paths.root)
+    const told = storeError(error, store.paths.root)
+    throw isFound ? noteRefused(told) : told
   } finally {
     await source.close()
   }
-  return await fetchImage(store, reference, options)
 }
 
 /** The blobs of a store as a target: documents are blobs too, and no name is given. */

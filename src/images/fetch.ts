@@ -15,8 +15,9 @@ import { storeError, writeDurably } from './files.ts'
 import { blobPath } from './layout.ts'
 import { openForReading } from './open-registry.ts'
 import type { PullImageOptions } from './pull.ts'
+import { collectRefused, noteRefused } from './refused.ts'
 import type { ImageStore, StoredImage } from './store.ts'
-import { isFinal, type ResolvedImage, unpackImage, wantedLayers } from './unpack-image.ts'
+import { type ResolvedImage, unpackImage, wantedLayers } from './unpack-image.ts'
 
 /** Extractors that start while the registry is asked for the manifest: as many layers are fetched at once on any machine. */
 const SPARES = 2
@@ -47,28 +48,24 @@ export async function fetchImage(
   }
 }
 
-/**
- * Removes what came of an image that was then refused: it is of no use to anybody. What an interruption left is, to the next
- * try. Whoever holds the store lets go of it first.
- */
-export async function collectRefused(store: ImageStore, error: unknown): Promise<void> {
-  if (error instanceof TscrunError && isFinal(error)) await store.collect()
-}
-
 async function fetchHolding(store: ImageStore, reference: Reference, options: PullImageOptions): Promise<StoredImage> {
   // The first failure of one part ends the others, also what they wait for of the registry.
   const stop = new AbortController()
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal])
   const client = openForReading(reference, { ...options, signal })
+  let isFound = false
   try {
     using _hold = await store.hold(signal)
     const name = formatReference(reference)
     // An image that is here may well be what the registry has: then there is nothing to unpack.
     using spares = startSpares(store.resolvedDigest(name) === undefined ? SPARES : 0)
-    const image = await resolveImage(store, client, reference, options)
+    const found = await findManifest(client, reference, options)
+    isFound = true
+    const image = await resolveImage(store, client, found, { ...options, name })
     return await unpackImage(store, image, client, { ...options, name, stop, spares })
   } catch (error) {
-    throw abortedError(options.signal) ?? storeError(error, store.paths.root)
+    const told = abortedError(options.signal) ?? storeError(error, store.paths.root)
+    throw isFound ? noteRefused(told) : told
   } finally {
     client.close()
   }
@@ -78,14 +75,14 @@ function abortedError(signal: AbortSignal | undefined): TscrunError | undefined 
   return signal?.aborted ? new TscrunError('ABORTED', 'pull: interrupted', { cause: signal.reason }) : undefined
 }
 
+/** Stores the documents of an image. */
 async function resolveImage(
   store: ImageStore,
   client: RegistryClient,
-  reference: Reference,
-  options: PullImageOptions,
+  { resolved, descriptor, manifest, bytes }: FoundManifest,
+  options: PullImageOptions & { readonly name: string },
 ): Promise<ResolvedImage> {
-  const name = formatReference(reference)
-  const { resolved, descriptor, manifest, bytes } = await findManifest(client, reference, options)
+  const { name } = options
   writeDurably(blobPath(store.paths, descriptor.digest), bytes, store.paths.work)
   const configBytes = await fetchDocument(store, client, manifest.config, options)
   const config = parseImageConfig(configBytes, `config of ${name}`)

@@ -1,14 +1,14 @@
-import { TscrunError } from '../model/errors.ts'
-import type { Platform } from '../model/image.ts'
+import type { Manifest, Platform } from '../model/image.ts'
 import { formatPlatform, platformDistance } from '../model/platform.ts'
 import { storeBlob } from './blobs.ts'
-import { narrow, readDocument } from './copy.ts'
+import { narrow, type ReadDocument, readDocument } from './copy.ts'
 import { parseImageConfig, parseManifest, wrongPlatform } from './documents.ts'
 import { writeDurably } from './files.ts'
 import { blobPath } from './layout.ts'
+import { collectRefused, noteRefused } from './refused.ts'
 import type { ImageStore, StoredImage } from './store.ts'
 import type { ImageSource } from './transport.ts'
-import { isFinal, type UnpackOptions, unpackImage, wantedLayers } from './unpack-image.ts'
+import { type UnpackOptions, unpackImage, wantedLayers } from './unpack-image.ts'
 
 export interface TakeInOptions extends Omit<UnpackOptions, 'name' | 'verb'> {
   readonly platform: Platform
@@ -21,8 +21,7 @@ export async function takeIn(store: ImageStore, source: ImageSource, options: Ta
   try {
     return await takeInHolding(store, source, options)
   } catch (error) {
-    // What came before the refusal is of no use to anybody.
-    if (error instanceof TscrunError && isFinal(error)) await store.collect()
+    await collectRefused(store, error)
     throw error
   }
 }
@@ -38,8 +37,31 @@ async function takeInHolding(
   // Once more as what is to run, not only to be copied.
   const content = parseManifest(found.bytes, found.mediaType, `manifest of ${source.name}`)
   if ('manifests' in content) throw new Error('an index of one platform')
+  try {
+    return await takeFound(store, source, {
+      ...options,
+      platform,
+      names,
+      digest: found.digest,
+      bytes: found.bytes,
+      content,
+    })
+  } catch (error) {
+    throw noteRefused(error)
+  }
+}
+
+interface FoundImage extends TakeInOptions, Pick<ReadDocument, 'bytes' | 'digest'> {
+  readonly content: Manifest
+}
+
+async function takeFound(
+  store: ImageStore,
+  source: ImageSource,
+  { platform, names, digest, bytes, content, ...options }: FoundImage,
+): Promise<StoredImage> {
   const { paths } = store
-  writeDurably(blobPath(paths, found.digest), found.bytes, paths.work)
+  writeDurably(blobPath(paths, digest), bytes, paths.work)
   const { signal } = options
   await storeBlob(
     paths,
@@ -53,8 +75,8 @@ async function takeInHolding(
   }
   const image = {
     id: content.config.digest,
-    resolved: found.digest,
-    manifest: { mediaType: content.mediaType, digest: found.digest, size: found.bytes.length },
+    resolved: digest,
+    manifest: { mediaType: content.mediaType, digest, size: bytes.length },
     config,
     layers: wantedLayers(content, config, source.name),
   }

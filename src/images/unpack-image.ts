@@ -126,17 +126,3 @@ function limitsOf(
 function copyWarning(root: string): string {
   return `the layers are copied into one tree, which can take their space twice: ${root} (${filesystemOf(root)}) cannot hold whiteouts`
 }
-
-/** Failures that another try meets again; among those of the store, what its filesystem has no place for. */
-export function isFinal({ code, errno }: TscrunError): boolean {
-  return REFUSALS.has(code) || (code === 'STORE' && CANNOT_HOLD.has(errno ?? ''))
-}
-
-const CANNOT_HOLD: ReadonlySet<string> = new Set(['EPERM', 'ENXIO', 'EOPNOTSUPP'])
-const REFUSALS: ReadonlySet<string> = new Set([
-  'INVALID_IMAGE',
-  'DIGEST_MISMATCH',
-  'LIMIT_EXCEEDED',
-  'WRONG_PLATFORM',
-  'NO_SPACE',
-])

@@ -1,7 +1,7 @@
 import type { Digest } from '../model/digest.ts'
 import { TscrunError } from '../model/errors.ts'
 import type { Descriptor } from '../model/image.ts'
-import { beforeNextTry } from './retry.ts'
+import { beforeNextTry, PassingFault } from './retry.ts'
 import { openSession, type RegistryOptions, type Session } from './session.ts'
 import type { HttpResponse } from './transport.ts'
 
@@ -81,21 +81,27 @@ export function readingClient(session: Session, repository: string): Omit<Regist
         const continues = at > 0 && ranges
         const headers = continues ? { range: `bytes=${at}-${size - 1}` } : {}
         const url = await urlOf('blobs', descriptor.digest)
-        const response = await session.ask(url, { headers }, { what, ok: continues ? [200, 206, 416] : [200, 206] })
-        if (continues && !isFrom(response, at)) {
+        const response = await session.ask(url, { headers }, { what, ok: [200, 206, 404, 416] })
+        const there = lengthOf(response)
+        if (response.status === 404) {
           response.discard()
-          const there = lengthOf(response)
+          throw lost(what, subject)
+        }
+        if (!isFrom(response, at)) {
+          response.discard()
           if (response.status === 416 && there < size) throw tooShort(what, subject, there, size)
+          if (!continues) throw wrongRange(what, subject)
           // From now on all of it: what is there would meet the same answer again.
           ranges = false
           continue
         }
-        for await (const chunk of bodyFrom(response, at, `${what} of ${subject}`)) {
+        for await (const chunk of bodyFrom(response, at)) {
           at += chunk.length
           if (at > size) throw tooLong(what, subject, size)
           yield chunk
         }
         if (at === size) return
+        if (there < size) throw new PassingFault(tooShort(what, subject, there, size))
         throw new TscrunError('NETWORK', `fetch ${what} of ${subject}: ended after ${at} of ${size} bytes`, {
           subject,
           hint: 'try again, it goes on from there; or the registry, or a proxy in between, is broken',
@@ -126,9 +132,29 @@ function tooShort(what: string, subject: string, there: number, size: number): T
   })
 }
 
-/** How long a blob is as a 416 says it; not a number where it does not. */
-function lengthOf(response: HttpResponse): number {
-  return Number(/^bytes \*\/(\d+)$/.exec(response.headers.get('content-range') ?? '')?.[1])
+/** The manifest is there, its parts are not. */
+function lost(what: string, subject: string): TscrunError {
+  return new TscrunError('REGISTRY', `fetch ${what} of ${subject}: the registry does not have it`, {
+    subject,
+    hint: 'push the image again, or pull another tag of it',
+  })
+}
+
+function wrongRange(what: string, subject: string): TscrunError {
+  return new TscrunError(
+    'REGISTRY',
+    `fetch ${what} of ${subject}: the registry sent another range than it was asked for`,
+    {
+      subject,
+      hint: 'the registry or a proxy in between is broken',
+    },
+  )
+}
+
+/** How long a blob is as an answer says it; not a number where it does not. */
+function lengthOf({ status, headers }: HttpResponse): number {
+  if (status !== 200) return Number(/^bytes [\d*-]+\/(\d+)$/.exec(headers.get('content-range') ?? '')?.[1])
+  return headers.get('content-encoding') === null ? Number(headers.get('content-length') ?? NaN) : NaN
 }
 
 /** Whether this is an answer that can be read from byte `at` on. */
@@ -138,11 +164,7 @@ function isFrom(response: HttpResponse, at: number): boolean {
 }
 
 /** The body from byte `at` on, also where the registry ignores Range and starts anew. */
-async function* bodyFrom(response: HttpResponse, at: number, what: string): AsyncGenerator<Buffer> {
-  if (at > 0 && !isFrom(response, at)) {
-    response.discard()
-    throw new TscrunError('REGISTRY', `fetch ${what}: the registry sent another range than it was asked for`)
-  }
+async function* bodyFrom(response: HttpResponse, at: number): AsyncGenerator<Buffer> {
   let skip = response.status === 206 ? 0 : at
   for await (const chunk of response.chunks()) {
     const start = Math.min(skip, chunk.length)

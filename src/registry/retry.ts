@@ -14,6 +14,13 @@ export interface RetryPolicy {
 
 export const DEFAULT_RETRY: RetryPolicy = { retries: 3, delayMs: 500, maxDelayMs: 60_000 }
 
+/** The registry has trouble of its own (5xx): a later try may fare better. */
+export class RegistryOutage extends TscrunError {
+  constructor(message: string, subject: string) {
+    super('REGISTRY', message, { subject })
+  }
+}
+
 /** A fault that may pass: the next try is worth it. */
 export class PassingFault extends Error {
   readonly fault: TscrunError

@@ -5,6 +5,7 @@ import { apiHost, isLoopback } from './hosts.ts'
 import {
   DEFAULT_RETRY,
   PassingFault,
+  RegistryOutage,
   type RetryListener,
   type RetryPolicy,
   retryAfterMs,
@@ -229,10 +230,9 @@ function statusError(response: HttpResponse, explanation: string, asked: Refusal
     })
   }
   if (status === 429) return new PassingFault(rateLimited(asked, said), retryAfterMs(response))
-  const error = new TscrunError('REGISTRY', `${verb} ${subject}: the registry answers ${status} for ${what}${said}`, {
-    subject,
-  })
-  return status >= 500 ? new PassingFault(error, retryAfterMs(response)) : error
+  const message = `${verb} ${subject}: the registry answers ${status} for ${what}${said}`
+  if (status < 500) return new TscrunError('REGISTRY', message, { subject })
+  return new PassingFault(new RegistryOutage(message, subject), retryAfterMs(response))
 }
 
 function rateLimited({ registry, subject, verb }: Refusal, said: string): TscrunError {

@@ -10,12 +10,7 @@ import type { PullProgress } from '../../src/images/progress.ts'
 import { pullImage, type PullImageOptions } from '../../src/images/pull.ts'
 import { openImageStore, type StoredImage } from '../../src/images/store.ts'
 import { parseReference } from '../../src/model/reference.ts'
-import {
-  type Fault,
-  type FaultyRegistry,
-  type RegistryRequest,
-  startFaultyRegistry,
-} from './fixtures/faulty-registry.ts'
+import { type Fault, type FaultyRegistry, isLayer, startFaultyRegistry } from './fixtures/faulty-registry.ts'
 import { blobOf, makeImage, makeTar, type MadeImage, OCI_INDEX, OCI_MANIFEST, sha256 } from './fixtures/images.ts'
 
 const CONTENT = randomBytes(3 << 20)
@@ -57,11 +52,6 @@ function pull(options: Partial<PullImageOptions> = {}, name = 'image:1'): Promis
 
 function contentOf(image: StoredImage): boolean {
   return fs.readFileSync(join(image.layers[0] ?? '', 'file')).equals(CONTENT)
-}
-
-/** True for the layer: the config is smaller. */
-function isLayer({ kind, body }: RegistryRequest): boolean {
-  return kind === 'blob' && (body?.length ?? 0) > 1 << 20
 }
 
 /** Nothing of an image that failed is to be seen. */
@@ -200,6 +190,23 @@ describe('faults that do not pass', () => {
       message: expect.not.stringContaining('\n'),
     })
     expectNothingVisible()
+  })
+
+  it.each([
+    ['drops', 'says', 'REGISTRY', 'has only 1000 of'],
+    ['keeps', 'does not say', 'NETWORK', 'ended after 1000 of'],
+  ])('%s the part of a blob that is there where the registry %s how long it is', async (what, says, code, message) => {
+    const image = await goodImage()
+    await serve((request, response) => {
+      if (!isLayer(request)) return false
+      response.writeHead(200, says === 'says' ? { 'content-length': 1000 } : { 'transfer-encoding': 'chunked' })
+      response.end(request.body?.subarray(0, 1000))
+      return true
+    }, image)
+    await expect(pull()).rejects.toMatchObject({ code, message: expect.stringContaining(message) })
+    expectNothingVisible()
+    expect(fs.existsSync(join(root, 'work', `blob-${image.layers[0]?.digest.slice(7)}`))).toBe(what === 'keeps')
+    expect(fs.readdirSync(join(root, 'images/blobs/sha256'))).toHaveLength(what === 'keeps' ? 2 : 0)
   })
 
   it.each([

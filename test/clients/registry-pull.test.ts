@@ -74,19 +74,64 @@ describe('pulling from a registry', () => {
     expect(JSON.parse(raw.stdout)).toMatchObject({ config: { digest: image.id } })
   })
 
-  it('says how much of a blob there is where the registry has lost the rest', async () => {
-    const made = await makeImage({ layers: [[{ name: 'file', content: randomBytes(1 << 20) }]] })
-    const name = await pushImages(registry.host, 'cut:1', [made])
-    const layer = JSON.parse(
-      (await execa('skopeo', ['inspect', '--raw', '--tls-verify=false', `docker://${name}`])).stdout,
+  /** The files of the store, whatever they are for. */
+  function stored(): readonly string[] {
+    return ['images/blobs/sha256', 'layers', 'records', 'work'].flatMap((kind) =>
+      fs.readdirSync(join(root, kind)).map((name) => `${kind}/${name}`),
     )
-    const [, hex = ''] = String(layer.layers[0].digest).split(':')
-    fs.truncateSync(join(registry.directory, 'docker/registry/v2/blobs/sha256', hex.slice(0, 2), hex, 'data'), 300_000)
+  }
+
+  /** An image of two layers; what the registry keeps of the larger one. */
+  async function pushTwoLayers(tag: string): Promise<{ readonly name: string; readonly data: string }> {
+    const content = randomBytes(1 << 20)
+    const made = await makeImage({ layers: [[{ name: 'file', content }], [{ name: 'small', content: tag }]] })
+    const name = await pushImages(registry.host, tag, [made])
+    const raw = await execa('skopeo', ['inspect', '--raw', '--tls-verify=false', `docker://${name}`])
+    const [, hex = ''] = String(JSON.parse(raw.stdout).layers[0].digest).split(':')
+    return { name, data: join(registry.directory, 'docker/registry/v2/blobs/sha256', hex.slice(0, 2), hex, 'data') }
+  }
+
+  it.each([false, true])(
+    'leaves nothing where the registry has lost a blob (all platforms: %s)',
+    async (allPlatforms) => {
+      await pull(await pushBusybox(registry, 'kept:1'))
+      const before = stored()
+      const { name, data } = await pushTwoLayers(`lost-${allPlatforms}:1`)
+      fs.rmSync(data)
+      await expect(pull(name, { allPlatforms })).rejects.toMatchObject({
+        code: 'REGISTRY',
+        message: expect.stringMatching(/^fetch blob \S+ of \S+: the registry does not have it$/),
+        hint: expect.stringContaining('push the image again'),
+      })
+      expect(stored()).toEqual(before)
+    },
+  )
+
+  it('says how much of a blob there is where the registry has lost the rest, and leaves nothing', async () => {
+    await pull(await pushBusybox(registry, 'kept:1'))
+    const before = stored()
+    const { name, data } = await pushTwoLayers('cut:1')
+    fs.truncateSync(data, 300_000)
     await expect(pull(name)).rejects.toMatchObject({
       code: 'REGISTRY',
       message: expect.stringMatching(/^fetch blob \S+ of \S+: the registry has only 300000 of \d+ bytes$/),
       hint: expect.stringContaining('push the image again'),
     })
-    expect(openImageStore({ root }).list()).toEqual([])
+    expect(stored()).toEqual(before)
+  })
+
+  it('keeps what an interrupted pull brought where another name is not there, or no image', async () => {
+    const { name } = await pushTwoLayers('whole:1')
+    const stop = new AbortController()
+    const onProgress = (event: PullProgress): void => {
+      if (event.type === 'layer' && event.phase === 'complete') stop.abort()
+    }
+    await expect(pull(name, { signal: stop.signal, onProgress, parallel: 1 })).rejects.toMatchObject({
+      code: 'ABORTED',
+    })
+    const before = stored()
+    expect(before.length).toBeGreaterThan(2)
+    await expect(pull(`${registry.host}/whole:2`)).rejects.toMatchObject({ code: 'NO_SUCH_IMAGE' })
+    expect(stored()).toEqual(before)
   })
 })
