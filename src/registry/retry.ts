@@ -16,8 +16,8 @@ export const DEFAULT_RETRY: RetryPolicy = { retries: 3, delayMs: 500, maxDelayMs
 
 /** The registry has trouble of its own (5xx): a later try may fare better. */
 export class RegistryOutage extends TscrunError {
-  constructor(message: string, subject: string) {
-    super('REGISTRY', message, { subject })
+  constructor({ message, subject }: TscrunError) {
+    super('REGISTRY', message, subject === undefined ? {} : { subject })
   }
 }
 

@@ -230,9 +230,10 @@ function statusError(response: HttpResponse, explanation: string, asked: Refusal
     })
   }
   if (status === 429) return new PassingFault(rateLimited(asked, said), retryAfterMs(response))
-  const message = `${verb} ${subject}: the registry answers ${status} for ${what}${said}`
-  if (status < 500) return new TscrunError('REGISTRY', message, { subject })
-  return new PassingFault(new RegistryOutage(message, subject), retryAfterMs(response))
+  const error = new TscrunError('REGISTRY', `${verb} ${subject}: the registry answers ${status} for ${what}${said}`, {
+    subject,
+  })
+  return status >= 500 ? new PassingFault(new RegistryOutage(error), retryAfterMs(response)) : error
 }
 
 function rateLimited({ registry, subject, verb }: Refusal, said: string): TscrunError {
