@@ -18,7 +18,9 @@ import type { PushRequest, RegistryVerbs } from './engine/image-verbs/registries
 import type { ContainerStats, StatsOptions } from './engine/show/stats.ts'
 import type { ContainerPlan } from './engine/start/dry-run.ts'
 import { abortable, withEngineSignal } from './engine/signal.ts'
-import { checkCommand, checkOptions } from './engine/start/check-options.ts'
+import { checkOptions, checkRun } from './engine/start/check-options.ts'
+import { OF_CNI, OF_ENGINE, OF_NETWORKS, OF_STREAMS, OF_SYSTEM } from './engine/start/check-verbs.ts'
+import { checkArguments, checked } from './engine/start/option-rules.ts'
 import { runContainer, type RunCallOptions, type RunHandle } from './engine/start/run.ts'
 
 export type {
@@ -136,6 +138,9 @@ export type ListOptions = Partial<Pick<PsOptions, 'all' | 'filter' | 'last'>>
 
 export type StartCallOptions = Omit<BackgroundOptions, 'cidfile'>
 
+/** Those that make containers, and those that answer with a stream. */
+type OtherVerbs = Pick<Engine, 'dryRun' | 'run' | 'start' | 'create' | 'events' | 'stats'>
+
 /**
  * Opens an engine, with the host's configuration (docs/configuration.md) where the options say nothing. Makes nothing until
  * a verb needs it. Throws INVALID_CONFIG where the configuration cannot be read.
@@ -145,11 +150,8 @@ export function createEngine(options: EngineOptions = {}): Engine {
   const config = findConfig()
   const core: EngineCore = config === undefined ? createCore(options) : createCore(options, parseConfig(config))
   const within = <T extends { readonly signal?: AbortSignal }>(of: T): T => withEngineSignal(core, of)
-  return {
-    pull: async (reference, options = {}) => {
-      checkOptions('pull', options)
-      return core.pull(reference, within(options))
-    },
+  const verbs: Omit<Engine, keyof OtherVerbs> = {
+    pull: (reference, options = {}) => core.pull(reference, within(options)),
     push: (image, destination, options = {}) =>
       abortable(core, `push ${image}`, options, async (bound) =>
         (await core.registry()).push(image, destination, bound),
@@ -161,9 +163,9 @@ export function createEngine(options: EngineOptions = {}): Engine {
     ps: (options) => core.ps(options),
     remove: (idOrName, options) => core.remove(idOrName, options),
     inspect: (idOrName, type) => core.inspect(idOrName, type),
-    cni: () => core.cni(),
-    system: () => core.system(),
-    networks: () => core.networks(),
+    cni: async () => checked(await core.cni(), OF_CNI),
+    system: async () => checked(await core.system(), OF_SYSTEM),
+    networks: async () => checked(await core.networks(), OF_NETWORKS),
     createVolume: (volume) => core.createVolume(volume),
     volumes: (filter) => core.volumes(filter),
     volume: (name) => core.volume(name),
@@ -171,28 +173,34 @@ export function createEngine(options: EngineOptions = {}): Engine {
     pruneVolumes: (which) => core.pruneVolumes(which),
     info: () => core.info(),
     doctor: () => core.doctor(),
-    dryRun: async (image, args, options) => {
-      checkCommand(image, args)
-      checkOptions('run', options)
-      return core.dryRun(image, args, options)
-    },
-    run: (image, args = [], run = {}) => runContainer(core, image, args, within(run)),
-    start: async (image, args = [], start = {}) => {
-      checkCommand(image, args)
-      checkOptions('background', start)
-      return findContainer(core, await abortable(core, 'start', start, (bound) => core.runDetached(image, args, bound)))
-    },
-    create: async (image, args = [], made = {}) => {
-      checkCommand(image, args)
-      checkOptions('background', made)
-      return findContainer(core, await abortable(core, 'create', made, (bound) => core.create(image, args, bound)))
-    },
-    events: (options = {}) => core.events(within(options)),
-    stats: (names = [], options = {}) => core.stats(names, within(options)),
     get: (idOrName) => findContainer(core, idOrName),
     list: async ({ all = false, ...options } = {}) =>
       (await core.ps({ all, ...options })).map(({ id, name }) => containerOf(core, id, name)),
     createNetwork: async (network) => (await core.networks()).create(network),
+  }
+  return {
+    ...checked(verbs, OF_ENGINE),
+    dryRun: async (image, args, options) => {
+      checkRun('run', image, args, options)
+      return core.dryRun(image, args, options)
+    },
+    run: (image, args = [], run = {}) => runContainer(core, image, args, run),
+    start: async (image, args = [], start = {}) => {
+      checkRun('background', image, args, start)
+      return findContainer(core, await abortable(core, 'start', start, (bound) => core.runDetached(image, args, bound)))
+    },
+    create: async (image, args = [], made = {}) => {
+      checkRun('background', image, args, made)
+      return findContainer(core, await abortable(core, 'create', made, (bound) => core.create(image, args, bound)))
+    },
+    events: async function* (options = {}) {
+      checkArguments(OF_STREAMS.events, [options])
+      yield* core.events(within(options))
+    },
+    stats: async function* (names = [], options = {}) {
+      checkArguments(OF_STREAMS.stats, [names, options])
+      yield* core.stats(names, within(options))
+    },
   }
 }
 

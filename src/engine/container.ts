@@ -11,7 +11,9 @@ import type { TopTable } from './top/top.ts'
 import type { UpdateOptions } from './live/update.ts'
 import { abortable, withEngineSignal } from './signal.ts'
 import { checkCommand, checkOptions } from './start/check-options.ts'
-import { type RunHandle, runWithStreams, type StreamOptions } from './start/run.ts'
+import { OF_CONTAINER, OF_STREAMS } from './start/check-verbs.ts'
+import { checkArguments, checked } from './start/option-rules.ts'
+import { boundOptions, type RunHandle, runWithStreams, type StreamOptions } from './start/run.ts'
 
 /** A tar archive in pieces. */
 export type TarBytes = Iterable<Uint8Array> | AsyncIterable<Uint8Array>
@@ -84,17 +86,7 @@ export function containerOf(engine: EngineCore, id: string, firstName: string): 
       if (!(error instanceof TscrunError && error.code === 'NO_SUCH_CONTAINER')) throw error
     }
   }
-  return {
-    id,
-    get name() {
-      return name
-    },
-    exec: (args, options = {}) =>
-      runWithStreams(`exec ${id.slice(0, 12)}`, withEngineSignal(engine, options), (ends) => {
-        checkCommand(undefined, args)
-        checkOptions('exec', options)
-        return engine.beginExec(id, args, { options, ends })
-      }),
+  const verbs: Omit<Container, 'id' | 'name' | 'exec' | 'logs' | 'copyOut' | 'remove' | typeof Symbol.asyncDispose> = {
     start: async () => void (await engine.start(id)),
     stop: async (options = {}) => void (await engine.stop(id, options)),
     restart: async (options = {}) => void (await engine.restart(id, options)),
@@ -108,16 +100,30 @@ export function containerOf(engine: EngineCore, id: string, firstName: string): 
     unpause: async () => void (await engine.unpause(id)),
     wait: (options = {}) => engine.wait(id, withEngineSignal(engine, options)),
     checkHealth: () => engine.checkHealth(id),
-    logs: async function* (options = {}) {
-      for await (const lines of engine.logs(id, withEngineSignal(engine, options))) yield* lines
-    },
     copyIn: (source, path, options = {}) =>
       abortable(engine, `copy to ${path}`, options, (bound) => copyIn(engine, source, { container: id, path }, bound)),
-    copyOut: copyOutOf(engine, id),
     stats: () => firstOf(engine.stats([id], {}), id),
     top: (words = []) => engine.top(id, words),
     port: (containerPort, protocol = 'tcp') => portOf(engine, { id, containerPort, protocol }),
     inspect: () => engine.inspect(id, 'container'),
+  }
+  return {
+    id,
+    get name() {
+      return name
+    },
+    ...checked(verbs, OF_CONTAINER),
+    exec: (args, options = {}) =>
+      runWithStreams(`exec ${id.slice(0, 12)}`, boundOptions(engine, options), (ends) => {
+        checkCommand(undefined, args)
+        checkOptions('exec', options)
+        return engine.beginExec(id, args, { options, ends })
+      }),
+    logs: async function* (options = {}) {
+      checkArguments(OF_STREAMS.logs, [options])
+      for await (const lines of engine.logs(id, withEngineSignal(engine, options))) yield* lines
+    },
+    copyOut: copyOutOf(engine, id),
     remove,
     [Symbol.asyncDispose]: remove,
   }
@@ -157,8 +163,10 @@ function copyOutOf(engine: EngineCore, container: string): Container['copyOut'] 
   function copyOut(path: string, target?: undefined, options?: CopyOptions): AsyncIterable<Buffer>
   function copyOut(path: string, target?: string, options: CopyOptions = {}): Promise<void> | AsyncIterable<Buffer> {
     const from = { container, path }
-    const copying = <T>(action: (files: FileVerbs, options: CopyOptions) => Promise<T>): Promise<T> =>
-      abortable(engine, `copy of ${path}`, options, async (bound) => action(await engine.files(), bound))
+    const copying = async <T>(action: (files: FileVerbs, options: CopyOptions) => Promise<T>): Promise<T> => {
+      checkArguments(OF_STREAMS.copyOut, [path, target, options])
+      return abortable(engine, `copy of ${path}`, options, async (bound) => action(await engine.files(), bound))
+    }
     if (target !== undefined) return copying((files, bound) => files.copy(from, { path: target }, bound))
     return handedOver((take) => copying((files, bound) => files.copyOut(from, take, bound)))
   }

@@ -46,7 +46,6 @@ describe('an option of a program', () => {
     ['background', { restart: 'always' }, 'option restart: "always" is not an object'],
     ['background', { health: true }, 'option health: true is not false'],
     ['exec', { tty: true }, 'option tty: there is none of this name'],
-    ['pull', { tlsVerify: 0 }, 'option tlsVerify: 0 is not true or false'],
     ['engine', { rootDir: '/srv' }, 'option rootDir: there is none of this name'],
     ['run', null, 'options: null is not an object'],
   ])('%s %j is refused in words', (verb, options, words) => {

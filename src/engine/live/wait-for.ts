@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { pause } from '../../syscall/pause.ts'
 import type { Container } from '../container.ts'
+import { checkWait } from '../start/check-options.ts'
 import type { ContainerEnd } from './live.ts'
 
 export interface WaitOptions {
@@ -59,9 +60,11 @@ export const waitFor = {
 async function within<T>(
   container: Pick<Container, 'id'>,
   what: string,
-  { timeoutMs = 60_000, signal }: WaitOptions,
+  options: WaitOptions,
   action: (signal: AbortSignal) => Promise<T | undefined>,
 ): Promise<T> {
+  checkWait(container, options)
+  const { timeoutMs = 60_000, signal } = options
   const timeout = AbortSignal.timeout(timeoutMs)
   const either = signal === undefined ? timeout : AbortSignal.any([timeout, signal])
   try {

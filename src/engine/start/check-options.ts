@@ -13,7 +13,32 @@ import type {
   UlimitOption,
 } from '../../model/run-options.ts'
 import { TscrunError } from '../../model/errors.ts'
+import type { RegistryAccess } from '../../registry/session.ts'
 import type { ExecOptions } from '../live/exec.ts'
+import type { WaitOptions } from '../live/wait-for.ts'
+import {
+  anything,
+  callback,
+  either,
+  flag,
+  isObject,
+  type Keyed,
+  listOf,
+  needed,
+  number,
+  oneKeyOf,
+  oneOf,
+  optional,
+  options,
+  type Rules,
+  shape,
+  shown,
+  signal,
+  text,
+  texts,
+  time,
+  words,
+} from './option-rules.ts'
 import type { RunCallOptions, StreamOptions } from './run.ts'
 
 /*
@@ -22,108 +47,7 @@ import type { RunCallOptions, StreamOptions } from './run.ts'
  * used; here it is only of the right kind.
  */
 
-/** Throws USAGE where the value is not what it must be; `name` says where it stands: `ports[0].hostPort`. */
-type Rule = (value: unknown, name: string) => void
-/** One for each option there is, so that the compiler misses those that are forgotten. */
-type Rules<T> = { readonly [K in keyof T]-?: Rule }
-type Keyed = Readonly<Record<string, unknown>>
-
-function wrong(name: string, value: unknown, wanted: string): never {
-  throw new TscrunError('USAGE', `option ${name}: ${shown(value)} is not ${wanted}`, { subject: name })
-}
-
-function shown(value: unknown): string {
-  if (typeof value === 'string')
-    return value.length > 60 ? `${JSON.stringify(value.slice(0, 60))}...` : JSON.stringify(value)
-  if (Array.isArray(value)) return 'a list'
-  if (typeof value === 'object' && value !== null) return 'an object'
-  return typeof value === 'function' ? 'a function' : String(value)
-}
-
-const isObject = (value: unknown): value is Keyed =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-
-/** Of a value that may be left out. */
-const optional =
-  (fits: (value: unknown) => boolean, wanted: string): Rule =>
-  (value, name) => {
-    if (value !== undefined && !fits(value)) wrong(name, value, wanted)
-  }
-const needed =
-  (rule: Rule): Rule =>
-  (value, name) => {
-    if (value === undefined) throw new TscrunError('USAGE', `option ${name}: it is missing`, { subject: name })
-    rule(value, name)
-  }
-const anything: Rule = () => undefined
-const flag = optional((value) => typeof value === 'boolean', 'true or false')
-const number = optional((value) => typeof value === 'number' && !Number.isNaN(value), 'a number')
-const time = optional(
-  (value) => typeof value === 'number' && Number.isFinite(value) && value >= 0,
-  'a number of milliseconds of 0 or more',
-)
-const callback = optional((value) => typeof value === 'function', 'a function')
-const text: Rule = (value, name) => {
-  if (value === undefined) return
-  if (typeof value !== 'string') wrong(name, value, 'a string')
-  if (value.includes('\0')) throw new TscrunError('USAGE', `option ${name}: it has a NUL byte`, { subject: name })
-}
-const oneOf = (...values: readonly (string | false)[]): Rule =>
-  optional((value) => values.some((known) => known === value), values.join(', ').replace(/, ([^,]+)$/, ' or $1'))
-const listOf =
-  (rule: Rule): Rule =>
-  (value, name) => {
-    if (value === undefined) return
-    if (!Array.isArray(value)) wrong(name, value, 'a list')
-    value.forEach((entry: unknown, at) => needed(rule)(entry, `${name}[${at}]`))
-  }
-const words = listOf(text)
-const texts: Rule = (value, name) => {
-  if (value === undefined) return
-  if (!isObject(value)) wrong(name, value, 'an object of strings')
-  for (const [key, entry] of Object.entries(value)) needed(text)(entry, `${name}.${key}`)
-}
-const shape =
-  <T>(rules: Rules<T>): Rule =>
-  (value, name) => {
-    if (value === undefined) return
-    if (!isObject(value)) wrong(name, value, 'an object')
-    checkKeys(rules, value, `${name}.`)
-  }
-/** With just one of its keys. */
-const oneKeyOf =
-  <T>(rules: Rules<T>): Rule =>
-  (value, name) => {
-    shape(rules)(value, name)
-    const given = isObject(value) ? Object.values(value).filter((entry) => entry !== undefined) : []
-    if (value !== undefined && given.length !== 1)
-      wrong(name, value, `one with just one of ${Object.keys(rules).join(', ')}`)
-  }
-/** The first for strings and what is no object, the other for objects. */
-const either =
-  (plain: Rule, object: Rule): Rule =>
-  (value, name) =>
-    (isObject(value) ? object : plain)(value, name)
-
-function checkKeys<T>(rules: Rules<T>, value: Keyed, prefix: string): void {
-  const known = rules as Readonly<Record<string, Rule>>
-  for (const key of Object.keys(value)) {
-    if (Object.hasOwn(known, key) || value[key] === undefined) continue
-    const like = Object.keys(known).find((other) => other.toLowerCase().startsWith(key.toLowerCase()))
-    const details = like === undefined ? {} : { hint: `did you mean ${prefix}${like}?` }
-    throw new TscrunError('USAGE', `option ${prefix}${key}: there is none of this name`, {
-      ...details,
-      subject: prefix + key,
-    })
-  }
-  for (const [key, rule] of Object.entries(known)) rule(value[key], prefix + key)
-}
-
-// A signal or a stream may be of another realm, or of a library: what counts is what it can do.
-const signal = optional(
-  (value) => isObject(value) && typeof value['aborted'] === 'boolean' && typeof value['throwIfAborted'] === 'function',
-  'an AbortSignal',
-)
+// As with a signal, what counts is what it can do.
 const input = optional(
   (value) =>
     typeof value === 'string' ||
@@ -134,23 +58,22 @@ const input = optional(
 
 const join = { path: text, container: text }
 const namespace = either(oneOf('new', 'host'), oneKeyOf(join))
-const request = listOf(
-  shape<NetworkRequest>({
-    name: needed(text),
-    ip: text,
-    ip6: text,
-    mac: text,
-    aliases: words,
-    rate: shape({ in: number, out: number }),
-  }),
-)
+export const NETWORK: Rules<NetworkRequest> = {
+  name: needed(text),
+  ip: text,
+  ip6: text,
+  mac: text,
+  aliases: words,
+  rate: shape({ in: number, out: number }),
+}
+const request = listOf(shape(NETWORK))
 type Keys<T> = T extends unknown ? keyof T : never
 type Networks = { readonly [K in Keys<Exclude<NetworkOption, string>>]: unknown }
 type Mount = Omit<BindMount, 'source'> & Omit<StoreVolumeMount, 'source'> & { readonly source?: string }
 const creds = shape({ user: needed(text), password: needed(text) })
 const rates = listOf(shape<DeviceRate>({ path: needed(text), rate: needed(number) }))
 
-const LIMITS: Rules<LimitOptions> = {
+export const LIMITS: Rules<LimitOptions> = {
   memory: number,
   memorySwap: number,
   memoryReservation: number,
@@ -168,8 +91,9 @@ const LIMITS: Rules<LimitOptions> = {
   deviceWriteIops: rates,
   cgroupConf: texts,
 }
-const LISTENER = { onWarning: callback, onProgress: callback, signal }
-const REGISTRY = { tlsVerify: flag, creds, authFile: text, certDir: text, platform: text, maxUnpackSize: number }
+export const LISTENER = { onWarning: callback, onProgress: callback, signal }
+export const ACCESS: Rules<RegistryAccess> = { tlsVerify: flag, creds, authFile: text, certDir: text }
+const REGISTRY = { ...ACCESS, platform: text, maxUnpackSize: number }
 
 const CONTAINER: Rules<RunOptions> = {
   ...LIMITS,
@@ -275,11 +199,15 @@ const STREAMS: Rules<StreamOptions> = {
   timeoutMs: time,
   signal,
 }
+export const restart = shape({
+  name: needed(oneOf('no', 'on-failure', 'always', 'unless-stopped')),
+  most: needed(number),
+})
 const RUN: Rules<RunCallOptions> = { ...CONTAINER, ...STREAMS, ...LISTENER }
 const BACKGROUND: Rules<BackgroundOptions> = {
   ...CONTAINER,
   ...LISTENER,
-  restart: shape({ name: needed(oneOf('no', 'on-failure', 'always', 'unless-stopped')), most: needed(number) }),
+  restart,
   log: shape({ driver: oneOf('k8s-file', 'json-file', 'none', 'passthrough'), maxSize: number, maxFiles: number }),
   madeBy: anything,
   monitorPidfile: text,
@@ -292,7 +220,7 @@ const EXEC: Rules<Omit<ExecOptions, 'tty' | 'interactive'> & StreamOptions> = {
   workdir: text,
   privileged: flag,
 }
-const PULL: Rules<PullOptions> = { ...REGISTRY, ...LISTENER, allPlatforms: flag }
+export const PULL: Rules<PullOptions> = { ...REGISTRY, ...LISTENER, allPlatforms: flag }
 const ENGINE: Rules<EngineOptions> = {
   root: text,
   runRoot: text,
@@ -302,12 +230,31 @@ const ENGINE: Rules<EngineOptions> = {
   signal,
 }
 
-const OF_VERBS = { run: RUN, background: BACKGROUND, exec: EXEC, pull: PULL, engine: ENGINE }
+const WAIT: Rules<WaitOptions> = { timeoutMs: time, signal }
+
+const OF_VERBS = { run: RUN, background: BACKGROUND, exec: EXEC, engine: ENGINE, wait: WAIT }
 
 /** Throws USAGE for an option that there is not, or one of the wrong kind. */
-export function checkOptions(verb: keyof typeof OF_VERBS, options: unknown): void {
-  if (!isObject(options)) throw new TscrunError('USAGE', `options: ${shown(options)} is not an object`)
-  checkKeys(OF_VERBS[verb] as Rules<Keyed>, options, '')
+export function checkOptions(verb: keyof typeof OF_VERBS, given: unknown): void {
+  needed(options(OF_VERBS[verb] as Rules<Keyed>))(given, 'options')
+}
+
+/** All that a container is made of. */
+export function checkRun(verb: 'run' | 'background', image: unknown, args: unknown, given: RunOptions): void {
+  checkCommand(image, args)
+  checkOptions(verb, given)
+  if (image === undefined || given.rootfs === undefined) return
+  throw new TscrunError('USAGE', `image: ${shown(image)} and the option rootfs: a container has only one of them`, {
+    subject: 'image',
+    hint: 'undefined in the place of the image, or no rootfs',
+  })
+}
+
+/** Of `waitFor`, whose container may be a promise that nobody has awaited. */
+export function checkWait(container: unknown, given: unknown): void {
+  const isOne = isObject(container) && typeof container['id'] === 'string'
+  if (!isOne) throw new TscrunError('USAGE', `container: ${shown(container)} is not a Container`)
+  checkOptions('wait', given)
 }
 
 /** The same for what stands before the options. */

@@ -7,8 +7,9 @@ import { makePipe, type Pipe } from '../../syscall/pipe.ts'
 import { closeFd } from '../../syscall/process.ts'
 import type { Listener } from '../api.ts'
 import type { EngineCore } from '../engine.ts'
-import { abortedError } from '../signal.ts'
-import { checkCommand, checkOptions } from './check-options.ts'
+import { abortedError, withEngineSignal } from '../signal.ts'
+import { checkRun } from './check-options.ts'
+import { isObject } from './option-rules.ts'
 import type { RunningHandle } from './start.ts'
 
 /** How a container ended, and what it wrote. */
@@ -79,11 +80,11 @@ export function runContainer(
   args: readonly string[],
   options: RunCallOptions,
 ): RunHandle {
-  return runWithStreams(`run ${image ?? options.rootfs?.path}`, options, ({ interactive, fds }) => {
-    checkCommand(image, args)
-    checkOptions('run', options)
+  const bound = boundOptions(engine, options)
+  return runWithStreams(`run ${image ?? bound.rootfs?.path}`, bound, ({ interactive, fds }) => {
+    checkRun('run', image, args, options)
     return engine.begin(image, args, {
-      ...options,
+      ...bound,
       remove: true,
       interactive,
       stdio: { kind: 'direct', interactive },
@@ -91,6 +92,11 @@ export function runContainer(
       shareLoop: true,
     })
   })
+}
+
+/** With the engine's signal. What are no options at all is refused when they are looked at. */
+export function boundOptions(engine: EngineCore, options: RunCallOptions): RunCallOptions {
+  return isObject(options) ? withEngineSignal(engine, options) : {}
 }
 
 /** What a caller reads and writes, and how it wants the end. */
