@@ -108,6 +108,14 @@ describe('diff', () => {
     await done(['rm', 'nothing'])
   })
 
+  it('is empty for a container that was never started, and a commit of it adds nothing', async () => {
+    await done(['create', '--name', 'fresh', '--network', 'none', 'base', 'true'])
+    expect(await done(['diff', 'fresh'])).toBe('')
+    await done(['commit', '-q', 'fresh', 'same'])
+    expect(JSON.parse(await done(['inspect', 'same']))[0].RootFS.Layers).toHaveLength(1)
+    await done(['rm', 'fresh'])
+  })
+
   it('says so where what is written lies in no layer', async () => {
     await done(['run', '-d', '--name', 'memory', '--rootfs', `${machine.rootfs}:O`, 'sleep', '1000'])
     const { exitCode, stderr } = await machine.tscrun(['diff', 'memory'])

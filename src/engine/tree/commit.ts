@@ -114,13 +114,13 @@ async function changedLayer(
   options: CommitOptions,
 ): Promise<MadeLayer | undefined> {
   using upper = openUpper(paths, record, 'commit')
-  const changes = upper.changes()
-  if (changes.length === 0) return undefined
+  const [{ fd }, changes] = [upper, upper.changes()]
+  if (fd === undefined || changes.length === 0) return undefined
   return await makeLayer(store.paths, async (writer) => {
     const tree = createTreeWriter(writer, ownersOf(record))
     for (const change of changes) {
       options.signal?.throwIfAborted()
-      await writeChange(change, { fd: upper.fd, writer, tree, options })
+      await writeChange(change, { fd, writer, tree, options })
     }
   })
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Change, compareLayers } from '../../archive/changes.ts'
 import { TscrunError } from '../../model/errors.ts'
@@ -27,7 +28,8 @@ export async function containerChanges(paths: EnginePaths, idOrName: string): Pr
 
 /** What a container wrote, on the disk, and the layers below it. */
 export interface Upper extends Disposable {
-  readonly fd: number
+  /** Undefined where it has not been made yet: nothing was started, and nothing copied into it. */
+  readonly fd: number | undefined
   changes(): readonly Change[]
 }
 
@@ -60,7 +62,10 @@ export function openUpper(paths: EnginePaths, record: ContainerRecord, verb: str
     for (const fd of opened.splice(0)) closeFd(fd)
   }
   try {
-    const fd = open(join(paths.containers, record.id, 'upper'))
+    const own = join(paths.containers, record.id)
+    if (!existsSync(join(own, 'upper')) && existsSync(own))
+      return { fd: undefined, changes: () => [], [Symbol.dispose]: close }
+    const fd = open(join(own, 'upper'))
     const lowers = rootfs.layers.toReversed().map((layer) => open(join(rootfs.base, layer)))
     const layers = { upper: fd, lowers, owners: ownersOf(record), own: ownPlaces(record) }
     return { fd, changes: () => compareLayers(layers), [Symbol.dispose]: close }
