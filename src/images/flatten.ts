@@ -4,7 +4,7 @@ import type { ChainId } from '../model/digest.ts'
 import type { UnpackLimits } from './budget.ts'
 import { finishExtraction, startMerge } from './extraction.ts'
 import { syncDirectory } from './files.ts'
-import { layerPath, type StorePaths, wholePath } from './layout.ts'
+import { emptyLayerPath, layerPath, type StorePaths, wholePath } from './layout.ts'
 import { waitForLock } from './lock.ts'
 import { removeTree } from './remove-tree.ts'
 import { unpackedPath } from './snapshot.ts'
@@ -19,10 +19,11 @@ export interface FlattenOptions {
 
 /**
  * Makes an image's snapshot complete whose layers are all unpacked: where overlayfs cannot be given one of them, the
- * topmost of these and all below it are copied into one tree, beside its place, and renamed when it is whole.
- * Answers whether something was made.
+ * topmost of these and all below it are copied into one tree, beside its place, and renamed when it is whole; where there
+ * are no layers, an empty directory is made. Answers whether something was made.
  */
 export async function flatten(paths: StorePaths, chain: readonly ChainId[], options: FlattenOptions): Promise<boolean> {
+  if (chain.length === 0) return makeEmpty(emptyLayerPath(paths))
   const count = 1 + chain.findLastIndex((chainId) => !fs.existsSync(layerPath(paths, chainId)))
   const top = chain[count - 1]
   if (top === undefined || fs.existsSync(wholePath(paths, top))) return false
@@ -47,6 +48,13 @@ export async function flatten(paths: StorePaths, chain: readonly ChainId[], opti
     }
   }
   lock.unlink()
+  return made
+}
+
+function makeEmpty(path: string): boolean {
+  const made = fs.mkdirSync(path, { recursive: true }) !== undefined
+  // Whatever the caller's umask is: it is the root directory of containers.
+  fs.chmodSync(path, 0o755)
   return made
 }
 

@@ -60,6 +60,11 @@ export function wholePath(paths: StorePaths, chainId: ChainId): string {
   return `${layerPath(paths, chainId)}.whole`
 }
 
+/** What an image without layers has in their place: overlayfs wants one. */
+export function emptyLayerPath(paths: StorePaths): string {
+  return join(paths.layers, 'empty')
+}
+
 export function recordPath(paths: StorePaths, id: Digest): string {
   return join(paths.records, `${hexOf(id)}.json`)
 }

@@ -1,6 +1,6 @@
 import * as fs from 'node:fs'
 import type { ChainId } from '../model/digest.ts'
-import { layerPath, markedLayerPath, type StorePaths, wholePath } from './layout.ts'
+import { emptyLayerPath, layerPath, markedLayerPath, type StorePaths, wholePath } from './layout.ts'
 
 /**
  * What of a layer lies in `layers/`, each under a name of its own, so that a directory is what its name says whatever
@@ -8,7 +8,8 @@ import { layerPath, markedLayerPath, type StorePaths, wholePath } from './layout
  *
  * - `CHAINID`: the layer as overlayfs takes it;
  * - `CHAINID.marked`, in its place: the layer with marks by name, on a filesystem that takes no others;
- * - `CHAINID.whole`: the layer and all below it in one tree, made of those for an image that needs it.
+ * - `CHAINID.whole`: the layer and all below it in one tree, made of those for an image that needs it;
+ * - `empty`: an empty directory, for images that have no layer.
  *
  * A *snapshot* is the directories overlayfs is given for an image.
  */
@@ -23,6 +24,8 @@ export function unpackedPath(paths: StorePaths, chainId: ChainId): string | unde
  * overlayfs takes them it costs a call a layer: every start of a container asks for it.
  */
 export function findSnapshot(paths: StorePaths, chain: readonly ChainId[]): readonly string[] | undefined {
+  const empty = emptyLayerPath(paths)
+  if (chain.length === 0) return fs.existsSync(empty) ? [empty] : undefined
   const found: string[] = []
   for (const chainId of chain.toReversed()) {
     const layer = layerPath(paths, chainId)

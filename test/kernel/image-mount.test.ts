@@ -62,6 +62,24 @@ it.each([
   expect(fs.readdirSync(join(machine.store, 'work'))).toEqual([])
 })
 
+it('takes an image without layers, whose containers have an empty root', async () => {
+  await load('none', [])
+  expect(fs.readdirSync(await mount('none:1'))).toEqual([])
+  const args = ['run', '--rm', '--network', 'none', '-v', '/bin/busybox:/busybox:ro', 'none:1', '/busybox']
+  expect(await out(...args, 'stat', '-c', '%a %u', '/')).toBe('755 0\n')
+  expect((await out(...args, 'ls', '-A', '/')).split('\n')).toEqual(['busybox', 'dev', 'etc', 'proc', 'sys', ''])
+  await out('create', '--name', 'bare', 'none:1', 'absent')
+  expect(await out('diff', 'bare')).toBe('')
+  await out('rm', 'bare')
+  // What no image needs goes, but not this.
+  await out('image', 'prune', '-f')
+  expect(await out('system', 'check')).toBe('Nothing is wrong\n')
+  expect(await out(...args, 'echo', 'there')).toBe('there\n')
+  await out('image', 'unmount', 'none:1')
+  await out('rmi', 'none:1')
+  expect(fs.existsSync(join(machine.store, 'layers/empty'))).toBe(false)
+})
+
 it('lists what is mounted, for people and as JSON', async () => {
   expect(await out('image', 'mount')).toBe('')
   const path = await mount('one:1')
