@@ -1,6 +1,6 @@
 import { createReadStream, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
+import { PassThrough, Readable } from 'node:stream'
 import { execa } from 'execa'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type * as Tscrun from '../../src/index.ts'
@@ -107,6 +107,21 @@ describe('run()', () => {
       code: 'ABORTED',
       message: expect.stringMatching(/: its input failed: it brings a value of type number, not bytes or text$/),
     })
+  })
+
+  it('destroys an input that is not read to its end, and only that', async () => {
+    const endless = (): Readable => createReadStream('/dev/zero')
+    const streams = [endless(), endless(), endless()]
+    const [ended, closed, failed] = streams
+    await run(['true'], { input: ended! })
+    const { stdout } = await run(['sh', '-c', 'exec <&-; sleep 0.2; echo goes on'], { input: closed! })
+    expect(stdout).toBe('goes on\n')
+    await run(['/no/such/program'], { input: failed! }).catch(() => undefined)
+    await until(() => streams.every(({ destroyed }) => destroyed))
+    const read = new PassThrough({ autoDestroy: false })
+    read.end('all')
+    expect((await run(['cat'], { input: read })).stdout).toBe('all')
+    expect(read.destroyed).toBe(false)
   })
 
   it('refuses what is no option, and starts nothing', async () => {

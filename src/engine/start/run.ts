@@ -28,7 +28,10 @@ export interface RunResult {
 }
 
 export interface RunCallOptions extends RunOptions, Listener {
-  /** Written to the container's standard input, which then ends. */
+  /**
+   * Written to the container's standard input, which then ends. A Readable that is not read to its end is destroyed, but
+   * for `process.stdin`.
+   */
   readonly input?: string | Uint8Array | Readable
   /** Keep standard input open for `handle.stdin`. Without `input` and this it is /dev/null. */
   readonly stdin?: boolean
@@ -144,6 +147,7 @@ export function runWithStreams(
     running?.launched.signal(constants.signals[signal])
   }
   const source = sourceOf(options.input)
+  streams.stdin?.once('close', () => letSourceGo(source))
   const promise = go()
   return Object.defineProperties(Object.assign(promise, { stdin: streams.stdin, kill }), {
     stdout: { get: () => streams.stdout.get(), enumerable: true },
@@ -252,6 +256,8 @@ interface Source {
   readonly stream?: Readable
   failure?: Error
   onFailure?: () => void
+  /** Nobody reads it any more: how it ends is no matter. */
+  isLeft?: boolean
 }
 
 function sourceOf(input: RunCallOptions['input']): Source {
@@ -260,11 +266,22 @@ function sourceOf(input: RunCallOptions['input']): Source {
     return input === undefined ? {} : { bytes: input }
   const source: Source = { stream: input }
   finished(input, { writable: false }, (error) => {
-    if (error === null || error === undefined) return
+    if (error === null || error === undefined || source.isLeft === true) return
     source.failure = error
     source.onFailure?.()
   })
   return source
+}
+
+/**
+ * One that was not read to its end is destroyed, as `pipeline` of Node does it: its file, or who writes to it, would wait for
+ * ever. The process's own input is its caller's, who may have more to do with it.
+ */
+function letSourceGo(source: Source): void {
+  const { stream } = source
+  if (stream === undefined || ('fd' in stream && stream.fd === 0)) return
+  source.isLeft = true
+  if (!stream.readableEnded && typeof stream.destroy === 'function') stream.destroy()
 }
 
 /** A container that closes its input early is no error of ours; one whose input fails must not take that for its end. */
