@@ -197,9 +197,11 @@ async function* handedOver(produce: (take: (chunk: Buffer) => Promise<void>) => 
       else await new Promise<void>((resolve) => (came = resolve))
     }
   } finally {
+    // Who leaves the loop gets no error for it.
+    const last = ended ? producing : producing.catch(() => undefined)
     ended = true
     taken()
-    await producing
+    await last
   }
 }
 
