@@ -136,6 +136,16 @@ describe('a container that a program starts', () => {
     await expect(waitFor.log(ended, 'ready')).rejects.toMatchObject({ code: 'CONTAINER_STATE' })
   })
 
+  it('is found in its log by a pattern that remembers, and in a last line without a newline', async () => {
+    await using container = await start('echo one; echo two; exec sleep 1000')
+    const pattern = /o/g
+    expect(await waitFor.log(container, pattern)).toBe('one')
+    expect(await waitFor.log(container, pattern)).toBe('one')
+    await using ended = await start('printf "ready now"')
+    expect(await waitFor.log(ended, 'ready')).toBe('ready now')
+    expect(await waitFor.log(ended, /^ready/)).toBe('ready now')
+  })
+
   it('that cannot be started rejects and leaves nothing', async () => {
     await expect(start('x').then((container) => container.exec(['true']))).rejects.toBeInstanceOf(TscrunError)
     const failing = engine.start(undefined, ['/nosuch'], { rootfs: { path: machine.rootfs, overlay: true } })

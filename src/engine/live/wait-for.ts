@@ -88,20 +88,27 @@ function ended(container: Pick<Container, 'id'>, what: string, how: string): Tsc
   })
 }
 
+const NEWLINE = 0x0a
+
 async function findLine(
   container: Pick<Container, 'logs'>,
   pattern: RegExp | string,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const pieces = { stdout: '', stderr: '' }
+  // Not `test`: with the flag g or y it would begin where it ended the last time.
+  const matches = (line: string): boolean =>
+    typeof pattern === 'string' ? line.includes(pattern) : line.search(pattern) >= 0
+  const pieces: Record<'stdout' | 'stderr', Buffer[]> = { stdout: [], stderr: [] }
+  const take = (parts: Buffer[]): string => Buffer.concat(parts.splice(0)).toString('utf8')
   for await (const { stream, bytes } of container.logs({ follow: true, signal })) {
-    pieces[stream] += bytes.toString('utf8')
-    if (!pieces[stream].endsWith('\n')) continue
-    const line = pieces[stream].slice(0, -1)
-    pieces[stream] = ''
-    if (typeof pattern === 'string' ? line.includes(pattern) : pattern.test(line)) return line
+    pieces[stream].push(bytes)
+    if (bytes.at(-1) !== NEWLINE) continue
+    const line = take(pieces[stream]).slice(0, -1)
+    if (matches(line)) return line
   }
-  return undefined
+  // The last thing it wrote may have no newline.
+  const last = [pieces.stdout, pieces.stderr].filter((parts) => parts.length > 0).map(take)
+  return signal.aborted ? undefined : last.find(matches)
 }
 
 interface State {
