@@ -4,7 +4,7 @@ import { type Digest, parseDigest } from '../model/digest.ts'
 import { TscrunError } from '../model/errors.ts'
 import type { Descriptor, Platform } from '../model/image.ts'
 import { formatPlatform, parsePlatform } from '../model/platform.ts'
-import { makePrivateDirectory, readIfThere, writeDurably } from './files.ts'
+import { makePrivateDirectory, parseJson, readIfThere, writeDurably } from './files.ts'
 import type { StorePaths } from './layout.ts'
 
 /** image-spec annotations.md: what skopeo and others call an image of a layout by. */
@@ -41,13 +41,12 @@ interface RawEntry {
 function readAll(paths: StorePaths): readonly RawEntry[] {
   const bytes = readIfThere(paths.index)
   if (bytes === undefined) return []
-  const where = `store index ${paths.index}`
+  const where = whereOf(paths)
   try {
     const { manifests } = JSON.parse(bytes.toString()) as { manifests: unknown[] }
-    return manifests.map((raw) => ({ raw, known: parseEntry(raw as Descriptor, where) }))
+    return manifests.map((raw) => entryOf(raw, where))
   } catch (error) {
-    const isContent = error instanceof SyntaxError || error instanceof TypeError || error instanceof TscrunError
-    if (!isContent) throw error
+    if (!isDamage(error)) throw error
     throw new TscrunError('STORE', `${where}: damaged`, {
       subject: paths.index,
       hint: '`tscrun system check --repair` lists the images anew',
@@ -56,11 +55,37 @@ function readAll(paths: StorePaths): readonly RawEntry[] {
   }
 }
 
+const whereOf = (paths: StorePaths): string => `store index ${paths.index}`
+
+function isDamage(error: unknown): boolean {
+  return error instanceof SyntaxError || error instanceof TypeError || error instanceof TscrunError
+}
+
+/** What of an index that `readIndex` refuses can be read. */
+function readGood(paths: StorePaths): readonly RawEntry[] {
+  const document = parseJson(readIfThere(paths.index) ?? Buffer.of()) as { manifests?: unknown } | null | undefined
+  const manifests: unknown = document?.manifests
+  return (Array.isArray(manifests) ? manifests : []).flatMap((raw: unknown) => {
+    try {
+      return [entryOf(raw, whereOf(paths))]
+    } catch (error) {
+      if (isDamage(error)) return []
+      throw error
+    }
+  })
+}
+
+function entryOf(raw: unknown, where: string): RawEntry {
+  return { raw, known: parseEntry(raw as Descriptor, where) }
+}
+
 function parseEntry(raw: Descriptor, where: string): IndexEntry | undefined {
   const annotations = raw.annotations ?? {}
   const { [NAME]: name, [IMAGE_ID]: id, [RESOLVED]: resolved, [PLATFORM]: platform } = annotations
   if (typeof raw.digest !== 'string') throw new TypeError('a manifest without a digest')
   if (id === undefined || platform === undefined) return undefined
+  if (name !== undefined && typeof name !== 'string') throw new TypeError('a name that is none')
+  if (!Number.isSafeInteger(raw.size)) throw new TypeError('a manifest without a size')
   return {
     manifest: { mediaType: raw.mediaType, digest: parseDigest(raw.digest, where), size: raw.size },
     id: parseDigest(id, where),
@@ -106,7 +131,20 @@ export function markLayout(paths: StorePaths): void {
 
 /** Replaces our entries; the caller holds the index lock. */
 export function writeIndex(paths: StorePaths, entries: readonly IndexEntry[]): void {
-  const foreign = readAll(paths).flatMap((entry) => (entry.known === undefined ? [entry.raw] : []))
+  write(paths, foreignOf(readAll(paths)), entries)
+}
+
+/** The same of an index that `readIndex` refuses: what of it is none is left out. The caller is alone with the store. */
+export function rewriteIndex(paths: StorePaths, change: (good: readonly IndexEntry[]) => readonly IndexEntry[]): void {
+  const all = readGood(paths)
+  write(paths, foreignOf(all), change(all.flatMap(({ known }) => known ?? [])))
+}
+
+function foreignOf(all: readonly RawEntry[]): readonly unknown[] {
+  return all.flatMap(({ raw, known }) => (known === undefined ? [raw] : []))
+}
+
+function write(paths: StorePaths, foreign: readonly unknown[], entries: readonly IndexEntry[]): void {
   const index = {
     schemaVersion: 2,
     mediaType: 'application/vnd.oci.image.index.v1+json',

@@ -54,6 +54,11 @@ async function check(...flags: string[]): Promise<{ readonly code: number | unde
   return { code: exitCode, lines: stdout.trimEnd().split('\n').slice(0, -1) }
 }
 
+/** The image that has no name just now. */
+async function nameless(): Promise<string> {
+  return (await out('images', '-a', '--format', '{{.Repository}} {{.ID}}')).match(/(?<=<none> )\w+/)?.[0] ?? ''
+}
+
 async function expectWhole(): Promise<void> {
   expect(await check()).toEqual({ code: 0, lines: [] })
   expect(await out('exec', 'runs', 'cat', '/etc/group')).toContain('extra')
@@ -81,6 +86,14 @@ describe('a store with nothing wrong', () => {
     expect(await out('system', 'check', '--format', 'json')).toBe('[]\n')
   })
 })
+
+/** Of index.json. */
+interface Entry {
+  readonly digest: string
+  readonly size: number
+  readonly annotations?: Readonly<Record<string, string>>
+}
+const REF_NAME = 'org.opencontainers.image.ref.name'
 
 /** What the check says, and what makes it say so. */
 type Spoiling = readonly [RegExp, () => void]
@@ -216,7 +229,6 @@ describe('what `system check --repair` puts right by itself', () => {
     ['without its list', () => '{}'],
     ['with an entry that is none', () => '{"manifests":[null]}'],
     ['with an entry without a digest', () => '{"manifests":[{}]}'],
-    ['with a name for a digest', (text: string) => text.replace(/"sha256:\w+"/, '"sha256:x"')],
     ['with a platform that is none', (text: string) => text.replaceAll('linux/', 'plan9 ')],
   ])('an index that cannot be read, %s: the images are there again, without their names', async (_, spoil) => {
     edit(inStore('images/index.json'), spoil)
@@ -228,9 +240,33 @@ describe('what `system check --repair` puts right by itself', () => {
     expect((await check('--repair')).code).toBe(0)
     expect(await out('images', '-aq')).toMatch(/^(?:\w{12}\n){2}$/)
     await out('tag', image.config.digest, 'image:1')
-    const [other = ''] =
-      (await out('images', '-a', '--format', '{{.Repository}} {{.ID}}')).match(/(?<=<none> )\w+/) ?? []
-    await out('tag', other, 'other:1')
+    await out('tag', await nameless(), 'other:1')
+    await expectWhole()
+  })
+
+  it.each([
+    ['a digest that is none', (entry: Entry) => ({ ...entry, digest: 'sha256:x' })],
+    ['no size', ({ size: _, ...entry }: Entry) => entry],
+    ['a name that is none', (entry: Entry) => ({ ...entry, annotations: { ...entry.annotations, [REF_NAME]: 5 } })],
+    ['nothing in it', () => null],
+  ])('an index with an entry that has %s: all others keep their names', async (_, spoil) => {
+    const foreign = { mediaType: 'text/plain', digest: `sha256:${'0'.repeat(64)}`, size: 1 }
+    edit(inStore('images/index.json'), (text) => {
+      const { manifests, ...index } = JSON.parse(text) as { manifests: readonly Entry[] }
+      const damaged = manifests.map((entry) =>
+        entry.annotations?.[REF_NAME]?.endsWith('other:1') ? spoil(entry) : entry,
+      )
+      return JSON.stringify({ ...index, manifests: [foreign, ...damaged] })
+    })
+    expect((await machine.tscrun(['images'])).stderr).toMatch(/index\.json: damaged/)
+    expect((await check('--repair')).lines).toEqual([expect.stringMatching(/^index .* \(repaired\)$/)])
+    const listed = await out('images', '-a', '--format', '{{.Repository}}')
+    expect(listed.split('\n').toSorted()).toEqual(['', '<none>', 'image'])
+    edit(inStore('images/index.json'), (text) => {
+      expect(text).toContain(JSON.stringify(foreign))
+      return text.replace(`${JSON.stringify(foreign)},`, '')
+    })
+    await out('tag', await nameless(), 'other:1')
     await expectWhole()
   })
 

@@ -4,7 +4,7 @@ import { type ChainId, type Digest, hexOf } from '../../model/digest.ts'
 import { TscrunError } from '../../model/errors.ts'
 import { parseImageConfig, parseManifest } from '../documents.ts'
 import { discardTree } from '../garbage.ts'
-import { type IndexEntry, markLayout, prepareLayout, readIndex, writeIndex } from '../index-file.ts'
+import { type IndexEntry, markLayout, prepareLayout, readIndex, rewriteIndex } from '../index-file.ts'
 import { blobPath, recordPath, type StorePaths, wholePath } from '../layout.ts'
 import { type Lock, tryLock } from '../lock.ts'
 import { listDirectory } from '../files.ts'
@@ -118,22 +118,29 @@ export function isIndexDamaged(paths: StorePaths): boolean {
   }
 }
 
-/** Lists all images that have a record, without names: nothing else knows these. False where the store is in use. */
+/**
+ * Keeps what of the index can be read, and lists all other images that have a record, without names: nothing else knows
+ * these. False where the store is in use.
+ */
 export function rebuildIndex(paths: StorePaths): boolean {
   using alone: Lock | undefined = tryLock(paths.useLock, 'exclusive')
   if (alone === undefined) return false
   prepareLayout(paths)
   markLayout(paths)
-  fs.rmSync(paths.index, { recursive: true, force: true })
-  const entries = listDirectory(paths.records)
+  rewriteIndex(paths, (good) => [...good, ...withoutName(paths, new Set(good.map(({ id }) => id)))])
+  return true
+}
+
+/** Images that have a record and are not among those that are listed. */
+function withoutName(paths: StorePaths, listed: ReadonlySet<Digest>): readonly IndexEntry[] {
+  return listDirectory(paths.records)
     .filter(isImageRecord)
     .flatMap((file): readonly IndexEntry[] => {
-      const record = readRecord(paths, `sha256:${file.slice(0, 64)}` as Digest)
+      const id = `sha256:${file.slice(0, 64)}` as Digest
+      const record = listed.has(id) ? undefined : readRecord(paths, id)
       if (record === undefined || !fs.existsSync(blobPath(paths, record.manifest.digest))) return []
       return [{ manifest: record.manifest, id: record.id, platform: record.config.platform }]
     })
-  writeIndex(paths, entries)
-  return true
 }
 
 function isImageRecord(name: string): boolean {

@@ -36,7 +36,7 @@ export function checkIndex({ store }: ImagesCheck): readonly CheckFinding[] {
       subject: paths.index,
       what: 'is missing or damaged',
       mend: () => rebuildIndex(paths),
-      hint: 'the images come back without names: `tscrun images -a`, `tscrun tag`',
+      hint: 'what of it cannot be read comes back without a name: `tscrun images -a`, `tscrun tag`',
     })
   }
   return found
