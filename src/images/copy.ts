@@ -3,7 +3,8 @@ import { type Digest, hexOf } from '../model/digest.ts'
 import { TscrunError } from '../model/errors.ts'
 import type { Descriptor, Manifest, Platform } from '../model/image.ts'
 import { digestOf } from './chain.ts'
-import { choosePlatform, type ImageIndex, LIMITS, parseManifest } from './documents.ts'
+import { type ImageIndex, LIMITS, parseManifest } from './documents.ts'
+import { findPlatform, tooDeep } from './find-platform.ts'
 import type { LayerPhase, PullProgress, TransferVerb } from './progress.ts'
 import type { ImageDocument, ImageSource, ImageTarget } from './transport.ts'
 
@@ -62,17 +63,8 @@ export async function readDocument(source: ImageSource, expected: Descriptor | u
 }
 
 /** Follows indexes down to the manifest of a platform. */
-export async function narrow(source: ImageSource, top: ReadDocument, platform: Platform): Promise<ReadDocument> {
-  let at = top
-  for (let depth = 0; 'manifests' in at.content; depth++) {
-    if (depth === LIMITS.indexDepth) throw tooDeep(source)
-    at = await readDocument(source, choosePlatform(at.content, platform, `image ${source.name}`))
-  }
-  return at
-}
-
-function tooDeep(source: ImageSource): TscrunError {
-  return new TscrunError('LIMIT_EXCEEDED', `image ${source.name}: indexes nested deeper than ${LIMITS.indexDepth}`)
+export function narrow(source: ImageSource, top: ReadDocument, platform: Platform): Promise<ReadDocument> {
+  return findPlatform(top, platform, `image ${source.name}`, (entry) => readDocument(source, entry))
 }
 
 interface Copying extends CopyOptions {
@@ -87,7 +79,7 @@ async function copyTree(
   copying: Copying,
 ): Promise<void> {
   const { content, depth, bytes, mediaType, digest } = document
-  if (depth > LIMITS.indexDepth) throw tooDeep(source)
+  if (depth > LIMITS.indexDepth) throw tooDeep(`image ${source.name}`)
   if ('manifests' in content) {
     for (const entry of content.manifests) {
       if (copying.done.has(entry.digest)) continue

@@ -6,7 +6,15 @@ import { formatPlatform, normalizePlatform, platformDistance } from '../model/pl
 import * as json from './json.ts'
 
 /** Limits on what an image may declare (bytes, counts). */
-export const LIMITS = { manifest: 4 << 20, config: 8 << 20, layers: 500, descriptors: 10_000, indexDepth: 4 } as const
+export const LIMITS = {
+  manifest: 4 << 20,
+  config: 8 << 20,
+  layers: 500,
+  descriptors: 10_000,
+  indexDepth: 4,
+  /** That are looked through for a platform. */
+  indexes: 50,
+} as const
 
 export const MEDIA_TYPES = {
   ociIndex: 'application/vnd.oci.image.index.v1+json',
@@ -124,26 +132,31 @@ function platformOf(object: json.JsonObject, where: string): Platform {
   }
 }
 
+export interface PlatformChoice {
+  readonly entries: readonly Descriptor[]
+  /** Platforms that are named. */
+  readonly offered: readonly string[]
+}
+
 /**
- * The entry of an index that serves a platform best. Attestations (`unknown/unknown`) and
- * artifacts are no platforms.
- * Throws WRONG_PLATFORM naming what is there.
+ * The entries of an index that may serve a platform: the one that serves it best, then those that do not say what they
+ * are for. Attestations (`unknown/unknown`) and artifacts are no platforms.
  */
-export function choosePlatform(index: ImageIndex, wanted: Platform, where: string): Descriptor {
+export function choosePlatform(index: ImageIndex, wanted: Platform): PlatformChoice {
   let best: { readonly entry: Descriptor; readonly distance: number } | undefined
-  const offered = new Set<string>()
+  const silent: Descriptor[] = []
+  const offered: string[] = []
   for (const entry of index.manifests) {
     if (isAttestation(entry) || !isKnown(entry.mediaType)) continue
     if (entry.platform === undefined) {
-      best ??= { entry, distance: Number.POSITIVE_INFINITY }
+      silent.push(entry)
       continue
     }
-    offered.add(formatPlatform(normalizePlatform(entry.platform)))
+    offered.push(formatPlatform(normalizePlatform(entry.platform)))
     const distance = platformDistance(wanted, entry.platform)
     if (distance !== undefined && (best === undefined || distance < best.distance)) best = { entry, distance }
   }
-  if (best !== undefined) return best.entry
-  throw wrongPlatform(where, wanted, [...offered])
+  return { entries: best === undefined ? silent : [best.entry, ...silent], offered }
 }
 
 function isAttestation(entry: Descriptor): boolean {

@@ -7,8 +7,9 @@ import { formatReference, type Reference } from '../model/reference.ts'
 import { manifestReference, type RegistryClient } from '../registry/client.ts'
 import { storeBlob } from './blobs.ts'
 import { digestOf } from './chain.ts'
-import { choosePlatform, LIMITS, parseImageConfig, parseManifest, wrongPlatform } from './documents.ts'
+import { type ImageIndex, LIMITS, parseImageConfig, parseManifest, wrongPlatform } from './documents.ts'
 import { ACCEPT } from './docker-transport.ts'
+import { findPlatform } from './find-platform.ts'
 import { otherPlaceOf } from './fetch-layers.ts'
 import { startSpares } from './extractor-process.ts'
 import { storeError, writeDurably } from './files.ts'
@@ -107,30 +108,31 @@ async function findManifest(
   options: PullImageOptions,
 ): Promise<FoundManifest> {
   const name = formatReference(reference)
-  let expected: Digest | undefined = reference.digest
-  let resolved: Digest | undefined
-  let announced: Descriptor | undefined
-  for (let depth = 0; depth < LIMITS.indexDepth; depth++) {
+  const read = async (entry?: Descriptor): Promise<FetchedDocument> => {
+    const expected = entry?.digest ?? reference.digest
     const fetched = await client.manifest(expected ?? manifestReference(reference), ACCEPT, LIMITS.manifest)
     const digest = digestOf(fetched.bytes)
     const said =
       expected ?? (fetched.digest === undefined ? digest : parseDigest(fetched.digest, `manifest of ${name}`))
-    if (said !== digest || (announced !== undefined && announced.size !== fetched.bytes.length)) {
+    if (said !== digest || (entry !== undefined && entry.size !== fetched.bytes.length)) {
       throw new TscrunError('DIGEST_MISMATCH', `manifest of ${name}: not what ${said} stands for`, {
         subject: name,
         hint: 'the registry or a proxy in between is broken',
       })
     }
-    resolved ??= digest
-    const document = parseManifest(fetched.bytes, announced?.mediaType ?? fetched.mediaType, `manifest of ${name}`)
-    if (!('manifests' in document)) {
-      const descriptor = { mediaType: document.mediaType, digest, size: fetched.bytes.length }
-      return { resolved, descriptor, manifest: document, bytes: fetched.bytes }
-    }
-    announced = choosePlatform(document, options.platform, `image ${name}`)
-    expected = announced.digest
+    const content = parseManifest(fetched.bytes, entry?.mediaType ?? fetched.mediaType, `manifest of ${name}`)
+    return { bytes: fetched.bytes, digest, content }
   }
-  throw new TscrunError('LIMIT_EXCEEDED', `image ${name}: indexes nested deeper than ${LIMITS.indexDepth}`)
+  const top = await read()
+  const { content, digest, bytes } = await findPlatform(top, options.platform, `image ${name}`, read)
+  const descriptor = { mediaType: content.mediaType, digest, size: bytes.length }
+  return { resolved: top.digest, descriptor, manifest: content, bytes }
+}
+
+interface FetchedDocument {
+  readonly bytes: Buffer
+  readonly digest: Digest
+  readonly content: Manifest | ImageIndex
 }
 
 /** A small blob that is read whole: an image's config. Of several pulls at once one downloads it. */

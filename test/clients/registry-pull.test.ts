@@ -9,7 +9,15 @@ import type { PullProgress } from '../../src/images/progress.ts'
 import { pullImage, type PullImageOptions } from '../../src/images/pull.ts'
 import { openImageStore, type StoredImage } from '../../src/images/store.ts'
 import { parseReference } from '../../src/model/reference.ts'
-import { makeImage, pushBusybox, pushImages } from './fixtures/images.ts'
+import {
+  blobOf,
+  type MadeBlob,
+  makeImage,
+  OCI_INDEX,
+  OCI_MANIFEST,
+  pushBusybox,
+  pushImages,
+} from './fixtures/images.ts'
 import { startRegistry, type TestRegistry } from './fixtures/registry.ts'
 
 let registry: TestRegistry
@@ -37,6 +45,16 @@ function pull(name: string, options: Partial<PullImageOptions> = {}): Promise<St
   })
 }
 
+const indexOf = (manifests: readonly object[]): MadeBlob =>
+  blobOf({ schemaVersion: 2, mediaType: OCI_INDEX, manifests })
+
+async function putIndex(repository: string, tag: string, { bytes }: MadeBlob): Promise<void> {
+  const url = `http://${registry.host}/v2/${repository}/manifests/${tag}`
+  const headers = { 'content-type': OCI_INDEX }
+  const { status } = await fetch(url, { method: 'PUT', headers, body: new Uint8Array(bytes) })
+  expect(status).toBe(201)
+}
+
 describe('pulling from a registry', () => {
   it('stores an image of several layers, each in a directory of its own', async () => {
     const name = await pushBusybox(registry, 'several:1', {
@@ -54,6 +72,23 @@ describe('pulling from a registry', () => {
     expect(fs.statSync(join(top, 'etc/motd'))).toMatchObject({ rdev: 0, mode: 0o020000 })
     expect(events[0]).toMatchObject({ type: 'resolved' })
     expect(events.at(-1)).toMatchObject({ type: 'done', fresh: true })
+  })
+
+  it('finds the platform in a later one of several indexes', async () => {
+    const other = await makeImage({ layers: [], architecture: 'riscv64' })
+    const own = await makeImage({ layers: [[{ name: 'a', content: '' }]] })
+    const entries: object[] = []
+    for (const [tag, image] of Object.entries({ other, own })) {
+      const { architecture } = JSON.parse(image.config.bytes.toString()) as { architecture: string }
+      await pushImages(registry.host, `indexes:${tag}`, [image])
+      const { digest, bytes } = image.manifest
+      const platform = { os: 'linux', architecture }
+      const index = indexOf([{ mediaType: OCI_MANIFEST, digest, size: bytes.length, platform }])
+      await putIndex('indexes', index.digest, index)
+      entries.push({ mediaType: OCI_INDEX, digest: index.digest, size: index.bytes.length })
+    }
+    await putIndex('indexes', 'all', indexOf(entries))
+    expect(await pull(`${registry.host}/indexes:all`)).toMatchObject({ id: own.config.digest })
   })
 
   it('takes an image of 130 layers', async () => {

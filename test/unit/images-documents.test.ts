@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { choosePlatform, parseImageConfig, parseManifest } from '../../src/images/documents.ts'
+import { findPlatform } from '../../src/images/find-platform.ts'
 import { chainIds } from '../../src/images/chain.ts'
 import { parseDiffId } from '../../src/model/digest.ts'
 import { formatPlatform, parsePlatform, platformDistance } from '../../src/model/platform.ts'
@@ -102,8 +103,9 @@ describe('platforms', () => {
   const choose = (entries: object[], wanted: string): string | undefined => {
     const index = manifest({ schemaVersion: 2, manifests: entries })
     if (!('manifests' in index)) throw new Error('not an index')
-    const found = choosePlatform(index, parsePlatform(wanted), 'image x').platform
-    return found === undefined ? undefined : formatPlatform(found)
+    const [found] = choosePlatform(index, parsePlatform(wanted)).entries
+    if (found === undefined) return 'none'
+    return found.platform === undefined ? undefined : formatPlatform(found.platform)
   }
   const arm = (variant: string): object => entry({ os: 'linux', architecture: 'arm', variant })
 
@@ -111,7 +113,7 @@ describe('platforms', () => {
     expect(choose([arm('v5'), arm('v6'), arm('v7')], 'linux/arm/v7')).toBe('linux/arm/v7')
     expect(choose([arm('v5'), arm('v6')], 'linux/arm')).toBe('linux/arm/v6')
     expect(choose([arm('v5'), arm('v7')], 'linux/arm/v6')).toBe('linux/arm/v5')
-    expect(() => choose([arm('v7')], 'linux/arm/v6')).toThrow(expect.objectContaining({ code: 'WRONG_PLATFORM' }))
+    expect(choose([arm('v7')], 'linux/arm/v6')).toBe('none')
     expect(choose([entry({ os: 'linux', architecture: 'arm64', variant: 'v8' })], 'aarch64')).toBe('linux/arm64/v8')
   })
 
@@ -121,14 +123,60 @@ describe('platforms', () => {
       { os: 'linux', architecture: 'amd64' },
       { 'vnd.docker.reference.type': 'attestation-manifest' },
     )
-    expect(() => choose([entry(unknown), attestation], 'linux/amd64')).toThrow(
-      expect.objectContaining({ code: 'WRONG_PLATFORM' }),
-    )
+    expect(choose([entry(unknown), attestation], 'linux/amd64')).toBe('none')
   })
 
   it('takes an entry without a platform where none fits better', () => {
     expect(choose([entry(undefined), entry({ os: 'linux', architecture: 'amd64' })], 'linux/amd64')).toBe('linux/amd64')
     expect(choose([entry(undefined)], 'linux/amd64')).toBeUndefined()
+  })
+
+  describe('in an index of indexes that do not say what is in them', () => {
+    const digestOf = (name: string | number): string => `sha256:${String(name).padStart(64, '0')}`
+    const below = (name: string | number): object => ({ mediaType: OCI_INDEX, digest: digestOf(name), size: 1 })
+    const indexOf = (...manifests: object[]): object => ({ schemaVersion: 2, manifests })
+    /** What of these documents is found, from `f` on, and how many were read. */
+    const find = async (documents: ReadonlyMap<string, object>): Promise<readonly [string, number]> => {
+      let reads = 0
+      const read = (digest: string): { readonly content: ReturnType<typeof manifest>; readonly digest: string } => {
+        reads++
+        return { content: manifest(documents.get(digest) ?? good), digest }
+      }
+      const found = await findPlatform(read(digestOf('f')), parsePlatform('linux/amd64'), 'image x', (entry) =>
+        Promise.resolve(read(entry.digest)),
+      )
+      return [found.digest, reads]
+    }
+    const named = (of: Readonly<Record<string, object>>): ReadonlyMap<string, object> =>
+      new Map(Object.entries(of).map(([name, document]) => [digestOf(name), document]))
+    const amd64 = entry({ os: 'linux', architecture: 'amd64' })
+
+    it('is looked for in one after the other, and once in each', async () => {
+      const empty = indexOf(arm('v7'))
+      const documents = named({ f: indexOf(below('a'), below('a'), below('b')), a: empty, b: indexOf(amd64) })
+      expect(await find(documents)).toEqual([DIGEST, 4])
+    })
+
+    it('is not there: all that is there is named', async () => {
+      const documents = { f: indexOf(below('a'), below('b')), a: indexOf(arm('v7')), b: indexOf(arm('v6')) }
+      await expect(find(named(documents))).rejects.toMatchObject({
+        code: 'WRONG_PLATFORM',
+        message: 'image x: not made for linux/amd64; it has linux/arm/v7, linux/arm/v6',
+      })
+    })
+
+    it('is not looked for without end', async () => {
+      const many = Array.from({ length: 60 }, (_, i) => i)
+      const wide = new Map(many.map((i) => [digestOf(i), indexOf(arm('v7'))]))
+      await expect(find(wide.set(digestOf('f'), indexOf(...many.map(below))))).rejects.toMatchObject({
+        code: 'LIMIT_EXCEEDED',
+        message: 'image x: more than 50 indexes without the platform',
+      })
+      const deep = new Map(many.map((i) => [digestOf(i), indexOf(below(i + 1))]))
+      await expect(find(deep.set(digestOf('f'), indexOf(below(0))))).rejects.toMatchObject({
+        message: 'image x: indexes nested deeper than 4',
+      })
+    })
   })
 
   it.each([
