@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs'
 import { SyscallError } from '../syscall/errno.ts'
+import { realTimers } from '../syscall/pause.ts'
 import { closeFd, memoryFile, reapChild, reapStrays, sendMessage, socketPair, spawnStage } from '../syscall/process.ts'
 import { keepOff } from '../syscall/processor.ts'
 import { sendWithFds } from '../syscall/socket.ts'
@@ -71,10 +72,12 @@ export function endStage(stage: Stage): Promise<void> {
 }
 
 function collectSoon(ms: number): void {
-  setTimeout(() => {
-    collectStages()
-    if (left.size > 0 && ms < 1000) collectSoon(2 * ms)
-  }, ms).unref()
+  realTimers
+    .setTimeout(() => {
+      collectStages()
+      if (left.size > 0 && ms < 1000) collectSoon(2 * ms)
+    }, ms)
+    .unref()
 }
 
 /** Stages that go on without us, and are our children all the same. */

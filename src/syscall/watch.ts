@@ -1,5 +1,6 @@
 import { syscall, trySyscall } from './call.ts'
 import { loadKoffi } from './ffi.ts'
+import { realTimers } from './pause.ts'
 
 /** A descriptor that is being watched. */
 export interface Watch {
@@ -41,13 +42,13 @@ function watchByTimer(fd: number, onReadable: () => void): Watch {
     if (watching) timer = later(vain < PATIENCE ? SOON_MS : LATER_MS)
   }
   const later = (ms: number): NodeJS.Timeout => {
-    const next = setTimeout(look, ms)
+    const next = realTimers.setTimeout(look, ms)
     return referenced ? next : next.unref()
   }
   let timer = later(SOON_MS)
   const stop = (): void => {
     watching = false
-    clearTimeout(timer)
+    realTimers.clearTimeout(timer)
   }
   const unref = (): void => {
     referenced = false

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type Container, createEngine, type Engine, ExitError, TscrunError, waitFor } from '../../src/index.ts'
 import { makeHostNetwork } from './fixtures/host-network.ts'
 import { expectNothingLeft, isAlive, makeMachine, useMachine, pidOf, until } from './fixtures/machine.ts'
@@ -46,6 +46,23 @@ describe('a container that a program starts', () => {
     expect(monitor).toBeGreaterThan(0)
     await container.remove()
     await container.remove()
+  })
+
+  it('goes on where the test suite has stopped the clock', async () => {
+    vi.useFakeTimers()
+    try {
+      const once = { rootfs: { path: machine.rootfs, overlay: true }, timeoutMs: 60_000 }
+      for (const word of ['one', 'two', 'three', 'four']) {
+        expect((await engine.run(undefined, ['sh', '-c', `sleep 0.05; echo ${word}`], once)).stdout).toBe(`${word}\n`)
+      }
+      await using container = await start('sleep 0.2; echo later; exec sleep 1000')
+      expect(await waitFor.log(container, 'later')).toBe('later')
+      expect((await container.exec(['echo', 'x'])).stdout).toBe('x\n')
+      await container.stop({ timeoutMs: 50 })
+      expect(await container.wait()).toMatchObject({ exitCode: 137 })
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it('gives every line it wrote, and ends with it', async () => {

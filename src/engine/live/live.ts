@@ -6,7 +6,7 @@ import { signalNumber as signalOf } from '../../model/kernel-names.ts'
 import { type ContainerExit, deferred } from '../../runtime/launch.ts'
 import { collectStages } from '../../runtime/stage.ts'
 import { connectMonitor } from '../../runtime/monitor-client.ts'
-import { pause } from '../../syscall/pause.ts'
+import { pause, realTimers } from '../../syscall/pause.ts'
 import { signalProcess } from '../../syscall/process.ts'
 import { isHeld } from '../state/directory-lock.ts'
 import { type ContainerView, findContainer } from '../state/containers-view.ts'
@@ -268,14 +268,14 @@ export async function released(
   timeoutMs: number,
   signal?: AbortSignal,
 ): Promise<boolean> {
-  const until = performance.now() + timeoutMs
+  const until = realTimers.now() + timeoutMs
   for (let wait = 1; ; wait = Math.min(wait * 2, 20)) {
     if (!isHeld(join(paths.containers, id))) {
       // Its last act: it is gone a moment after its lock.
-      setTimeout(collectStages, 20).unref()
+      realTimers.setTimeout(collectStages, 20).unref()
       return true
     }
-    if (performance.now() >= until || signal?.aborted === true) return false
+    if (realTimers.now() >= until || signal?.aborted === true) return false
     await pause(wait)
   }
 }

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { TscrunError } from '../../model/errors.ts'
 import { followLog, type LogFollower } from '../../runtime/log-follower.ts'
-import { nextTurn, pause } from '../../syscall/pause.ts'
+import { nextTurn, pause, realTimers } from '../../syscall/pause.ts'
 import { findContainer, tryFindContainer } from '../state/containers-view.ts'
 import { openLog } from './log-files.ts'
 import { monitorSocket } from './monitor-socket.ts'
@@ -70,13 +70,13 @@ export async function* containerLogs(
     for (let last = options.follow !== true; options.signal?.aborted !== true; ) {
       const lines = next()
       if (lines !== undefined) {
-        const looking = setInterval(() => reader.look(), LOOK_MS)
+        const looking = realTimers.setInterval(() => reader.look(), LOOK_MS)
         try {
           yield lines
           // Whoever writes all the time must not keep signals from being heard.
           await nextTurn()
         } finally {
-          clearInterval(looking)
+          realTimers.clearInterval(looking)
         }
       } else if (last) return
       else {

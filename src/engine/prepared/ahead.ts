@@ -4,7 +4,7 @@ import { removeCgroup, removeEmptyCgroup } from '../../cgroups/remove.ts'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { dismissStage, endHold, endStage, givePlan, planMessage, type Stage } from '../../runtime/stage.ts'
 import type { Identity } from '../../plan/template.ts'
-import { nextTurn } from '../../syscall/pause.ts'
+import { nextTurn, realTimers } from '../../syscall/pause.ts'
 import { randomId } from '../../syscall/random.ts'
 import { likelyRange, readPool } from '../ids/id-range.ts'
 import type { EnginePaths } from '../paths.ts'
@@ -119,7 +119,7 @@ export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Pr
           return drawn === undefined || foreseen === undefined ? drawn : { ...drawn, foreseen }
         })
         // Beside the start where there will be no time behind it.
-        if (atOnce) setImmediate(next.draw)
+        if (atOnce) realTimers.setImmediate(next.draw)
         return {
           ...(stage === undefined ? {} : { ahead: stage }),
           onLost: clear,
@@ -219,7 +219,7 @@ function drawnOnce(find: () => NextContainer | undefined): {
 
 /** Keeps a stage whose container has gone for the next one. */
 function keep(paths: EnginePaths, request: string, stage: Stage, draw: Waiting['draw'], atOnce: boolean): void {
-  const timer = setTimeout(() => sendAway(kept), PATIENCE_MS).unref()
+  const timer = realTimers.setTimeout(() => sendAway(kept), PATIENCE_MS).unref()
   const kept: Waiting = { paths, request, stage, draw, timer, sinceMs: Date.now(), turned: false }
   waiting.push(kept)
   if (waiting.length > MOST) sendAway(waiting[0])
@@ -230,7 +230,7 @@ function keep(paths: EnginePaths, request: string, stage: Stage, draw: Waiting['
   }
   if (atOnce) proceed()
   // The caller of the one before has its answer first.
-  setImmediate(() => {
+  realTimers.setImmediate(() => {
     kept.turned = true
     proceed()
   })
@@ -259,7 +259,7 @@ function leaveQueue(kept: Waiting): boolean {
   const at = waiting.indexOf(kept)
   if (at < 0) return false
   waiting.splice(at, 1)
-  clearTimeout(kept.timer)
+  realTimers.clearTimeout(kept.timer)
   return true
 }
 

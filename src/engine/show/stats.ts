@@ -3,6 +3,7 @@ import { totalmem } from 'node:os'
 import { join } from 'node:path'
 import { type CgroupStats, readStats } from '../../cgroups/stats.ts'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
+import { realTimers } from '../../syscall/pause.ts'
 import { startTimeOf } from '../../syscall/process.ts'
 import { type ContainerView, findContainer, viewContainers } from '../state/containers-view.ts'
 import type { EnginePaths } from '../paths.ts'
@@ -69,10 +70,10 @@ function waited(ms: number, signal: AbortSignal | undefined): Promise<boolean> {
   return new Promise((resolve) => {
     if (signal?.aborted === true) return resolve(false)
     const abort = (): void => {
-      clearTimeout(timer)
+      realTimers.clearTimeout(timer)
       resolve(false)
     }
-    const timer = setTimeout(() => {
+    const timer = realTimers.setTimeout(() => {
       signal?.removeEventListener('abort', abort)
       resolve(true)
     }, ms)
@@ -90,7 +91,7 @@ function findAgain(paths: EnginePaths, id: string): ContainerView | undefined {
 }
 
 function takeSamples(views: readonly ContainerView[]): Map<string, Sample> {
-  return new Map(views.map((view) => [view.record.id, { stats: sampleOf(view), atMs: performance.now() }]))
+  return new Map(views.map((view) => [view.record.id, { stats: sampleOf(view), atMs: realTimers.now() }]))
 }
 
 /** Another life begins at nothing. */

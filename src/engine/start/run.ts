@@ -3,6 +3,7 @@ import { constants } from 'node:os'
 import { finished, type Readable, Transform, type Writable } from 'node:stream'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import type { RunOptions } from '../../model/run-options.ts'
+import { realTimers } from '../../syscall/pause.ts'
 import { makePipe, type Pipe } from '../../syscall/pipe.ts'
 import { closeFd } from '../../syscall/process.ts'
 import type { Listener } from '../api.ts'
@@ -317,10 +318,10 @@ function after(ms: number | undefined, action: () => void): () => void {
   let timer: NodeJS.Timeout | undefined
   const wait = (rest: number): void => {
     const now = Math.min(rest, LONGEST_MS)
-    timer = setTimeout(() => (rest > now ? wait(rest - now) : action()), now)
+    timer = realTimers.setTimeout(() => (rest > now ? wait(rest - now) : action()), now)
   }
   if (ms !== undefined) wait(ms)
-  return () => clearTimeout(timer)
+  return () => realTimers.clearTimeout(timer)
 }
 
 interface Collector {

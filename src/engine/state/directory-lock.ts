@@ -2,7 +2,7 @@ import { closeSync, constants, openSync } from 'node:fs'
 import { errnoOf } from '../../model/errors.ts'
 import { trySyscall } from '../../syscall/call.ts'
 import { errnoName, SyscallError } from '../../syscall/errno.ts'
-import { pause } from '../../syscall/pause.ts'
+import { pause, realTimers } from '../../syscall/pause.ts'
 
 const LOCK_SH = 1
 const LOCK_EX = 2
@@ -30,10 +30,10 @@ export function isHeld(directory: string): boolean {
 
 /** As `lockDirectory`, unless it stays held, or `stop` says that waiting has no point. */
 export async function lockSoon(directory: string, stop: () => boolean = () => false): Promise<number | undefined> {
-  const until = performance.now() + PATIENCE_MS
+  const until = realTimers.now() + PATIENCE_MS
   for (let wait = 1; ; wait = Math.min(wait * 2, 20)) {
     const fd = lockDirectory(directory)
-    if (fd !== undefined || stop() || performance.now() >= until) return fd
+    if (fd !== undefined || stop() || realTimers.now() >= until) return fd
     await pause(wait)
   }
 }
