@@ -50,6 +50,17 @@ export function readIfThere(path: string): Buffer | undefined {
   }
 }
 
+/** False only where there is none: a place that cannot be looked at is an error. */
+export function isThere(path: string): boolean {
+  try {
+    fs.accessSync(path)
+    return true
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false
+    throw error
+  }
+}
+
 /** Undefined for what is not JSON: a file of ours that a power cut caught between its name and its content. */
 export function parseJson(bytes: Buffer): unknown {
   try {

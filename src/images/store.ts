@@ -4,7 +4,7 @@ import { TscrunError } from '../model/errors.ts'
 import type { Descriptor, ImageConfig, Platform } from '../model/image.ts'
 import { platformDistance } from '../model/platform.ts'
 import { formatReference, parseReference } from '../model/reference.ts'
-import { storeError, sweepFiles } from './files.ts'
+import { isThere, storeError, sweepFiles } from './files.ts'
 import { type IndexEntry, markLayout, prepareLayout, readIndex, withEntry, writeIndex } from './index-file.ts'
 import { blobPath, type StorePaths, storePaths } from './layout.ts'
 import { type Lock, tryLock, waitForLock } from './lock.ts'
@@ -217,7 +217,7 @@ export function openImageStore(options: StoreOptions): ImageStore {
     paths,
     find,
     list,
-    exists: () => fs.existsSync(paths.images),
+    exists: () => isThere(paths.images),
     entries: entriesOf,
     remove,
     tag,

@@ -221,6 +221,11 @@ describe('the store', () => {
     const result = await isolated(run(store))
     expect(result.exitCode).toBe(125)
     expectOneLine(result.stderr, /^tscrun: write to the store \S+ or \S+: (ENOTDIR|EEXIST)/)
+    for (const words of [['images'], ['image', 'verify'], ['image', 'verify', 'a'], ['image', 'mount', 'a'], ['ps']]) {
+      const { exitCode, stderr } = await machine.tscrun(['--root', store, ...words])
+      expect([words, exitCode]).toEqual([words, 125])
+      expectOneLine(stderr, /: ENOTDIR \(a part of the path is no directory; for the store choose another --root/)
+    }
   })
 
   it('with a record that is no JSON names the file', async () => {
