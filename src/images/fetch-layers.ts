@@ -8,6 +8,8 @@ import type { PullProgress } from './progress.ts'
 import type { PullImageOptions } from './pull.ts'
 import type { ImageStore } from './store.ts'
 
+/** Layers that are fetched and unpacked at once, whatever the machine: the network is waited for more than the processor. */
+const [LEAST, MOST] = [4, 6]
 /** Times a second that a layer's bytes are told. */
 const REPORT_EVERY_MS = 100
 
@@ -42,7 +44,7 @@ export async function fetchLayers(
   layers: readonly WantedLayer[],
   options: LayersOptions,
 ): Promise<FetchedLayers> {
-  const slot = createSlots(options.parallel ?? Math.min(6, Math.max(2, availableParallelism())))
+  const slot = createSlots(options.parallel ?? Math.min(MOST, Math.max(LEAST, availableParallelism())))
   const chain = layers.map((layer) => layer.chainId)
   const doneOf = layers.map(() => deferred<FetchedLayer>())
   const standingOf = createStandings(store.paths)

@@ -20,7 +20,7 @@ import { collectRefused, noteRefused } from './refused.ts'
 import type { ImageStore, StoredImage } from './store.ts'
 import { type ResolvedImage, unpackImage, wantedLayers } from './unpack-image.ts'
 
-/** Extractors that start while the registry is asked for the manifest: as many layers are fetched at once on any machine. */
+/** Extractors that start while the registry is asked for the manifest: more would take the processor from asking. */
 const SPARES = 2
 
 /** True where the registry still has for a tag what it had at the last pull. */

@@ -169,6 +169,23 @@ describe('faults that pass', () => {
   })
 })
 
+describe('the layers of an image', () => {
+  it('are asked for four at a time, on any machine', async () => {
+    const layers = Array.from({ length: 4 }, (_, i) => [{ name: `file${i}`, content: `${i}` }])
+    const image = await makeImage({ layers })
+    const held: (() => void)[] = []
+    await serve(({ path, body }, response) => {
+      if (!image.layers.some(({ digest }) => path.endsWith(digest))) return false
+      // None is answered before all have been asked for.
+      held.push(() => response.end(body))
+      if (held.length === 4) for (const answer of held) answer()
+      return true
+    }, image)
+    const { layers: trees } = await pull({ idleTimeoutMs: 10_000 })
+    expect(trees.map((tree, i) => fs.readFileSync(join(tree, `file${i}`), 'utf8'))).toEqual(['0', '1', '2', '3'])
+  })
+})
+
 describe('faults that do not pass', () => {
   it.each([
     [
