@@ -16,6 +16,7 @@ import { hostFacts } from '../runtime/host.ts'
 import { isInFirst } from './ids/nesting.ts'
 import { terminalSize } from '../syscall/terminal.ts'
 import { enginePaths, type EnginePaths } from './paths.ts'
+import { tellOnce } from './tell-once.ts'
 import { outputRefused } from './start/output-refused.ts'
 import type { AheadOfCall, WithAhead } from './prepared/ahead.ts'
 import { keepStart } from './prepared/prepared.ts'
@@ -104,7 +105,7 @@ export function createEngine(options: EngineOptions = {}, resolved: ResolvedSett
     const afresh = (): Promise<PreparedContainer> =>
       prepareContainer(paths, source, args, decided, starts, ahead?.unborn)
     const prepared = foreseen === undefined ? await afresh() : { ...foreseen.prepared, afresh }
-    for (const warning of prepared.warnings) run.onWarning?.(warning)
+    if (run.onWarning !== undefined) for (const warning of prepared.warnings) tellOnce(paths, warning, run.onWarning)
     return await then(prepared, decided)
   }
 

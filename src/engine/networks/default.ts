@@ -1,8 +1,8 @@
-import { mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { type ErrorCode, errnoOf, TscrunError } from '../../model/errors.ts'
+import { readlinkSync } from 'node:fs'
+import { type ErrorCode, TscrunError } from '../../model/errors.ts'
 import type { NetworkDefinition } from '../../model/network.ts'
 import type { EnginePaths } from '../paths.ts'
+import { tellOnce } from '../tell-once.ts'
 import { createNetwork } from './create.ts'
 import { DEFAULT_NETWORK, readNetwork } from './definitions.ts'
 import { bringUp } from './host.ts'
@@ -29,21 +29,8 @@ export async function bringUpDefault(paths: EnginePaths, tell: (line: string) =>
   } catch (error) {
     if (!(error instanceof TscrunError) || !OF_THE_HOST.includes(error.code)) throw error
     const hint = error.hint === undefined ? '' : ` (${error.hint})`
-    tellOnce(paths, `the container has no network: ${error.message.replace(/^network: /, '')}${hint}`, tell)
+    const line = `the container has no network: ${error.message.replace(/^network: /, '')}${hint}`
+    tellOnce(paths, { lack: 'no-network', line }, tell, readlinkSync('/proc/self/ns/net'))
     return false
   }
-}
-
-/** In a file that goes with the machine's end, for this network namespace. */
-function tellOnce(paths: EnginePaths, line: string, tell: (line: string) => void): void {
-  const path = join(paths.runRoot, 'no-network')
-  const text = `${readlinkSync('/proc/self/ns/net')} ${line}\n`
-  try {
-    if (readFileSync(path, 'utf8') === text) return
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error
-  }
-  mkdirSync(paths.runRoot, { recursive: true, mode: 0o700 })
-  writeFileSync(path, text, { mode: 0o600 })
-  tell(line)
 }

@@ -25,6 +25,7 @@ import { rangesIn, readPool } from '../ids/id-range.ts'
 import { justLook, type Look } from './look.ts'
 import { checkName, defaultName } from './name.ts'
 import type { EnginePaths } from '../paths.ts'
+import type { HostWarning } from '../tell-once.ts'
 import { seccompOf } from './seccomp.ts'
 import { requestedMounts } from '../volumes/request.ts'
 import type { TakenMounts } from '../volumes/take.ts'
@@ -96,7 +97,7 @@ export interface PreparedContainer {
   readonly ownUser: boolean
   /** What it joins of other containers. */
   readonly targets?: JoinedTargets
-  readonly warnings: readonly string[]
+  readonly warnings: readonly HostWarning[]
   /** What of the host and of the store is to be mounted; `takeMounts` sees to the volumes. */
   readonly mounts: readonly VolumeMount[]
   /** Whom the command runs as; ids of the container. */
@@ -124,7 +125,7 @@ export interface Unborn {
 
 /** What is found out by the way. */
 interface Findings {
-  readonly warnings: string[]
+  readonly warnings: HostWarning[]
   readonly look: Look
 }
 
@@ -149,7 +150,7 @@ export async function prepareContainer(
     : undefined
   const options = targets?.options ?? asked
   const name = options.name === undefined ? defaultName(id) : checkName(options.name)
-  const warnings: string[] = []
+  const warnings: HostWarning[] = []
   const joined = targets === undefined ? joinedByPath(options) : targets.mappings
   const ownUser = joined === undefined && decideUserNamespace(source, paths, options, facts, { warnings, look })
   const ids = ownUser ? RANGE_SIZE : joined === undefined ? Infinity : endOf(joined)
@@ -281,7 +282,7 @@ function decideUserNamespace(
       hint: "leave it out to share the host's user namespace, or move the store by --root",
     })
   }
-  warnings.push(`root in the container is root of the host: ${reason}`)
+  warnings.push({ lack: 'no-user-namespace', line: `root in the container is root of the host: ${reason}` })
   return false
 }
 
@@ -327,7 +328,8 @@ function rootfsOf(
   const filesystem = look(() => filesystemOf(paths.root))
   const upperHolds = canHoldUpper(filesystem)
   if (!source.scratch && !upperHolds) {
-    warnings.push(`what the container writes is kept in memory: ${paths.root} (${filesystem}) cannot hold it`)
+    const line = `what the container writes is kept in memory: ${paths.root} (${filesystem}) cannot hold it`
+    warnings.push({ lack: 'no-upper', line })
   }
   const inStore = source.imageId !== undefined
   return {

@@ -116,6 +116,7 @@ describe('an image from a registry on loopback', () => {
       expect(lines).toHaveLength(2)
       expect(lines[0]).toMatch(/root in the container is root of the host: .*\(overlay\) cannot be id-mapped$/)
       expect(lines[1]).toMatch(/what the container writes is kept in memory: .*\(overlay\) cannot hold it$/)
+      expect(await tscrun([...argv, 'true'])).toMatchObject({ exitCode: 0, stderr: '' })
     } finally {
       rmSync(store, { recursive: true })
     }
