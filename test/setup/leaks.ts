@@ -41,8 +41,13 @@ function traces(): Traces {
     ['shared memory', new Set([...entries('/dev/shm')].filter((path) => !path.startsWith('/dev/shm/libpod')))],
     ['network namespace', entries('/run/netns')],
     ['network', network()],
-    ['runtime state', new Set([...entries('/run/tscrun'), ...entries('/run/tscrun-runtime')])],
+    ['runtime state', new Set([...entries('/run/tscrun'), ...entries('/run/tscrun-runtime')].filter(isState))],
   ])
+}
+
+/** All but what has been told once and stays until the machine starts anew (tell-once.ts). */
+function isState(path: string): boolean {
+  return !/\/no-(?:network|upper|user-namespace)$/.test(path)
 }
 
 /** Links of ours, and what a first container with a network switches on: nothing of it may be this machine's. */
