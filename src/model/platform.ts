@@ -23,12 +23,24 @@ const ARCHITECTURES = new Map([
   ['s390x', 's390x'],
   ['loong64', 'loong64'],
   ['mips64le', 'mips64le'],
+  ['mips64', 'mips64'],
+  ['mipsle', 'mipsle'],
+  ['mips', 'mips'],
+  ['ppc64', 'ppc64'],
 ])
 
-/** Reads `os/arch[/variant]`, or an architecture alone for linux. Throws USAGE. */
-export function parsePlatform(text: string): Platform {
+/**
+ * Reads `os/arch[/variant]`, an architecture alone for linux, or with `host` a system alone for its architecture: what
+ * docker takes. Throws USAGE.
+ */
+export function parsePlatform(text: string, host?: Platform): Platform {
   const parts = text.toLowerCase().split('/')
-  if (parts.length === 1) parts.unshift('linux')
+  const [word = ''] = parts
+  if (parts.length === 1 && word !== '') {
+    if (host !== undefined && OPERATING_SYSTEMS.has(word)) return { ...host, os: word }
+    if (ARCHITECTURES.has(word)) return normalizePlatform({ os: 'linux', architecture: word })
+    throw badPlatform(text, 'unknown operating system or architecture')
+  }
   const [os = '', architecture = '', variant] = parts
   if (parts.length > 3 || !OPERATING_SYSTEMS.has(os) || !/^[a-z0-9_-]+$/.test(architecture)) throw notPlatform(text)
   if (variant !== undefined && !/^[a-z0-9._-]+$/.test(variant)) throw notPlatform(text)
@@ -36,7 +48,11 @@ export function parsePlatform(text: string): Platform {
 }
 
 function notPlatform(text: string): TscrunError {
-  return new TscrunError('USAGE', `platform ${JSON.stringify(text)}: not of the form os/architecture[/variant]`, {
+  return badPlatform(text, 'not of the form os/architecture[/variant]')
+}
+
+function badPlatform(text: string, why: string): TscrunError {
+  return new TscrunError('USAGE', `platform ${JSON.stringify(text)}: ${why}`, {
     subject: text,
     hint: 'for example linux/amd64 or linux/arm64/v8',
   })

@@ -116,6 +116,10 @@ describe('what is typed wrong', () => {
     ['images a b', 'images: takes at most 1 argument (usage: tscrun images [OPTIONS] [REPOSITORY[:TAG]])'],
     ['ps --filter x', '--filter x: not KEY=VALUE (e.g. status=exited)'],
     ['inspect --type network x', '--type network: not supported yet (container, image or volume)'],
+    [
+      'pull --platform bogus x',
+      'platform "bogus": unknown operating system or architecture (for example linux/amd64 or linux/arm64/v8)',
+    ],
     ['pull --platform windows/amd64 x', '--platform windows/amd64: only linux images can run here'],
     ['--log-level loud ps', '--log-level loud: unknown level (error, warn or debug)'],
     ['ps --root relative', '--root relative: must be an absolute path'],

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { choosePlatform, parseImageConfig, parseManifest } from '../../src/images/documents.ts'
+import { hostPlatform, platformFor } from '../../src/images/host-platform.ts'
 import { findPlatform } from '../../src/images/find-platform.ts'
 import { chainIds } from '../../src/images/chain.ts'
 import { parseDiffId } from '../../src/model/digest.ts'
@@ -191,9 +192,18 @@ describe('platforms', () => {
     expect(formatPlatform(parsePlatform(text))).toBe(canonical)
   })
 
-  it.each(['', '/', 'linux/', 'plan9x/amd64', 'linux/amd64/v1/x', 'linux/am d64', '../x'])('refuses %j', (text) => {
-    expect(() => parsePlatform(text)).toThrow(expect.objectContaining({ code: 'USAGE' }))
+  it('reads a system alone with the architecture of the host', () => {
+    expect(formatPlatform(parsePlatform('Linux', parsePlatform('linux/arm64')))).toBe('linux/arm64')
+    expect(platformFor('linux')).toEqual(hostPlatform())
+    expect(formatPlatform(parsePlatform('windows', parsePlatform('linux/amd64')))).toBe('windows/amd64')
   })
+
+  it.each(['bogus', 'linux', 'linux64', '', '/', 'linux/', 'plan9x/amd64', 'linux/amd64/v1/x', 'linux/am d64', '../x'])(
+    'refuses %j',
+    (text) => {
+      expect(() => parsePlatform(text)).toThrow(expect.objectContaining({ code: 'USAGE' }))
+    },
+  )
 
   it('keeps systems and processors apart', () => {
     expect(platformDistance(parsePlatform('linux/amd64'), parsePlatform('windows/amd64'))).toBeUndefined()

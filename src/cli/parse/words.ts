@@ -1,5 +1,6 @@
 import type { PullPolicy } from '../../model/run-options.ts'
-import { formatPlatform, parsePlatform } from '../../model/platform.ts'
+import { platformFor } from '../../images/host-platform.ts'
+import { formatPlatform } from '../../model/platform.ts'
 import { completeSignal } from '../../model/kernel-names.ts'
 import { badFlag, notYet } from '../errors.ts'
 import { parseOctal } from './numbers.ts'
@@ -114,9 +115,9 @@ export function parsePull(text: string): PullPolicy {
   throw badFlag('pull', text, 'unknown policy', 'missing, always, never or newer')
 }
 
-/** `linux/arm64`, `arm64`, `linux/arm/v7`, in Go's names. Throws USAGE. */
+/** `linux/arm64`, `arm64`, `linux`, `linux/arm/v7`, in Go's names. Throws USAGE. */
 export function parsePlatformFlag(text: string): string {
-  const platform = parsePlatform(text)
+  const platform = platformFor(text)
   if (platform.os !== 'linux') throw badFlag('platform', text, 'only linux images can run here')
   return formatPlatform(platform)
 }

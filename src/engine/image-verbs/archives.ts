@@ -2,7 +2,7 @@ import { decompress, openArchive } from '../../images/archives/spool.ts'
 import { completeName, openLayoutDirectory, readImages } from '../../images/archives/read.ts'
 import type { NamedFiles } from '../../images/archives/members.ts'
 import { chainIds } from '../../images/chain.ts'
-import { hostPlatform } from '../../images/host-platform.ts'
+import { platformFor } from '../../images/host-platform.ts'
 import { readFacts } from '../../images/layer-facts.ts'
 import { storeTar } from '../../images/make-layer.ts'
 import { addNewImage, type HistoryEntry, rawConfig } from '../../images/new-image.ts'
@@ -10,7 +10,6 @@ import { type SaveRequest, saveImages } from '../../images/save.ts'
 import { type ImageStore, noSuchImage, type StoredImage } from '../../images/store.ts'
 import { takeIn } from '../../images/take-in.ts'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
-import { parsePlatform } from '../../model/platform.ts'
 import { formatReference, parseReference } from '../../model/reference.ts'
 import { changeImageConfig, type ImageConfigObject } from '../../spec/image-change.ts'
 import { createReadStream, statSync } from 'node:fs'
@@ -113,7 +112,7 @@ async function load(
       const { id } = await takeIn(store, source, {
         ...quiet,
         ...(onProgress === undefined ? {} : { onProgress }),
-        platform: platform === undefined ? hostPlatform() : parsePlatform(platform),
+        platform: platformFor(platform),
         names: complete,
       })
       loaded.push({ id, names: complete })
@@ -176,7 +175,7 @@ async function importTar(
       {
         layer,
         config,
-        platform: platform === undefined ? hostPlatform() : parsePlatform(platform),
+        platform: platformFor(platform),
         created: new Date().toISOString(),
         history,
       },

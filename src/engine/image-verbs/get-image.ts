@@ -1,8 +1,7 @@
-import { hostPlatform } from '../../images/host-platform.ts'
+import { platformFor } from '../../images/host-platform.ts'
 import { pullImage, type PullImageOptions } from '../../images/pull.ts'
 import type { ImageStore, StoredImage } from '../../images/store.ts'
 import { TscrunError } from '../../model/errors.ts'
-import { parsePlatform } from '../../model/platform.ts'
 import { formatReference, parseReference } from '../../model/reference.ts'
 import type { PullPolicy } from '../../model/run-options.ts'
 import type { RegistrySettings } from '../../registry/registry-settings.ts'
@@ -43,7 +42,7 @@ export async function getImage(store: ImageStore, text: string, options: GetOpti
     ...rest,
     onProgress,
     policy,
-    platform: platform === undefined ? hostPlatform() : parsePlatform(platform),
+    platform: platformFor(platform),
   }
   await names.prepare(text)
   const stored = policy === 'always' ? undefined : storedName(store, text, options, pull.platform)

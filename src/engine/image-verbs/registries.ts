@@ -1,4 +1,4 @@
-import { hostPlatform } from '../../images/host-platform.ts'
+import { platformFor } from '../../images/host-platform.ts'
 import { copyImage } from '../../images/copy.ts'
 import { dockerSource } from '../../images/docker-transport.ts'
 import { openForSearch, type ReachOptions } from '../../images/open-registry.ts'
@@ -8,7 +8,6 @@ import type { ImageStore } from '../../images/store.ts'
 import { openImageSource, openImageTarget } from '../../images/transports.ts'
 import type { ImageDocument } from '../../images/transport.ts'
 import { TscrunError } from '../../model/errors.ts'
-import { parsePlatform } from '../../model/platform.ts'
 import { formatReference, parseReference } from '../../model/reference.ts'
 import { type AuthTarget, removeAllLogins, removeLogin, saveLogin } from '../../registry/auth-write.ts'
 import { findCredentials } from '../../registry/credentials.ts'
@@ -89,7 +88,7 @@ export function registryVerbs(
       return pushImage(store, image, target, { ...reach(options), ...(packing === undefined ? {} : { packing }) })
     },
     async copy(source, target, { platform, source: from, target: to, ...listener }) {
-      const wanted = platform === 'all' ? platform : platform === undefined ? hostPlatform() : parsePlatform(platform)
+      const wanted = platform === 'all' ? platform : platformFor(platform)
       const { work } = store.paths
       const opened = await openImageSource(source, { ...reach({ ...from, ...listener }), work })
       try {
