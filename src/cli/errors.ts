@@ -40,6 +40,7 @@ const REFUSALS: Readonly<Record<string, string>> = {
   ENOMEM: 'the machine has no memory left',
   ENOSPC: 'free some space, or choose another --root',
   EDQUOT: 'the quota is used up: free some space, or choose another --root',
+  EFBIG: 'raise the limit on the size of files: ulimit -f',
   EIO: 'the disk cannot be read or written: see dmesg',
   ENOTDIR: NO_DIRECTORY,
   EROFS: 'the filesystem is read-only; for the store choose another --root or --runroot',

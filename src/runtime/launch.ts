@@ -300,12 +300,14 @@ function describeWithOom(failure: TscrunError, exit: ContainerExit): TscrunError
 function stageRefused(error: unknown): unknown {
   if (!(error instanceof SyscallError)) return error
   const inside = error.code === 'ENOSYS' || error.code === 'EPERM'
+  const short =
+    error.code === 'EFBIG'
+      ? 'raise the limit on the size of files: ulimit -f'
+      : 'this host may be out of memory or processes'
   return new TscrunError('KERNEL_REFUSED', error.message, {
     syscall: error.syscall,
     errno: error.code,
-    hint: inside
-      ? 'in a container that one must be run with --privileged'
-      : 'this host may be out of memory or processes',
+    hint: inside ? 'in a container that one must be run with --privileged' : short,
     cause: error,
   })
 }

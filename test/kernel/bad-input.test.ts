@@ -243,6 +243,25 @@ describe('the store', () => {
   })
 })
 
+describe('a limit on the size of files', () => {
+  const limited = async (...args: readonly string[]): Promise<Ended> => {
+    const command = [TSCRUN, '--root', machine.store, '--runroot', machine.runRoot, ...args]
+    const options = { reject: false, stripFinalNewline: false, env: { TSCRUN_NODE: process.execPath } } as const
+    return (await execa('sh', ['-c', 'ulimit -f 1; exec "$@"', 'sh', ...command], options)) as unknown as Ended
+  }
+
+  it.each([['--rm'], ['-d']])('that is too small for run %s is told in one line', async (flag) => {
+    const result = await limited('run', flag, '--network', 'none', '--rootfs', `${machine.rootfs}:O`, 'true')
+    expectRefusal(result, 125, /^tscrun: write.*: EFBIG \(raise the limit on the size of files: ulimit -f\)/)
+  })
+
+  it('does not undo what was done where only the events are too long', async () => {
+    for (const name of ['one', 'two', 'three', 'four'])
+      expect(await limited('volume', 'create', name)).toMatchObject({ exitCode: 0, stdout: `${name}\n`, stderr: '' })
+    await machine.tscrun(['volume', 'prune', '-af'])
+  })
+})
+
 describe('an ordinary user', () => {
   it('is told in one line that root is needed', async () => {
     const home = join(machine.directory, 'of-user')

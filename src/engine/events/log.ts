@@ -20,7 +20,7 @@ const MOST_BYTES = 2 ** 20
 const { O_WRONLY, O_APPEND, O_CREAT, O_NOFOLLOW } = constants
 const [LOCK_EX, LOCK_NB] = [2, 4]
 /** A store that takes nothing, or is not there, has no events; what was done is done all the same. */
-const UNTOLD = ['ENOENT', 'ENOSPC', 'EDQUOT', 'EROFS', 'EACCES']
+const UNTOLD = ['ENOENT', 'ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS', 'EACCES']
 
 /** Appends events in one write(2), so that lines of several writers stay whole. */
 export function writeEvents(paths: EnginePaths, events: readonly NewEvent[]): void {
