@@ -256,7 +256,7 @@ describe('a limit on the size of files', () => {
   })
 
   it('does not undo what was done where only the events are too long', async () => {
-    for (const name of ['one', 'two', 'three', 'four'])
+    for (const name of Array.from({ length: 10 }, (_, i) => `volume${i}`))
       expect(await limited('volume', 'create', name)).toMatchObject({ exitCode: 0, stdout: `${name}\n`, stderr: '' })
     await machine.tscrun(['volume', 'prune', '-af'])
   })
