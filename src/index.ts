@@ -139,6 +139,13 @@ export type ListOptions = Partial<Pick<PsOptions, 'all' | 'filter' | 'last'>>
 export type StartCallOptions = Omit<BackgroundOptions, 'cidfile'>
 
 /** Those that make containers, and those that answer with a stream. */
+/** One whose start was given up while it went on is nobody's: its caller gets no handle to end it with. */
+async function unlessAborted(container: Container, { signal }: { readonly signal?: AbortSignal }): Promise<Container> {
+  if (signal?.aborted !== true) return container
+  await container.remove()
+  throw signal.reason
+}
+
 type OtherVerbs = Pick<Engine, 'dryRun' | 'run' | 'start' | 'create' | 'events' | 'stats'>
 
 /**
@@ -187,7 +194,9 @@ export function createEngine(options: EngineOptions = {}): Engine {
     run: (image, args = [], run = {}) => runContainer(core, image, args, run),
     start: async (image, args = [], start = {}) => {
       checkRun('background', image, args, start)
-      return findContainer(core, await abortable(core, 'start', start, (bound) => core.runDetached(image, args, bound)))
+      return abortable(core, 'start', start, async (bound) =>
+        unlessAborted(await findContainer(core, await core.runDetached(image, args, bound)), bound),
+      )
     },
     create: async (image, args = [], made = {}) => {
       checkRun('background', image, args, made)

@@ -65,6 +65,23 @@ describe('a container that a program starts', () => {
     }
   })
 
+  it('is not there where its start was given up, however late', async () => {
+    for (const ms of [1, 2, 4, 8, 16]) {
+      const controller = new AbortController()
+      const { signal } = controller
+      const rootfs = { path: machine.rootfs, overlay: true }
+      const starting = engine.start(undefined, ['sleep', '1000'], { rootfs, signal })
+      setTimeout(() => controller.abort(), ms)
+      const outcome = await starting.then(
+        (container) => ({ container, aborted: signal.aborted }),
+        (error: unknown) => error,
+      )
+      if (outcome instanceof Error) expect(outcome).toMatchObject({ code: 'ABORTED' })
+      else expect(outcome).toMatchObject({ aborted: false })
+      await Promise.all((await engine.list({ all: true })).map((container) => container.remove()))
+    }
+  })
+
   it('gives every line it wrote, and ends with it', async () => {
     await using container = await start('echo one; echo two >&2; exit 6')
     expect(await container.wait()).toMatchObject({ exitCode: 6 })
