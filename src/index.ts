@@ -138,7 +138,6 @@ export type ListOptions = Partial<Pick<PsOptions, 'all' | 'filter' | 'last'>>
 
 export type StartCallOptions = Omit<BackgroundOptions, 'cidfile'>
 
-/** Those that make containers, and those that answer with a stream. */
 /** One whose start was given up while it went on is nobody's: its caller gets no handle to end it with. */
 async function unlessAborted(container: Container, { signal }: { readonly signal?: AbortSignal }): Promise<Container> {
   if (signal?.aborted !== true) return container
@@ -146,6 +145,7 @@ async function unlessAborted(container: Container, { signal }: { readonly signal
   throw signal.reason
 }
 
+/** Those that make containers, and those that answer with a stream. */
 type OtherVerbs = Pick<Engine, 'dryRun' | 'run' | 'start' | 'create' | 'events' | 'stats'>
 
 /**
