@@ -71,6 +71,7 @@ export function explainFailure(plan: Plan, failure: StepFailure, workdir?: strin
   const hint =
     HINTS[failure.errno] ??
     readOnlyHint(step, failure.errno) ??
+    stackHint(step, failure.errno) ??
     step.hint ??
     (code === 'NO_SPACE' ? noSpaceHint(step) : undefined)
   const what = step.about ?? subject
@@ -92,6 +93,14 @@ function reasonOf(step: Step, errno: string): string {
 function readOnlyHint({ op }: Step, errno: string): string | undefined {
   return op === 'target' && errno === 'EROFS'
     ? 'make it there beforehand; over a root directory --rootfs PATH:O puts a layer in which it can be made'
+    : undefined
+}
+
+/** FILESYSTEM_MAX_STACK_DEPTH; the kernel says it in its log alone. */
+function stackHint(step: Step, errno: string): string | undefined {
+  const isOverlay = step.op === 'fsconfig' || (step.op === 'mount' && step.type === 'overlay')
+  return isOverlay && errno === 'EINVAL'
+    ? 'of overlays only two may lie one above the other: take a directory on a disk; else the log of the kernel (dmesg) says why'
     : undefined
 }
 

@@ -182,6 +182,33 @@ describe('an image with whiteouts, in a store on an overlay', () => {
     },
   )
 
+  it('is one overlay too many over a root directory on two, which is said', async () => {
+    const base = join(store, '../..')
+    for (const name of ['upper2', 'work2', 'overlay2']) mkdirSync(join(base, name))
+    const two = join(base, 'overlay2')
+    const options = `lowerdir=${base}/overlay,upperdir=${base}/upper2,workdir=${base}/work2`
+    // Where this machine's own disk is one already, this is the third.
+    if ((await execa('mount', ['-t', 'overlay', 'overlay', '-o', options, two], { reject: false })).exitCode !== 0)
+      return
+    try {
+      const { exitCode, stderr } = await tscrun(onDisk, [
+        'run',
+        '--rm',
+        '--userns=host',
+        '--rootfs',
+        `${two}:O`,
+        'true',
+      ])
+      expect(exitCode).toBe(125)
+      expectOneLine(
+        stderr,
+        /^tscrun: (?:fsconfig|mount): assemble the overlay .*\(EINVAL\) \(of overlays only two may lie one above/,
+      )
+    } finally {
+      await execa('umount', [two])
+    }
+  })
+
   it('is shown by inspect as the directories its containers get', async () => {
     await pull(store, large)
     const { stdout } = await tscrun(store, ['inspect', large])
