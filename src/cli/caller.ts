@@ -19,7 +19,13 @@ export function readUserFile(path: string): Uint8Array {
   } catch (error) {
     const errno = errnoOf(error)
     if (errno === undefined || !(error instanceof Error)) throw error
-    throw new TscrunError('USAGE', `open ${path}: ${errno}`, { syscall: 'open', errno, subject: path, cause: error })
+    throw new TscrunError('USAGE', `open ${path}: ${errno}`, {
+      syscall: 'open',
+      errno,
+      subject: path,
+      hint: `it is a file that a flag names${path.startsWith('/') ? '' : ', looked for in the current directory'}`,
+      cause: error,
+    })
   }
 }
 

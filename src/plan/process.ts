@@ -54,7 +54,12 @@ export function processSteps(spec: ProcessSurroundings, process: OciProcess): St
   // A session keyring of its own: the host's keys are not reachable by inheritance (keyctl_join_session_keyring(3)).
   if (spec.oci?.keyring !== false)
     steps.push({ op: 'new_keyring', tolerate: ['ENOSYS', 'EPERM'], because: 'no keyrings here, so none to inherit' })
-  steps.push({ op: 'chdir', path: process.cwd, about: `enter the working directory ${process.cwd}` })
+  steps.push({
+    op: 'chdir',
+    path: process.cwd,
+    about: `enter the working directory ${process.cwd}`,
+    hint: 'it must be a directory that the user may enter',
+  })
   steps.push({ op: 'close_fds', from: 3 + (spec.oci?.preserveFds ?? 0) })
   const setEnv: Step = { op: 'set_env', env: process.env ?? [] }
   // An engine has put it there. The filter may refuse what it takes to look it up, so that comes first.

@@ -78,7 +78,11 @@ describe('one line, the documented exit code, and nothing left, for', () => {
       ['--cidfile', '/absent/id'],
       /^tscrun: --cidfile \/absent\/id: ENOENT \(can it/,
     ],
-    ['an env file that is not there', ['--env-file', '/absent'], /^tscrun: .*\/absent.*ENOENT/],
+    [
+      'an env file that is not there',
+      ['--env-file', '/absent'],
+      /^tscrun: .*\/absent.*ENOENT \(it is a file that a flag names\)/,
+    ],
     ['an unknown network', ['--network', 'bridge-of-mine'], /^tscrun: .*bridge-of-mine/],
     ['an unknown namespace mode', ['--pid', 'mine'], /^tscrun: .*mine/],
     ['a stop signal that is none', ['--stop-signal', 'SIGNOTHING'], /^tscrun: .*SIGNOTHING/],

@@ -151,7 +151,11 @@ describe('a command in a running container', () => {
   it.each([
     [['target', 'nosuch'], 127, /^tscrun: exec "nosuch": executable file not found in \$PATH/],
     [['target', '/etc/passwd'], 126, /^tscrun: exec "\/etc\/passwd": permission denied/],
-    [['-w', '/nosuch', 'target', 'id'], 125, /^tscrun: chdir: enter the working directory \/nosuch: no such file/],
+    [
+      ['-w', '/nosuch', 'target', 'id'],
+      125,
+      /^tscrun: chdir: enter the working directory \/nosuch: no such file or directory \(ENOENT\) \(it must be a directory/,
+    ],
     [['-u', 'nobodyhere', 'target', 'id'], 125, /^tscrun: .*nobodyhere.*no such user/],
     [['nosuch', 'id'], 125, /^tscrun: container nosuch: there is none/],
     [['target'], 125, /^tscrun: exec: the container or the command is missing/],
