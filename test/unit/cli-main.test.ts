@@ -110,7 +110,10 @@ describe('what is typed wrong', () => {
       'run --memory 1 alpine',
       '--memory 1: too little for a process to start (bytes without a suffix; did you mean 1m?)',
     ],
-    ['run --env-file nosuch alpine', 'open nosuch: ENOENT'],
+    [
+      'run --env-file nosuch alpine',
+      'open nosuch: ENOENT (it is a file that a flag names, looked for in the current directory)',
+    ],
     ['rm', 'rm: the container is missing (usage: tscrun rm [OPTIONS] CONTAINER [CONTAINER...])'],
     ['ps x', 'ps: takes no arguments (usage: tscrun ps [OPTIONS])'],
     ['images a b', 'images: takes at most 1 argument (usage: tscrun images [OPTIONS] [REPOSITORY[:TAG]])'],
