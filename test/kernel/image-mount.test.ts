@@ -65,7 +65,8 @@ it.each([
 it('takes an image without layers, whose containers have an empty root', async () => {
   await load('none', [])
   expect(fs.readdirSync(await mount('none:1'))).toEqual([])
-  const args = ['run', '--rm', '--network', 'none', '-v', '/bin/busybox:/busybox:ro', 'none:1', '/busybox']
+  const busybox = join(machine.rootfs, 'bin/busybox')
+  const args = ['run', '--rm', '--network', 'none', '-v', `${busybox}:/busybox:ro`, 'none:1', '/busybox']
   expect(await out(...args, 'stat', '-c', '%a %u', '/')).toBe('755 0\n')
   expect((await out(...args, 'ls', '-A', '/')).split('\n')).toEqual(['busybox', 'dev', 'etc', 'proc', 'sys', ''])
   await out('create', '--name', 'bare', 'none:1', 'absent')
