@@ -1,6 +1,6 @@
 import * as http from 'node:http'
 import * as https from 'node:https'
-import type { Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import * as tls from 'node:tls'
 import { TscrunError } from '../model/errors.ts'
 import type { Environment } from './environment.ts'
@@ -42,47 +42,89 @@ function isExempt(url: URL, list: string): boolean {
     })
 }
 
-/** An agent whose connections are tunnels through a proxy (CONNECT, RFC 9110 9.3.6). */
+/** An agent that asks through a proxy: by a tunnel for TLS, else by handing the request over, as curl and Go do. */
 export function proxyAgent(proxy: URL, isTls: boolean, options: https.AgentOptions): http.Agent {
-  const agent = isTls ? new https.Agent(options) : new http.Agent(options)
-  const connect = (target: tls.ConnectionOptions, done: (error: Error | null, socket?: Socket) => void): undefined => {
+  return isTls ? tunnelAgent(proxy, options) : forwardAgent(proxy, options)
+}
+
+type Connected = (error: Error | null, socket?: Socket) => void
+
+/** The proxy is sent the request with the complete address (RFC 9112, 3.2.2); many tunnel to port 443 alone. */
+function forwardAgent(proxy: URL, options: http.AgentOptions): http.Agent {
+  // The types list neither of what agents ask of themselves.
+  const agent = new http.Agent(options) as http.Agent & {
+    addRequest(request: http.ClientRequest, target: object): void
+  }
+  const addRequest = agent.addRequest.bind(agent)
+  const { host, port } = placeOf(proxy)
+  const login = loginFor(proxy)
+  return Object.assign(agent, {
+    addRequest(request: http.ClientRequest, target: object): void {
+      request.path = `http://${String(request.getHeader('host'))}${request.path}`
+      if (login !== undefined) request.setHeader('proxy-authorization', login)
+      addRequest(request, target)
+    },
+    createConnection(target: { readonly host?: string; readonly port?: number }, done: Connected): undefined {
+      const socket = proxy.protocol === 'https:' ? tls.connect({ host, port, servername: host }) : connect(port, host)
+      const fail = (error: Error): void =>
+        done(unreachable(proxy, `${target.host}:${target.port}`, error.message, error))
+      socket.once('error', fail)
+      socket.once(proxy.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+        socket.off('error', fail)
+        done(null, socket)
+      })
+      return undefined
+    },
+  })
+}
+
+/** An agent whose connections are tunnels through a proxy (CONNECT, RFC 9110 9.3.6). */
+function tunnelAgent(proxy: URL, options: https.AgentOptions): http.Agent {
+  const agent = new https.Agent(options)
+  const open = (target: tls.ConnectionOptions, done: Connected): undefined => {
     openTunnel(proxy, `${target.host}:${target.port}`).then(
-      (socket) => {
-        if (!isTls) return done(null, socket)
-        done(null, tls.connect({ ...options, ...target, socket, servername: target.servername ?? target.host ?? '' }))
-      },
+      (socket) =>
+        done(null, tls.connect({ ...options, ...target, socket, servername: target.servername ?? target.host ?? '' })),
       (error: unknown) => done(error as Error),
     )
     return undefined
   }
   // Agents ask this of themselves; the types do not list it.
-  Object.assign(agent, { createConnection: connect })
-  return agent
+  return Object.assign(agent, { createConnection: open })
+}
+
+function placeOf(proxy: URL): { readonly host: string; readonly port: number } {
+  const host = proxy.hostname.replace(/^\[|\]$/g, '')
+  return { host, port: Number(proxy.port) || (proxy.protocol === 'https:' ? 443 : 80) }
+}
+
+function loginFor({ username, password }: URL): string | undefined {
+  if (username === '') return undefined
+  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  return `Basic ${Buffer.from(credentials).toString('base64')}`
+}
+
+function unreachable(proxy: URL, target: string, reason: string, cause?: unknown): TscrunError {
+  return new TscrunError('NETWORK', `connect ${target} through the proxy ${proxy.host}: ${reason}`, {
+    subject: proxy.host,
+    cause,
+  })
 }
 
 function openTunnel(proxy: URL, target: string): Promise<Socket> {
-  const credentials = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`
+  const login = loginFor(proxy)
   const request = (proxy.protocol === 'https:' ? https : http).request({
-    host: proxy.hostname.replace(/^\[|\]$/g, ''),
-    port: proxy.port || (proxy.protocol === 'https:' ? 443 : 80),
+    ...placeOf(proxy),
     method: 'CONNECT',
     path: target,
     agent: false,
     headers: {
       host: target,
-      ...(proxy.username === ''
-        ? {}
-        : { 'proxy-authorization': `Basic ${Buffer.from(credentials).toString('base64')}` }),
+      ...(login === undefined ? {} : { 'proxy-authorization': login }),
     },
   })
   return new Promise((resolve, reject) => {
-    const fail = (reason: string, cause?: unknown): void =>
-      reject(
-        new TscrunError('NETWORK', `connect ${target} through the proxy ${proxy.host}: ${reason}`, {
-          subject: proxy.host,
-          cause,
-        }),
-      )
+    const fail = (reason: string, cause?: unknown): void => reject(unreachable(proxy, target, reason, cause))
     request.setTimeout(30_000, () => request.destroy(new Error('no answer for 30 s')))
     request.once('connect', (response, socket) => {
       if (response.statusCode === 200) return resolve(socket)

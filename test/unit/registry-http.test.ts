@@ -50,20 +50,20 @@ async function tagOf(registry: string, options: Partial<RegistryOptions> = {}): 
   }
 }
 
-describe('TLS to a registry', () => {
-  /** A registry with a certificate for localhost that only `ca.pem` vouches for. */
-  async function secureRegistry(): Promise<{ port: number; ca: string }> {
-    const [key, ca] = [join(directory, 'key.pem'), join(directory, 'ca.pem')]
-    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost']
-    const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2']
-    await execa('openssl', ['req', '-x509', ...kind, ...subject, '-keyout', key, '-out', ca])
-    const { readFileSync } = await import('node:fs')
-    const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(ca) }, (_, response) =>
-      response.end('secure'),
-    )
-    return { port: await listen(server), ca }
-  }
+/** A registry with a certificate for localhost that only `ca.pem` vouches for. */
+async function secureRegistry(): Promise<{ port: number; ca: string }> {
+  const [key, ca] = [join(directory, 'key.pem'), join(directory, 'ca.pem')]
+  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost']
+  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2']
+  await execa('openssl', ['req', '-x509', ...kind, ...subject, '-keyout', key, '-out', ca])
+  const { readFileSync } = await import('node:fs')
+  const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(ca) }, (_, response) =>
+    response.end('secure'),
+  )
+  return { port: await listen(server), ca }
+}
 
+describe('TLS to a registry', () => {
   it('refuses a certificate nobody vouches for, and says what to do', async () => {
     const { port } = await secureRegistry()
     await expect(tagOf(`localhost:${port}`)).rejects.toMatchObject({
@@ -128,27 +128,35 @@ describe('TLS to a registry', () => {
 })
 
 describe('proxies', () => {
-  it('asks through a tunnel, with the login for the proxy', async () => {
-    const registry = await listen(createServer((_, response) => response.end('tunnelled')))
+  it('asks through a tunnel for https, and hands plain http over, with the login for the proxy', async () => {
+    const { port } = await secureRegistry()
     const asked: string[] = []
-    const proxy = createServer()
+    const proxy = createServer((request, response) => {
+      asked.push(`${request.method} ${request.url} ${request.headers['proxy-authorization']}`)
+      response.end('handed over')
+    })
+    let isOpen = false
     proxy.on('connect', (request, socket) => {
-      asked.push(`${request.url} ${request.headers['proxy-authorization']}`)
-      if (request.url?.endsWith(':443')) return socket.end('HTTP/1.1 403 no\r\n\r\n')
-      const onward = connect(registry, '127.0.0.1', () => {
+      asked.push(`${request.method} ${request.url} ${request.headers['proxy-authorization']}`)
+      if (!isOpen) return socket.end('HTTP/1.1 403 no\r\n\r\n')
+      const onward = connect(port, '127.0.0.1', () => {
         socket.write('HTTP/1.1 200 OK\r\n\r\n')
         socket.pipe(onward).pipe(socket)
       })
     })
     const address = `http://me:secret@127.0.0.1:${await listen(proxy)}`
     const env = { HOME: directory, HTTPS_PROXY: address, HTTP_PROXY: address }
-    expect(await tagOf('registry.test', { tlsVerify: false, env })).toBe('tunnelled')
     const login = `Basic ${Buffer.from('me:secret').toString('base64')}`
-    expect(new Set(asked)).toEqual(new Set([`registry.test:443 ${login}`, `registry.test:80 ${login}`]))
+    expect(await tagOf('registry.test:5000', { tlsVerify: false, env })).toBe('handed over')
+    expect(asked[0]).toBe(`CONNECT registry.test:5000 ${login}`)
+    expect(asked[1]).toBe(`GET http://registry.test:5000/v2/ ${login}`)
+    expect(asked.at(-1)).toMatch(/^GET http:\/\/registry\.test:5000\/v2\/\S+ Basic /)
     await expect(tagOf('registry.test', { env })).rejects.toMatchObject({
       code: 'NETWORK',
       message: expect.stringContaining('403'),
     })
+    isOpen = true
+    expect(await tagOf('registry.test', { tlsVerify: false, env })).toBe('secure')
   })
 
   it.each([
