@@ -6,7 +6,7 @@ import { createEngine, type Engine, TscrunError, waitFor } from '../../src/index
 /** As a program in JavaScript calls it. */
 type Loose = Readonly<Record<string, (...given: unknown[]) => Promise<unknown>>>
 
-const places = { root: '/nowhere/store', runRoot: '/nowhere/run' }
+const places = { root: '/proc/nowhere/store', runRoot: '/proc/nowhere/run' }
 const engine = createEngine(places)
 const of = (verbs: object): Loose => verbs as Loose
 
