@@ -96,9 +96,9 @@ function readOnlyHint({ op }: Step, errno: string): string | undefined {
     : undefined
 }
 
-/** FILESYSTEM_MAX_STACK_DEPTH; the kernel says it in its log alone. */
+/** Of the root filesystem: FILESYSTEM_MAX_STACK_DEPTH; the kernel says it in its log alone. */
 function stackHint(step: Step, errno: string): string | undefined {
-  const isOverlay = step.op === 'fsconfig' || (step.op === 'mount' && step.type === 'overlay')
+  const isOverlay = step.op === 'fsconfig' ? step.fs === 'fd:overlay' : step.op === 'mount' && step.type === 'overlay'
   return isOverlay && errno === 'EINVAL'
     ? 'of overlays only two may lie one above the other: take a directory on a disk; else the log of the kernel (dmesg) says why'
     : undefined

@@ -116,6 +116,13 @@ describe("a caller's mounts", () => {
     expect(stderr).toContain('config.json: mounts[4].options: "size" cannot be changed by remount')
   })
 
+  it('with an option that their filesystem does not have name it', () => {
+    const mount = { destination: '/mnt/o', type: 'tmpfs', source: 'tmpfs', options: ['bogus=1'] }
+    const { code, stderr } = bundles.create('true', { mounts: [mount] })
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/mount tmpfs on \/mnt\/o: .*\(EINVAL\) \(is bogus an option of tmpfs\?\)/)
+  })
+
   it('go where a link leads inside of the root, and make what is missing', () => {
     symlinkSync('/../../../etc', join(bundles.rootfs, 'upwards'))
     const mounts = [bind('/upwards/deep/er', ['bind'])]
