@@ -1,10 +1,14 @@
 import * as http from 'node:http'
 import * as https from 'node:https'
-import { connect, type Socket } from 'node:net'
+import { connect, isIP, type Socket } from 'node:net'
 import * as tls from 'node:tls'
 import { TscrunError } from '../model/errors.ts'
 import type { Environment } from './environment.ts'
 import { isLoopback } from './hosts.ts'
+
+/** How long a proxy may take to be reached. */
+const PATIENCE_MS = 30_000
+const SILENCE = 'no answer for 30 s'
 
 /** The proxy the environment names for a URL; undefined for none. Loopback is never asked through one. */
 export function proxyFor(url: URL, env: Environment): URL | undefined {
@@ -65,12 +69,15 @@ function forwardAgent(proxy: URL, options: http.AgentOptions): http.Agent {
       addRequest(request, target)
     },
     createConnection(target: { readonly host?: string; readonly port?: number }, done: Connected): undefined {
-      const socket = proxy.protocol === 'https:' ? tls.connect({ host, port, servername: host }) : connect(port, host)
+      const socket = proxy.protocol === 'https:' ? tls.connect({ host, port, ...nameOf(host) }) : connect(port, host)
       const fail = (error: Error): void =>
         done(unreachable(proxy, `${target.host}:${target.port}`, error.message, error))
+      const giveUp = (): void => void socket.destroy(new Error(SILENCE))
+      socket.setTimeout(PATIENCE_MS, giveUp)
       socket.once('error', fail)
       socket.once(proxy.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
         socket.off('error', fail)
+        socket.setTimeout(0, giveUp)
         done(null, socket)
       })
       return undefined
@@ -91,6 +98,11 @@ function tunnelAgent(proxy: URL, options: https.AgentOptions): http.Agent {
   }
   // Agents ask this of themselves; the types do not list it.
   return Object.assign(agent, { createConnection: open })
+}
+
+/** The name that a certificate is asked for by; an address is none (RFC 6066, 3). */
+function nameOf(host: string): { readonly servername?: string } {
+  return isIP(host) === 0 ? { servername: host } : {}
 }
 
 function placeOf(proxy: URL): { readonly host: string; readonly port: number } {
@@ -125,7 +137,7 @@ function openTunnel(proxy: URL, target: string): Promise<Socket> {
   })
   return new Promise((resolve, reject) => {
     const fail = (reason: string, cause?: unknown): void => reject(unreachable(proxy, target, reason, cause))
-    request.setTimeout(30_000, () => request.destroy(new Error('no answer for 30 s')))
+    request.setTimeout(PATIENCE_MS, () => request.destroy(new Error(SILENCE)))
     request.once('connect', (response, socket) => {
       if (response.statusCode === 200) return resolve(socket)
       socket.destroy()

@@ -11,6 +11,7 @@ import { authFiles } from '../../src/registry/auth-files.ts'
 import { openRegistry } from '../../src/registry/client.ts'
 import { findCredentials } from '../../src/registry/credentials.ts'
 import type { RegistryOptions } from '../../src/registry/session.ts'
+import { createTransport } from '../../src/registry/transport.ts'
 import { isLoopback } from '../../src/registry/hosts.ts'
 import { proxyFor } from '../../src/registry/proxy.ts'
 
@@ -157,6 +158,16 @@ describe('proxies', () => {
     })
     isOpen = true
     expect(await tagOf('registry.test', { tlsVerify: false, env })).toBe('secure')
+  })
+
+  it('names the proxy that is not there', async () => {
+    const env = { HOME: directory, HTTP_PROXY: 'http://127.0.0.1:1', HTTPS_PROXY: 'http://127.0.0.1:1' }
+    const transport = createTransport({ tlsVerify: true, env, idleTimeoutMs: 10_000 })
+    await expect(transport.request(new URL('http://registry.test/'), {})).rejects.toThrow(
+      'connect registry.test:80 through the proxy 127.0.0.1:1: connect ECONNREFUSED',
+    )
+    transport.close()
+    await expect(tagOf('registry.test', { env })).rejects.toThrow('through the proxy 127.0.0.1:1: ')
   })
 
   it.each([
