@@ -4,11 +4,11 @@ import { errnoOf } from '../model/errors.ts'
 import type { EnginePaths } from './paths.ts'
 
 /** What the host cannot give; each has a file of its name below the run directory. */
-export type HostLack = 'no-network' | 'no-user-namespace' | 'no-upper'
+export const HOST_LACKS = ['no-network', 'no-user-namespace', 'no-upper'] as const
 
 /** Something that the host cannot give a container, which runs without it. */
 export interface HostWarning {
-  readonly lack: HostLack
+  readonly lack: (typeof HOST_LACKS)[number]
   readonly line: string
 }
 

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
+import { HOST_LACKS } from '../../src/engine/tell-once.ts'
 import { errnoOf } from '../../src/model/errors.ts'
 
 /** What a test may leave behind on the machine, by kind; each a line for a person. */
@@ -47,7 +48,7 @@ function traces(): Traces {
 
 /** All but what has been told once and stays until the machine starts anew (tell-once.ts). */
 function isState(path: string): boolean {
-  return !/\/no-(?:network|upper|user-namespace)$/.test(path)
+  return !HOST_LACKS.some((name) => path.endsWith(`/${name}`))
 }
 
 /** Links of ours, and what a first container with a network switches on: nothing of it may be this machine's. */
