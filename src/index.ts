@@ -18,9 +18,9 @@ import type { PushRequest, RegistryVerbs } from './engine/image-verbs/registries
 import type { ContainerStats, StatsOptions } from './engine/show/stats.ts'
 import type { ContainerPlan } from './engine/start/dry-run.ts'
 import { abortable, withEngineSignal } from './engine/signal.ts'
-import { checkOptions, checkRun } from './engine/start/check-options.ts'
-import { OF_CNI, OF_ENGINE, OF_NETWORKS, OF_STREAMS, OF_SYSTEM } from './engine/start/check-verbs.ts'
-import { checkArguments, checked } from './engine/start/option-rules.ts'
+import { checkOptions, checkRun } from './engine/arguments/check-options.ts'
+import { OF_CNI, OF_ENGINE, OF_NETWORKS, OF_STREAMS, OF_SYSTEM } from './engine/arguments/check-verbs.ts'
+import { checkArguments, checked } from './engine/arguments/option-rules.ts'
 import { runContainer, type RunCallOptions, type RunHandle } from './engine/start/run.ts'
 
 export type {

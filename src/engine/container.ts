@@ -10,9 +10,9 @@ import type { FileVerbs } from './tree/verbs.ts'
 import type { TopTable } from './top/top.ts'
 import type { UpdateOptions } from './live/update.ts'
 import { abortable, withEngineSignal } from './signal.ts'
-import { checkCommand, checkOptions } from './start/check-options.ts'
-import { OF_CONTAINER, OF_STREAMS } from './start/check-verbs.ts'
-import { checkArguments, checked } from './start/option-rules.ts'
+import { checkCommand, checkOptions } from './arguments/check-options.ts'
+import { OF_CONTAINER, OF_STREAMS } from './arguments/check-verbs.ts'
+import { checkArguments, checked } from './arguments/option-rules.ts'
 import { boundOptions, type RunHandle, runWithStreams, type StreamOptions } from './start/run.ts'
 
 /** A tar archive in pieces. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { checkCommand, checkOptions } from '../../src/engine/start/check-options.ts'
+import { checkCommand, checkOptions } from '../../src/engine/arguments/check-options.ts'
 import { TscrunError } from '../../src/model/errors.ts'
 
 type Verb = Parameters<typeof checkOptions>[0]

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 import { pause } from '../../syscall/pause.ts'
 import type { Container } from '../container.ts'
-import { checkWait } from '../start/check-options.ts'
+import { checkWait } from '../arguments/check-options.ts'
 import type { ContainerEnd } from './live.ts'
 
 export interface WaitOptions {

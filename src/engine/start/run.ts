@@ -9,8 +9,8 @@ import { closeFd } from '../../syscall/process.ts'
 import type { Listener } from '../api.ts'
 import type { EngineCore } from '../engine.ts'
 import { abortedError, withEngineSignal } from '../signal.ts'
-import { checkRun } from './check-options.ts'
-import { isObject } from './option-rules.ts'
+import { checkRun } from '../arguments/check-options.ts'
+import { isObject } from '../arguments/option-rules.ts'
 import type { RunningHandle } from './start.ts'
 
 /** How a container ended, and what it wrote. */

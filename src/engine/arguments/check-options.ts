@@ -39,7 +39,7 @@ import {
   time,
   words,
 } from './option-rules.ts'
-import type { RunCallOptions, StreamOptions } from './run.ts'
+import type { RunCallOptions, StreamOptions } from '../start/run.ts'
 
 /*
  * What programs hand over, looked at before anything of it is used: a program in JavaScript has no compiler that would do so,
