@@ -1,8 +1,8 @@
 /*
  * A process that runs containers one after the other has the next one's plan run up to its `hold` before it is needed.
  * What the plan says is the same whenever it is run; what a start inherits from its caller beside the plan (limits,
- * priority, cgroups, rights ...) is looked at twice: when this process was made, and behind its hold, before it takes the
- * caller's streams. If anything of it has changed meanwhile, the start fails there, and the caller begins anew.
+ * priority, cgroups, rights ...) is looked at twice: when this process was made, and behind its hold, before the command
+ * may run. If anything of it has changed meanwhile, the start fails there, and the caller begins anew.
  */
 #define _GNU_SOURCE
 #include "ahead.h"
@@ -162,9 +162,9 @@ static void close_all(const int *fds, size_t count)
 
 #define MOST_GIVEN 16
 
-/* What has come for `take` already; -1: nothing. */
-static int given[MOST_GIVEN], given_count = -1;
-/* The caller may have changed since our birth. */
+/* Inherited slots that have their descriptors. */
+static uint32_t filled;
+/* The caller may have changed since our birth, and has not said yet that the command may run. */
 static int unchecked;
 
 /*
@@ -178,6 +178,15 @@ static void run_everywhere(const struct run *run)
 	syscall(SYS_sched_setaffinity, 0, sizeof all, all);
 	if (run->init > 0)
 		syscall(SYS_sched_setaffinity, run->init, sizeof all, all);
+}
+
+/* Until it says that the command may run the caller has work to do on its processor, where the child would only disturb it. */
+static void bring_along(const struct run *run)
+{
+	unsigned char ours[1024];
+	long size = syscall(SYS_sched_getaffinity, 0, sizeof ours, ours);
+	if (size > 0 && run->init > 0)
+		syscall(SYS_sched_setaffinity, run->init, size, ours);
 }
 
 /* One message of the caller with the descriptors beside it; their number, or -errno. */
@@ -201,7 +210,9 @@ static int receive(struct run *run, struct message *message, int *fds)
 		count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		memcpy(fds, CMSG_DATA(header), count * sizeof(int));
 	}
-	if (got == sizeof *message && (message->type == MSG_SOON || message->type == MSG_GO) && message->a)
+	if (got == sizeof *message && message->type == MSG_SOON && message->a)
+		bring_along(run);
+	if (got == sizeof *message && message->type == MSG_GO && message->a)
 		run_everywhere(run);
 	if (got == sizeof *message && !(whole.msg_flags & MSG_CTRUNC))
 		return (int)count;
@@ -224,17 +235,31 @@ static int receive_one_of(struct run *run, uint32_t one, uint32_t other, struct 
 	return count;
 }
 
+/* The next of the inherited slots get theirs. */
+static int fill(struct run *run, const int *fds, int count)
+{
+	if (count < 0)
+		return count;
+	if ((uint32_t)count > run->plan->inherited - filled) {
+		close_all(fds, (size_t)count);
+		return -EBADMSG;
+	}
+	for (int i = 0; i < count; i++)
+		run->fd[filled++] = fds[i];
+	return 0;
+}
+
 /* Whoever has use for it at once says so by what `take` waits for. */
 int op_hold(struct run *run, const struct arg *args)
 {
 	struct message message;
+	int given[MOST_GIVEN];
 	(void)start_time_of_init(run); /* told later, when somebody waits for it */
-	int count = receive_one_of(run, MSG_SOON, MSG_GO, &message, given);
-	if (count < 0)
-		return count;
+	filled = 0;
+	int failed = fill(run, given, receive_one_of(run, MSG_SOON, MSG_GO, &message, given));
+	if (failed)
+		return failed;
 	unchecked = message.type == MSG_SOON;
-	if (!unchecked)
-		given_count = count;
 	call_ourselves(args[0].p);
 	return has_ended(run->init_pidfd) ? -ESRCH : 0;
 }
@@ -243,27 +268,29 @@ int op_take(struct run *run, const struct arg *args)
 {
 	(void)args;
 	struct message message;
+	int given[MOST_GIVEN];
 	/* While the child does its part, and the caller its own. */
 	if (unchecked && !is_as_at_birth())
 		return -ESTALE;
-	int count = given_count >= 0 ? given_count : receive_one_of(run, MSG_GO, MSG_GO, &message, given);
-	given_count = -1;
-	if (count < 0)
-		return count;
-	if ((uint32_t)count != run->plan->inherited || has_ended(run->init_pidfd)) {
-		close_all(given, (size_t)count);
-		return (uint32_t)count != run->plan->inherited ? -EBADMSG : -ESRCH;
-	}
-	for (int i = 0; i < count; i++)
-		run->fd[i] = given[i];
-	return 0;
+	int failed = unchecked ? fill(run, given, receive_one_of(run, MSG_GO, MSG_GO, &message, given)) : 0;
+	if (failed)
+		return failed;
+	if (filled != run->plan->inherited)
+		return -EBADMSG;
+	return has_ended(run->init_pidfd) ? -ESRCH : 0;
 }
 
-/* Nothing of the container before is left but its words in a log that is not ours. */
-static void forget(struct run *run)
+/*
+ * Nothing of the container before is left but its words in a log that is not ours, and what nobody else can see: that is
+ * answered, since to close it may wait for all processors (synchronize_rcu), for which nobody else has to.
+ */
+static int forget(struct run *run)
 {
+	uint32_t late = run->plan->late_slot;
+	int rest = late < run->plan->slots ? run->fd[late] : -1;
 	for (uint32_t i = 0; i < run->plan->slots; i++)
-		close_fd(&run->fd[i]);
+		if (i != late)
+			close_fd(&run->fd[i]);
 	close_fd(&run->sync);
 	close_fd(&run->init_pidfd);
 	munmap(run->memory, run->memory_size);
@@ -273,6 +300,7 @@ static void forget(struct run *run)
 	run->control = control;
 	run->fd = fd;
 	run->told_pid = told_pid;
+	return rest;
 }
 
 /* A datagram of its own, whose size nobody knows before it is there. */
@@ -300,10 +328,10 @@ static int take_plan(struct run *run)
 
 int ahead_next(struct run *run)
 {
-	int failed;
-	forget(run);
+	int failed, rest = forget(run);
 	call_ourselves("tscrun: ahead");
 	tell(run, MSG_RELEASED, 0, 0, 0);
+	close_fd(&rest);
 	do
 		failed = take_plan(run);
 	while (failed == -EAGAIN);

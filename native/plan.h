@@ -133,7 +133,7 @@
 	/* with the caller, and whoever comes later */                                       \
 	X(94, meet_caller, "u")     /* tell where we are, wait until told to go on */        \
 	X(107, hold, "s")           /* until the caller has use for it; our name from then on */ \
-	X(108, take, "")            /* the caller's descriptors, for the inherited slots */  \
+	X(108, take, "")            /* the caller's word that the command may run, and what descriptors are missing */ \
 	X(95, gate, "f")            /* wait for a connection; failures from here on go there */ \
 	/* of a process that joins a container */                                            \
 	X(104, join, "fu")          /* a pidfd, CLONE_NEW*: before its user namespace or behind it */ \
@@ -168,6 +168,8 @@ struct plan_header {
 	uint32_t pumps;
 	uint32_t cgroup_slot; /* where memory.events and cgroup.kill are, or NONE */
 	uint32_t mntns_slot;  /* held open until the exit has been told, or NONE */
+	uint32_t late_slot;   /* of a held plan: nobody else can see it, so it is closed when the rest is told to be gone; or NONE */
+	uint32_t pad;
 };
 
 #define PLAN_TRACE 1u    /* tell each step as it is done */
@@ -213,7 +215,8 @@ enum {
 	MSG_CHECKED = 7, /* a: 1 if the health check passed; error: why none was made */
 	MSG_SIGNAL = 16, /* a: signal for the container's first process */
 	MSG_RESIZE = 17, /* a: rows, b: columns */
-	MSG_GO = 18,     /* to `take`: with the inherited descriptors; a: as for MSG_SOON */
+	MSG_GO = 18,     /* to `take`: with those inherited descriptors that `hold` has not got. a: 1 if the caller has kept us off
+			    its processor until now */
 	MSG_ATTACH = 19, /* a: ATTACH_* */
 	MSG_STOP = 20,   /* a: signal, b: 0 where a person wants it to end, or STOP_FOR_NOW */
 	MSG_CHANGED = 21, /* a: RESTART_*, b: how many times; the container's name follows, and the plan of further lives
@@ -221,9 +224,9 @@ enum {
 	MSG_CHECK = 22,  /* make a health check now */
 	MSG_NAMES = 24,  /* with it what the name service is told of the container from now on */
 	MSG_RELEASED = 9, /* all is gone: a plan may follow */
-	MSG_SOON = 26,   /* to `hold`: look whether the caller is as it was, then go on; `take` follows. a: 1 if the caller
-			     has kept us off its processor until now */
-	MSG_PLAN = 25,   /* the plan follows in the same datagram; a: as for MSG_SOON */
+	MSG_SOON = 26,   /* to `hold`: look whether the caller is as it was, then go on; `take` follows. With the first of the
+			     inherited descriptors. a: 1 if the caller keeps us off its processor until MSG_GO */
+	MSG_PLAN = 25,   /* the plan follows in the same datagram; a: as for MSG_GO */
 	MSG_FOLLOW = 23, /* hand over the file of the log, now and after each rotation */
 };
 

@@ -223,6 +223,15 @@ export interface NamesLaunch {
 /** Name of the log in a container's directory. */
 export const LOG_FILE = 'log'
 
+/** What seccomp(2) is given. */
+export interface SeccompFilter {
+  /** A struct sock_filter[]. */
+  readonly program: Uint8Array
+  readonly flags: number
+  /** The user's: nobody knows what it allows. */
+  readonly custom?: true
+}
+
 /** All that a plan is computed from: config.json, and what the engine or an OCI caller decided around it. */
 export interface LaunchSpec {
   readonly id: string
@@ -236,8 +245,7 @@ export interface LaunchSpec {
   readonly network?: NetworkLaunch
   readonly stdio: Stdio
   readonly cgroup?: CgroupPlacement
-  /** A struct sock_filter[]. */
-  readonly seccomp?: { readonly program: Uint8Array; readonly flags: number }
+  readonly seccomp?: SeccompFilter
   /** A reaper as process 1. */
   readonly init: boolean
   readonly kernel: { readonly major: number; readonly minor: number }

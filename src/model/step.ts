@@ -224,9 +224,11 @@ export interface Plan {
   readonly mountNamespace?: FdSlot
   /**
    * The parent's column has a `hold`: what stands before it can be done before the caller has use for the container. The
-   * inherited slots are filled later, by `take`. The stage takes another plan afterwards.
+   * inherited slots are filled later, by `hold` and `take`. The stage takes another plan afterwards.
    */
   readonly held?: boolean
+  /** Of a held one: a slot that nobody else can see, closed when the container has been told to be gone. */
+  readonly late?: FdSlot
 }
 
 /**

@@ -11,6 +11,10 @@ export interface OverlayContext {
   readonly kernel: { readonly major: number; readonly minor: number }
 }
 
+/** The mount of all layers, and that of memory for what the container writes: neither has a place. */
+export const LAYERS: FdSlot = 'fd:lower'
+export const SCRATCH: FdSlot = 'fd:scratch'
+
 const IDMAP_HINT = 'the filesystem or kernel cannot shift owners; --userns=host does without'
 
 /** What an overlay is made by, and what has to be done when the child has it. */
@@ -39,12 +43,12 @@ function detached(rootfs: Overlay, context: OverlayContext): Step[] {
   const fs: FdSlot = 'fd:overlay'
   const set = (key: string, value: string): Step => ({ op: 'fsconfig', fs, command: FSCONFIG.SET_STRING, key, value })
   const give = (key: string, fd: FdSlot): Step => ({ op: 'fsconfig_fd', fs, key, fd })
-  const writable: FdSlot = rootfs.upper === 'tmpfs' ? 'fd:scratch' : 'fd:directory'
+  const writable: FdSlot = rootfs.upper === 'tmpfs' ? SCRATCH : 'fd:directory'
   const steps: Step[] = [...(rootfs.upper === 'tmpfs' ? scratchSteps() : []), ...lowerSteps(rootfs)]
   steps.push({ op: 'fsopen', fs, type: 'overlay' }, set('source', 'overlay'))
   for (const [index, layer] of rootfs.layers.toReversed().entries()) {
-    const slot: FdSlot = layer === '.' ? 'fd:lower' : `fd:layer${index}`
-    if (layer !== '.') steps.push(openDirectory(slot, 'fd:lower', layer))
+    const slot: FdSlot = layer === '.' ? LAYERS : `fd:layer${index}`
+    if (layer !== '.') steps.push(openDirectory(slot, LAYERS, layer))
     steps.push(give('lowerdir+', slot))
     if (layer !== '.') steps.push({ op: 'close', fd: slot })
   }
@@ -77,7 +81,7 @@ function scratchSteps(): Step[] {
   return [
     { op: 'fsopen', fs: 'fd:scratchfs', type: 'tmpfs', about },
     { op: 'fsconfig', fs: 'fd:scratchfs', command: FSCONFIG.CMD_CREATE, key: '', value: '', about },
-    { op: 'fsmount', mount: 'fd:scratch', fs: 'fd:scratchfs', attributes: 0, about },
+    { op: 'fsmount', mount: SCRATCH, fs: 'fd:scratchfs', attributes: 0, about },
   ]
 }
 
@@ -96,11 +100,11 @@ function tryRoom(dir: FdSlot | 'cwd', work: string): Step {
 
 /** All layers lie in one directory: one id-mapped view of it, the mount `fd:lower`, serves every one of them. */
 function lowerSteps(rootfs: Overlay): Step[] {
-  const steps: Step[] = [{ op: 'open_tree', fd: 'fd:lower', dir: 'cwd', path: rootfs.base, flags: OPEN_TREE_CLONE }]
+  const steps: Step[] = [{ op: 'open_tree', fd: LAYERS, dir: 'cwd', path: rootfs.base, flags: OPEN_TREE_CLONE }]
   if (rootfs.idmap) {
     steps.push({
       op: 'mount_setattr',
-      mount: 'fd:lower',
+      mount: LAYERS,
       at: 0,
       set: MOUNT_ATTR.IDMAP,
       clear: 0,
@@ -145,7 +149,7 @@ function attached(rootfs: Overlay, context: OverlayContext): Step[] {
     if (name === 'work' && rootfs.upper === 'directory') steps.push(tryRoom('cwd', name))
   }
   steps.push(ownUpper('cwd', `${at}upper`, context), ...lowerSteps(rootfs))
-  steps.push({ op: 'move_mount', mount: 'fd:lower', dir: 'cwd', path: 'lower' })
+  steps.push({ op: 'move_mount', mount: LAYERS, dir: 'cwd', path: 'lower' })
   return [...steps, ...oldMount(rootfs, at)]
 }
 

@@ -1,5 +1,6 @@
-import { existsSync, readFileSync, statfsSync } from 'node:fs'
+import { readFileSync, statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { errnoOf } from '../model/errors.ts'
 import { mountOf } from '../syscall/mount-of.ts'
 
 /** Numbers of linux/magic.h. */
@@ -27,13 +28,21 @@ const MAGIC = {
 
 /** `ext4`, or `unknown (0x...)`; of a path that is not there yet, the nearest directory above it tells. */
 export function filesystemOf(path: string): string {
-  let existing = path
-  while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing)
-  const type = statfsSync(existing).type >>> 0
+  const { existing, type } = nearest(path)
   const name = (MAGIC as Readonly<Record<number, string>>)[type]
   if (name === undefined) return `unknown (0x${type.toString(16)})`
   // 9p answers for the filesystem at its other end, and a disk mounted as ext3 has ext4's number.
   return canHoldUpper(name) || name in IDMAP_SINCE ? (mountedAs(existing) ?? name) : name
+}
+
+function nearest(path: string): { readonly existing: string; readonly type: number } {
+  for (let existing = path; ; existing = dirname(existing)) {
+    try {
+      return { existing, type: statfsSync(existing).type >>> 0 }
+    } catch (error) {
+      if (errnoOf(error) === undefined || dirname(existing) === existing) throw error
+    }
+  }
 }
 
 /** The type in the mount table, of the one mount that a path lies on; each device is looked up once. */

@@ -16,7 +16,7 @@ const MAGIC = 0x31525354
 export const PLAN_FLAGS = { trace: 1, monitor: 2, held: 4 } as const
 const SLOT_NONE = 0xffffffff
 const SLOT_CWD = 0xfffffffe
-const HEADER_BYTES = 40
+const HEADER_BYTES = 48
 const STEP_BYTES = 16
 const PUMP_BYTES = 16
 const PUMP_FLAGS = { output: 0, error: 4, stdin: 1, 'terminal-in': 3 } as const satisfies Record<Pump['kind'], number>
@@ -48,6 +48,7 @@ export function encodePlan(plan: Plan, options: EncodeOptions): Buffer {
     plan.pumps.length,
     plan.cgroup === undefined ? SLOT_NONE : writer.slot(plan.cgroup, 'f'),
     plan.mountNamespace === undefined ? SLOT_NONE : writer.slot(plan.mountNamespace, 'f'),
+    plan.late === undefined ? SLOT_NONE : writer.slot(plan.late, 'f'),
   ]
   return writer.finish(header)
 }

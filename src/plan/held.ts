@@ -1,8 +1,9 @@
 import type { OciConfig, OciMount } from '../model/config.ts'
 import type { LaunchSpec, NetworkLaunch } from '../model/launch.ts'
-import { type FdSlot, type FieldKind, OPS, type Step } from '../model/step.ts'
+import { type FdSlot, type FieldKind, MEETING, OPS, type Plan, type Step } from '../model/step.ts'
 import type { DevSteps } from '../rootfs/dev.ts'
 import type { FileSteps } from '../rootfs/files.ts'
+import { LAYERS, SCRATCH } from '../overlayfs/steps.ts'
 import { protectSteps } from '../rootfs/protect.ts'
 import { SHARED_MEMORY } from '../rootfs/shared-memory.ts'
 import type { StdioSteps } from './stdio.ts'
@@ -67,7 +68,7 @@ const isKernels = (path: string): boolean => KERNELS.some(([place]) => path.star
 export interface Parts {
   readonly directory: Step
   readonly stdio: StdioSteps
-  readonly files: Pick<FileSteps, 'parent' | 'attach'>
+  readonly files: Pick<FileSteps, 'parent' | 'attach' | 'clone'>
   /** Child: enter the root filesystem. */
   readonly enter: Step
   readonly dev: Pick<DevSteps, 'make' | 'receive' | 'covers' | 'prepared'>
@@ -88,30 +89,38 @@ export interface Way {
   readonly hold: readonly Step[]
   readonly dev: Pick<DevSteps, 'make' | 'receive'>
   readonly take: readonly Step[]
-  readonly handOver: readonly Step[]
+  /** Stage: beside the start of the command. */
   readonly close: readonly Step[]
   /** Child: what is at hand until the root is there. */
   readonly attach: readonly Step[]
   readonly assemble: readonly Step[]
+  readonly clone: readonly Step[]
   readonly placing: readonly Step[]
   readonly sysctls: readonly Step[]
   readonly covered: OciConfig
   readonly enter: readonly Step[]
   readonly receive: readonly Step[]
+  /** Child: until the stage has done its part, unless it waits for that in `last`. */
+  readonly ready: readonly Step[]
   readonly last: readonly Step[]
+  readonly late: Pick<Plan, 'late'>
 }
+
+const READY: Step = { op: 'wait', point: MEETING.ready }
 
 /** Nothing waits: the streams are there from the beginning, and the child is born with them. */
 export function ordinaryWay(config: OciConfig, parts: Parts): Way {
   const { directory, stdio, files, dev, placing, sysctls, enter, last } = parts
-  const none = { hold: [], take: [], handOver: [], close: [], assemble: [], receive: [] }
-  const own = { attach: files.attach, dev, placing, sysctls, covered: config, enter: [enter], last }
+  const none = { hold: [], take: [], close: [], assemble: [], receive: [], late: {} }
+  const { attach, clone } = files
+  const own = { attach, clone, dev, placing, sysctls, covered: config, enter: [enter], ready: [READY], last }
   return { ...none, ...own, directory: [directory], streams: stdio }
 }
 
 /**
- * What stands before the hold leaves nothing on the disk. Behind it the root filesystem is made, while the caller still
- * takes what the container needs on the disk; volumes may be made and filled until the descriptors are taken.
+ * What stands before the hold leaves nothing on the disk. Behind it the root filesystem is made, and the child goes as far
+ * as to the command itself, while the caller still decides whether this is what it wants, and takes what the container
+ * needs on the disk; volumes may be made and filled until `take`.
  */
 export function heldWay(spec: LaunchSpec, parts: Parts): Way {
   const { config, rootfs, events, id } = spec
@@ -133,25 +142,42 @@ export function heldWay(spec: LaunchSpec, parts: Parts): Way {
   return {
     directory: [],
     streams: { make: [], release: [] },
-    hold: [...dev.make, hold, ...(isNeeded ? [directory] : [])],
+    hold: [...dev.make, ...closeMade([...files.parent, ...dev.make]), hold, ...(isNeeded ? [directory] : [])],
     dev: { make: [], receive: [] },
-    take: [{ op: 'take', about: 'take the streams of the caller' }, ...(isNeeded ? [] : [directory])],
     // The child is born before the streams are there.
-    handOver: [...stdio.make, ...stdio.inherited.map((fd): Step => ({ op: 'send_fd', fd })), ...stdio.release],
-    close: closeMade([...files.parent, ...dev.make, ...parts.rootfs.make]),
+    take: [
+      ...stdio.make,
+      ...stdio.inherited.map((fd): Step => ({ op: 'send_fd', fd })),
+      ...stdio.release,
+      ...closeMade(parts.rootfs.make, [LAYERS, SCRATCH]),
+      { op: 'take', about: 'wait for the word of the caller' },
+      ...(isNeeded ? [] : [directory]),
+    ],
+    close: [{ op: 'close', fd: LAYERS }],
     // The host's mounts are let go of: nobody shall wait for a filesystem that a waiting process keeps.
     attach: [attach],
-    assemble: [...dev.receive, leave, ...sysctls, ...early, ...last.filter(isAnyTime)],
+    assemble: [
+      ...files.clone,
+      { op: 'close', fd: 'fd:files' },
+      ...dev.receive,
+      leave,
+      ...sysctls,
+      ...early,
+      ...last.filter(isAnyTime),
+    ],
+    clone: [],
     placing: [...late, ...KERNELS.map(([place]): Step => ({ op: 'rmdir', dir: firstRoot, path: place.slice(1) }))],
     sysctls: [],
     covered,
     // Nothing is to be unmounted here, neither by the last descriptor: that would wait for all processors.
-    enter: [
-      { op: 'close', fd: 'fd:files' },
-      enter.op === 'pivot_root' ? { ...enter, put: SHARED_MEMORY.slice(1) } : enter,
-    ],
+    enter: [enter.op === 'pivot_root' ? { ...enter, put: SHARED_MEMORY.slice(1) } : enter],
     receive: stdio.inherited.map((fd): Step => ({ op: 'recv_fd', fd })),
-    last: last.filter((step) => !isAnyTime(step)),
+    ready: [],
+    last: readyBefore(
+      last.filter((step) => !isAnyTime(step)),
+      spec.seccomp?.custom === true ? ['seccomp', 'reaper', 'exec'] : ['reaper', 'exec'],
+    ),
+    late: isNeeded ? {} : { late: SCRATCH },
   }
 }
 
@@ -204,8 +230,14 @@ function isAnyTime({ op }: Step): boolean {
   return ANY_TIME.includes(op)
 }
 
-/** What these steps have opened is closed beside the child's work: some of it takes a while, and nobody shall wait for that. */
-function closeMade(steps: readonly Step[]): Step[] {
+/** The child waits as late as it can; behind a filter of the user's it might be unable to. */
+function readyBefore(last: readonly Step[], ops: readonly Step['op'][]): Step[] {
+  const at = last.findIndex(({ op }) => ops.includes(op))
+  return [...last.slice(0, at), READY, ...last.slice(at)]
+}
+
+/** What these steps have opened is closed while the caller has something to do: some of it takes a while, and nobody shall wait for that. */
+function closeMade(steps: readonly Step[], without: readonly FdSlot[] = []): Step[] {
   const made = new Set<FdSlot>()
   for (const step of steps) {
     if (step.op === 'close' && step.fd !== 'cwd' && step.fd !== 'none') made.delete(step.fd)
@@ -215,5 +247,5 @@ function closeMade(steps: readonly Step[]): Step[] {
       if (kind === 'o' && slot !== undefined) made.add(slot)
     }
   }
-  return [...made].map((fd) => ({ op: 'close', fd }))
+  return [...made].filter((fd) => !without.includes(fd)).map((fd) => ({ op: 'close', fd }))
 }

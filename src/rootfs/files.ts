@@ -6,6 +6,8 @@ export interface FileSteps {
   readonly parent: readonly Step[]
   readonly receive: readonly Step[]
   readonly attach: readonly Step[]
+  /** Child: each of them as a mount of its own, after which their filesystem itself is not needed. */
+  readonly clone: readonly Step[]
   readonly place: readonly Step[]
 }
 
@@ -18,7 +20,7 @@ interface FileOwner {
 
 /** /etc/hosts and its kin: made in a small filesystem in memory, owned by the container's root, bound into place. */
 export function fileSteps(files: LaunchSpec['files'], owner: FileOwner): FileSteps {
-  if (files.length === 0) return { parent: [], receive: [], attach: [], place: [] }
+  if (files.length === 0) return { parent: [], receive: [], attach: [], clone: [], place: [] }
   const set = (key: string, value: string): Step => ({
     op: 'fsconfig',
     fs: 'fd:filesfs',
@@ -62,11 +64,13 @@ export function fileSteps(files: LaunchSpec['files'], owner: FileOwner): FileSte
     )
   }
   parent.push({ op: 'send_fd', fd: 'fd:files' })
+  const clone = files.map(({ name }, index): Step => {
+    return { op: 'open_tree', fd: `fd:file${index}`, dir: 'fd:files', path: name, flags: OPEN_TREE_CLONE }
+  })
   const place = files.flatMap((file, index): Step[] => {
     const [slot, target]: [FdSlot, FdSlot] = [`fd:file${index}`, `fd:filetarget${index}`]
     const about = `place ${file.target}`
     return [
-      { op: 'open_tree', fd: slot, dir: 'fd:files', path: file.name, flags: OPEN_TREE_CLONE },
       {
         op: 'target',
         fd: target,
@@ -90,5 +94,5 @@ export function fileSteps(files: LaunchSpec['files'], owner: FileOwner): FileSte
       about: 'keep the filesystem of /etc/hosts at hand',
     },
   ]
-  return { parent, receive, attach, place }
+  return { parent, receive, attach, clone, place }
 }

@@ -20,14 +20,30 @@ const WHITEOUT_TYPE = 0o020000
  * @returns undefined where there is no such regular file
  */
 export function readInLayers(layers: readonly string[], path: string, maxBytes: number): Buffer | undefined {
-  const [only = '', ...further] = layers
-  if (further.length === 0) return readInOne(only, path, maxBytes)
+  return readAllInLayers(layers, [path], maxBytes)[0]
+}
+
+/** The same of several files. */
+export function readAllInLayers(
+  layers: readonly string[],
+  paths: readonly string[],
+  maxBytes: number,
+): (Buffer | undefined)[] {
+  return withRoots(layers, (roots) => {
+    const [top] = roots
+    // A layer with nothing below it hides nothing: the kernel itself walks it as if it were the root.
+    const isOnly = roots.length === 1 && top !== undefined
+    return paths.map((path) => (isOnly ? readBelow(top, path, maxBytes) : readMerged(roots, path, maxBytes)))
+  })
+}
+
+/** Descriptors of the layers, top to bottom, for as long as an action takes. */
+function withRoots<T>(layers: readonly string[], action: (roots: readonly number[]) => T): T {
   const roots: number[] = []
   try {
     for (const layer of layers.toReversed())
       roots.push(openAt(AT_FDCWD, layer, openFlags.path | openFlags.directory, 0))
-    const found = resolve(roots, path)
-    return found === undefined ? undefined : readRegular(found, path, maxBytes)
+    return action(roots)
   } finally {
     for (const fd of roots) closeFd(fd)
   }
@@ -38,30 +54,24 @@ export function readInLayers(layers: readonly string[], path: string, maxBytes: 
  * None where the path is no directory.
  */
 export function directoriesInLayers(layers: readonly string[], path: string): string[] {
-  const roots: number[] = []
-  try {
-    for (const layer of layers.toReversed())
-      roots.push(openAt(AT_FDCWD, layer, openFlags.path | openFlags.directory, 0))
+  return withRoots(layers, (roots) => {
     const found: string[] = []
     const place = resolve(roots, path, (directories) =>
       found.push(...directories.map((fd) => readlinkSync(`/proc/self/fd/${fd}`))),
     )
     if (place !== undefined) closeFd(place.parent)
     return found.toReversed()
-  } finally {
-    for (const fd of roots) closeFd(fd)
-  }
+  })
 }
 
-/** A layer with nothing below it hides nothing: the kernel itself walks it as if it were the root. */
-function readInOne(layer: string, path: string, maxBytes: number): Buffer | undefined {
-  const root = openAt(AT_FDCWD, layer, openFlags.path | openFlags.directory, 0)
-  try {
-    const fd = tryOpenAt(root, path, openFlags.nonblock, RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS)
-    return fd === undefined ? undefined : readOpened(fd, path, maxBytes)
-  } finally {
-    closeFd(root)
-  }
+function readBelow(root: number, path: string, maxBytes: number): Buffer | undefined {
+  const fd = tryOpenAt(root, path, openFlags.nonblock, RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS)
+  return fd === undefined ? undefined : readOpened(fd, path, maxBytes)
+}
+
+function readMerged(roots: readonly number[], path: string, maxBytes: number): Buffer | undefined {
+  const found = resolve(roots, path)
+  return found === undefined ? undefined : readRegular(found, path, maxBytes)
 }
 
 interface Found {

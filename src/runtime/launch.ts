@@ -1,6 +1,6 @@
 import { TscrunError } from '../model/errors.ts'
 import { signalName } from '../model/kernel-names.ts'
-import type { ColumnName, Plan } from '../model/step.ts'
+import { type ColumnName, MEETING, type Plan } from '../model/step.ts'
 import { encodePlan } from '../plan/encode.ts'
 import { explainFailure } from '../plan/explain.ts'
 import { errnoName, SyscallError } from '../syscall/errno.ts'
@@ -8,16 +8,7 @@ import { reapChild, receiveMessage, sendMessage, UNREAD } from '../syscall/proce
 import { type Watch, watchReadable } from '../syscall/watch.ts'
 import { keepTerminalMode } from '../syscall/terminal.ts'
 import { decodeMessage, encodeMessage, failureOf, MESSAGE, MESSAGE_BYTES, MESSAGE_TEXT_BYTES } from './messages.ts'
-import {
-  beginStage,
-  collectStages,
-  giveFds,
-  endStage,
-  forgetStage,
-  HELD_TITLE,
-  leaveStage,
-  type Stage,
-} from './stage.ts'
+import { beginStage, collectStages, endStage, forgetStage, HELD_TITLE, leaveStage, letGo, type Stage } from './stage.ts'
 
 export interface LaunchOptions {
   /** The plan encoded for a monitor, where the caller has it already. */
@@ -28,8 +19,8 @@ export interface LaunchOptions {
   readonly fds: readonly number[]
   /** The monitor may live on for long, with many others. */
   readonly lifetime?: 'long'
-  /** One that runs these very `bytes` up to the plan's `take`, or has done so. */
-  readonly ahead?: Stage
+  /** One that runs these very `bytes` up to the plan's `take`, or has done so, and has so many of `fds` already. */
+  readonly ahead?: { readonly stage: Stage; readonly given: number }
   /** Called where `ahead` was lost before that: removes what it has left. */
   readonly onLost?: () => Promise<void>
   /**
@@ -94,7 +85,6 @@ export interface Launched {
  * ends, however it ends, the monitor kills the container.
  */
 export function launch(plan: Plan, options: LaunchOptions): Launched {
-  collectStages()
   const started = deferred<StartedProcess>()
   const exited = deferred<ContainerExit>()
   const released = deferred<void>()
@@ -102,7 +92,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
   const bytes = options.bytes ?? (() => encodePlan(plan, { monitor: true, trace: options.onStep !== undefined }))
   const restoreTerminal = keepTerminal()
   let isAhead = options.ahead !== undefined
-  let stage = options.ahead ?? begin()
+  let stage = options.ahead?.stage ?? begin()
   const buffer = Buffer.alloc(MESSAGE_BYTES + MESSAGE_TEXT_BYTES)
   let failure: TscrunError | undefined
   let exit: ContainerExit | undefined
@@ -111,8 +101,10 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
   // Signals before the command ran: told once more where its start is begun anew.
   const early: number[] = []
   let between = false
-  if (options.ahead === undefined || giveFds(stage, options.fds)) watches = watch()
+  if (options.ahead === undefined || letGo(stage, options.fds.slice(options.ahead.given))) watches = watch()
   else void again()
+  // When the container is on its way.
+  collectStages()
   return {
     monitor: stage.pid,
     started: started.promise,
@@ -130,7 +122,7 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
       const how = held ? { title: HELD_TITLE, fds: [] } : { title, fds }
       const fresh = beginStage(bytes(), lifetime === undefined ? how : { ...how, lifetime })
       // One that has ended by now tells so itself.
-      if (held) giveFds(fresh, fds)
+      if (held) letGo(fresh, fds)
       return fresh
     } catch (error) {
       throw stageRefused(error)
@@ -273,13 +265,11 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
   }
 }
 
-/** Whether a failed step belongs to what is done before the streams are there: it can be done once more. */
+/** Whether a failed step belongs to what is done before the command may run: it can be done once more. */
 function isBeforeTake(plan: Plan, column: ColumnName, index: number): boolean {
   if (column === 'parent') return index <= plan.parent.findIndex(({ op }) => op === 'take')
-  // The child waits for the first of the streams.
   return (
-    column === 'child' &&
-    index <= plan.child.findIndex((step) => step.op === 'recv_fd' && step.fd === plan.inherited[0])
+    column === 'child' && index <= plan.child.findIndex((step) => step.op === 'wait' && step.point === MEETING.ready)
   )
 }
 

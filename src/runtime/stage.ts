@@ -96,13 +96,6 @@ export function collectStages(): void {
   reapStrays()
 }
 
-/** A message for a stage that waits for it, with which it may run on all processors again. */
-function waking(stage: Stage, type: number): Buffer {
-  const message = encodeMessage(type)
-  writeElsewhere(message, keepOff(stage.pid))
-  return message
-}
-
 /** Room for a name, written by the stage itself: it has several, one after the other. */
 export const HELD_TITLE = 'tscrun: ahead'.padEnd(48)
 
@@ -123,15 +116,30 @@ export function planMessage(size: number): { readonly message: Buffer; readonly 
   return { message, plan: message.subarray(MESSAGE_BYTES) }
 }
 
-/** The hold of its plan ends: the container is wanted, and its directory is there. One that has ended is found later. */
-export function endHold(stage: Stage): void {
-  sendMessage(stage.control, waking(stage, MESSAGE.soon))
+/**
+ * The hold of its plan ends: the container is wanted, and its directory is there. These are the first of its inherited
+ * slots. One that has ended is found later.
+ */
+export function endHold(stage: Stage, fds: readonly number[]): void {
+  const isOff = keepOff(stage.pid)
+  if (isOff) keptOff.add(stage)
+  sendToStage(stage, MESSAGE.soon, isOff, fds)
 }
 
-/** It gets the descriptors of the inherited slots. False where it has ended before. */
-export function giveFds(stage: Stage, fds: readonly number[]): boolean {
+/** Those that work beside us, not on our processor, until they are let go. */
+const keptOff = new WeakSet<Stage>()
+
+/** The command may run; these are the rest of the inherited slots. False where the stage has ended before. */
+export function letGo(stage: Stage, fds: readonly number[]): boolean {
+  return sendToStage(stage, MESSAGE.go, keptOff.delete(stage) || keepOff(stage.pid), fds)
+}
+
+/** @param isOff it has been kept off our processor */
+function sendToStage(stage: Stage, type: number, isOff: boolean, fds: readonly number[]): boolean {
+  const message = encodeMessage(type)
+  writeElsewhere(message, isOff)
   try {
-    sendWithFds(stage.control, waking(stage, MESSAGE.go), fds)
+    sendWithFds(stage.control, message, fds)
     return true
   } catch (error) {
     if (error instanceof SyscallError && (error.code === 'EPIPE' || error.code === 'ECONNRESET')) return false

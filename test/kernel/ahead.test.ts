@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { execa } from 'execa'
 import { beforeAll, describe, expect, it } from 'vitest'
 import type * as Tscrun from '../../src/index.ts'
-import { cgroupsOf, expectNothingLeft, isAlive, useMachine, PROJECT, until, within } from './fixtures/machine.ts'
-
 import { type HostNetwork, useHostNetwork } from './fixtures/host-network.ts'
+import { cgroupsOf, expectNothingLeft, isAlive, useMachine, PROJECT, until } from './fixtures/machine.ts'
+import { childrenOf, commandOf, ENOUGH, seen, untilOneWaits, type Waiting } from './fixtures/waiting.ts'
 
 const machine = useMachine()
 let tscrun: typeof Tscrun
@@ -20,54 +20,8 @@ const view = (): Tscrun.RunCallOptions => ({ rootfs: { path: machine.rootfs, ove
 const show = (script: string, which = engine): Promise<string> =>
   which.run(undefined, ['sh', '-c', script], view()).then(({ stdout }) => stdout)
 
-/** So many runs of the same show that its plan depends on nothing but the identity, whatever the length of its name. */
-const ENOUGH = 24
-
-/** A container that waits to be wanted. */
-interface Waiting {
-  readonly stage: number
-  readonly init: number
-  readonly id: string
-}
-
-/** Of all its threads. */
-function childrenOf(pid: number): number[] {
-  return readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-    readFileSync(`/proc/${pid}/task/${task}/children`, 'latin1').trim().split(' ').filter(Boolean).map(Number),
-  )
-}
-
-/** Of a process; undefined where there is none, or it is not complete yet. */
-function waitingOf(parent: number): Waiting | undefined {
-  const stage = childrenOf(parent).find((pid) => commandOf(pid) === 'tscrun: ahead' && isAlive(pid))
-  const [init] = stage === undefined ? [] : childrenOf(stage)
-  if (stage === undefined || init === undefined) return undefined
-  const id = /\/tscrun\/([0-9a-f]{64})/.exec(readFileSync(`/proc/${init}/cgroup`, 'latin1'))?.[1]
-  // All that it does before it waits: it has left the host's mounts, and has its own filesystems with their covers.
-  const mounts = readFileSync(`/proc/${init}/mountinfo`, 'latin1')
-  const isReady = !/ \/boot | - (ext4|xfs|btrfs) /.test(mounts) && / \/proc\/timer_list /.test(mounts)
-  return id === undefined || !isReady ? undefined : { stage, init, id }
-}
-
-function commandOf(pid: number): string {
-  return readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ').trimEnd()
-}
-
 /** Runs it until one waits: a machine that is busy may need longer than one does. */
-async function warmUp(script: string): Promise<Waiting> {
-  for (let round = 0; round < ENOUGH; round++) await show(script)
-  for (;;) {
-    await show(script)
-    const waiting = await seen(process.pid)
-    if (waiting !== undefined) return waiting
-  }
-}
-
-async function seen(parent: number): Promise<Waiting | undefined> {
-  let waiting: Waiting | undefined
-  await within(500, () => (waiting = waitingOf(parent)) !== undefined)
-  return waiting
-}
+const warmUp = (script: string): Promise<Waiting> => untilOneWaits(() => show(script))
 
 async function expectGone({ stage, init, id }: Waiting): Promise<void> {
   const gone = (): boolean => !isAlive(stage) && !isAlive(init) && cgroupsOf(id).length === 0

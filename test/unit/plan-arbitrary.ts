@@ -70,7 +70,7 @@ export const anyPlan: fc.Arbitrary<Plan> = fc
       pumps: filled.length === 0 ? [] : pumps.map(([from, to, kind]) => ({ from: pick(from), to: pick(to), kind })),
       inherited: NAMES.slice(0, inherited),
       ...(special[0] && first !== undefined ? { cgroup: first } : {}),
-      ...(special[1] && first !== undefined ? { mountNamespace: first } : {}),
+      ...(special[1] && first !== undefined ? { mountNamespace: first, late: first } : {}),
     }
   })
 

@@ -101,6 +101,7 @@ describe('an encoded plan', () => {
       magic: number('PLAN_MAGIC'),
       cgroup_slot: number('SLOT_NONE'),
       mntns_slot: number('SLOT_NONE'),
+      late_slot: number('SLOT_NONE'),
     })
     expect(PLAN_FLAGS).toEqual({
       trace: number('PLAN_TRACE'),
@@ -214,6 +215,7 @@ function expected(plan: Plan): ReturnType<typeof decodePlan> {
       pumps: plan.pumps.length,
       cgroup_slot: plan.cgroup === undefined ? number('SLOT_NONE') : indexOf(plan.cgroup),
       mntns_slot: plan.mountNamespace === undefined ? number('SLOT_NONE') : indexOf(plan.mountNamespace),
+      late_slot: plan.late === undefined ? number('SLOT_NONE') : indexOf(plan.late),
     },
     columns,
     pumps,

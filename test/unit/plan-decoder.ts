@@ -26,7 +26,7 @@ export function decodePlan(bytes: Buffer, contract: PlanHeader): DecodedPlan {
       : bytes.readUInt32LE(at + place.offset + 4 * index)
   }
   const header = Object.fromEntries(
-    ['magic', 'flags', 'slots', 'inherited', 'pumps', 'cgroup_slot', 'mntns_slot'].map((field) => [
+    ['magic', 'flags', 'slots', 'inherited', 'pumps', 'cgroup_slot', 'mntns_slot', 'late_slot'].map((field) => [
       field,
       read('plan_header', field, 0),
     ]),

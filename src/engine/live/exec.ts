@@ -5,7 +5,7 @@ import type { Stdio } from '../../model/launch.ts'
 import type { FdSlot, Plan } from '../../model/step.ts'
 import { compileExec, type ExecSpec } from '../../plan/compile-exec.ts'
 import { inheritedFds } from '../../plan/inherited.ts'
-import { readInLayers } from '../../rootfs/lookup.ts'
+import { readAccounts } from '../../rootfs/accounts.ts'
 import { resolveUser } from '../../rootfs/user.ts'
 import { ownCapabilities } from '../../runtime/host.ts'
 import { namespacesToJoin } from '../../runtime/join.ts'
@@ -41,9 +41,6 @@ export interface ExecStreams {
   readonly fds: readonly [number, number, number]
   readonly onLaunched?: (launched: Launched) => void
 }
-
-/** passwd and group of a container may be this large. */
-const MAX_ACCOUNT_BYTES = 10 * 2 ** 20
 
 /** Runs a command in a container, and resolves to how it ended. Throws CONTAINER_STATE, or what kept it from running. */
 export async function execContainer(
@@ -257,9 +254,7 @@ function userIn(
   pid: number,
   text: string,
 ): { readonly ids: Pick<OciProcess['user'], 'uid' | 'gid' | 'additionalGids'>; readonly home: string } {
-  const account = (path: string): string =>
-    readInLayers([`/proc/${pid}/root`], path, MAX_ACCOUNT_BYTES)?.toString('latin1') ?? ''
-  const { home, ...ids } = resolveUser(text, account('/etc/passwd'), account('/etc/group'))
+  const { home, ...ids } = resolveUser(text, ...readAccounts([`/proc/${pid}/root`]))
   return { ids, home }
 }
 

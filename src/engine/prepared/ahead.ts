@@ -70,7 +70,7 @@ interface Call {
   readonly paths: EnginePaths
   readonly image: string | undefined
   readonly args: readonly string[]
-  readonly run: object
+  readonly run: { readonly fds: readonly number[] }
 }
 
 /** What such a call has of it. */
@@ -96,14 +96,15 @@ export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Pr
     const had = taken()
     if (had !== undefined) await endStage(had.stage)
   }
-  if (begun?.scratch === true) endHold(begun.stage)
+  const { fds } = call.run
   try {
+    if (begun?.scratch === true) endHold(begun.stage, fds)
     return await start({
       unborn: { look: sight.look, ...(begun === undefined ? {} : { id: begun.identity.id }) },
       ...(begun === undefined ? {} : { connections: begun.connections }),
       ...(begun?.foreseen === undefined ? {} : { foreseen: begun.foreseen }),
       wanted: () => {
-        if (begun?.scratch === false) endHold(begun.stage)
+        if (begun?.scratch === false) endHold(begun.stage, fds)
       },
       look: sight.look,
       launch: async (prepared, made, run) => {
@@ -121,7 +122,7 @@ export async function withAhead<T>(call: Call, start: (ahead: AheadOfCall) => Pr
         // Beside the start where there will be no time behind it.
         if (atOnce) realTimers.setImmediate(next.draw)
         return {
-          ...(stage === undefined ? {} : { ahead: stage }),
+          ...(stage === undefined ? {} : { ahead: { stage, given: fds.length } }),
           onLost: clear,
           onReleased: (free) => {
             if (free !== undefined) return keep(call.paths, request, free, next.draw, atOnce)

@@ -1,7 +1,7 @@
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 
 /** What of the machine can be compared with what it was. */
-type Answer = string | number | boolean | undefined
+type Answer = string | number | boolean | undefined | readonly string[]
 
 /** Asks the machine something that a decision depends on. */
 export type Look = <T extends Answer>(ask: () => T) => T
@@ -26,7 +26,7 @@ export function newSight(): Sight {
     },
     isStillThere: () => {
       try {
-        return seen.every(({ ask, answer }) => ask() === answer)
+        return seen.every(({ ask, answer }) => isSame(ask(), answer))
       } catch (error) {
         // Whoever decides anew meets the same, and says what it is.
         if (errnoOf(error) !== undefined || error instanceof TscrunError) return false
@@ -34,4 +34,9 @@ export function newSight(): Sight {
       }
     },
   }
+}
+
+function isSame(one: Answer, other: Answer): boolean {
+  if (typeof one !== 'object' || typeof other !== 'object') return one === other
+  return one.length === other.length && one.every((text, index) => text === other[index])
 }

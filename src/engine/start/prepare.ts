@@ -11,7 +11,7 @@ import type { NetworkConnection } from '../../model/network.ts'
 import type { RunOptions, VolumeMount } from '../../model/run-options.ts'
 import { canHoldUpper, canIdmap, filesystemOf, overlayTakesIdmapped } from '../../overlayfs/support.ts'
 import { randomId } from '../../syscall/random.ts'
-import { readInLayers } from '../../rootfs/lookup.ts'
+import { readAccounts } from '../../rootfs/accounts.ts'
 import { type ResolvedUser, resolveUser } from '../../rootfs/user.ts'
 import { capabilitiesOf } from '../../spec/capabilities.ts'
 import { makeConfig } from '../../spec/make.ts'
@@ -68,9 +68,6 @@ const NO_IMAGE_CONFIG: Source['config'] = {
   volumes: [],
   exposedPorts: [],
 }
-
-/** passwd and group of an image may be this large (SECURITY: limits on untrusted input). */
-const MAX_ACCOUNT_BYTES = 10 * 2 ** 20
 
 /** `--rootfs DIR`. Throws USAGE where it is no directory. */
 export function rootfsSource(rootfs: NonNullable<RunOptions['rootfs']>): Source {
@@ -159,14 +156,10 @@ export async function prepareContainer(
   const hostname = options.hostname ?? targets?.hostname ?? id.slice(0, 12)
   const directory = join(paths.containers, id)
   const rootfs = rootfsOf(source, paths, options, shifted, { warnings, look })
-  const account = (path: string): string =>
-    look(() => readInLayers(source.layers, path, MAX_ACCOUNT_BYTES)?.toString('latin1') ?? '')
-  const user = resolveUser(
-    options.user ?? source.config.user,
-    account('/etc/passwd'),
-    account('/etc/group'),
-    options.groupAdd,
-  )
+  const readThem = (): readonly [string, string] => readAccounts(source.layers)
+  // The id of an image stands for all that is in it.
+  const accounts = source.imageId === undefined ? look(readThem) : readThem()
+  const user = resolveUser(options.user ?? source.config.user, ...accounts, options.groupAdd)
   checkUser(user, options.user ?? source.config.user, ids)
   const mounts = await requestedMounts(paths, options, source.config.volumes)
   const devices = askedDevices(options)

@@ -21,7 +21,7 @@ export async function seccompOf(options: RunOptions, capabilities: readonly stri
   const profile = readProfile(choice)
   try {
     const { program, flags } = compileDockerProfile(profile, capabilities, arch)
-    return { program, flags }
+    return { program, flags, custom: true }
   } catch (error) {
     if (!(error instanceof TscrunError) || error.code !== 'INVALID_CONFIG') throw error
     throw unusable(choice, error.message, error)

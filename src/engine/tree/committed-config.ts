@@ -1,11 +1,9 @@
 import type { StoredImage } from '../../images/store.ts'
-import { readInLayers } from '../../rootfs/lookup.ts'
+import { readAccounts } from '../../rootfs/accounts.ts'
 import { resolveUser } from '../../rootfs/user.ts'
 import type { ImageConfigObject } from '../../spec/image-change.ts'
 import type { ContainerRecord } from '../state/record.ts'
 
-/** passwd and group of an image may be this large. */
-const MAX_ACCOUNT_BYTES = 10 * 2 ** 20
 /** Variables that tscrun gives each container, which are no wish of its user. */
 const OWN = ['HOSTNAME', 'TERM', 'HOME']
 
@@ -47,9 +45,6 @@ function userOf({ config }: ContainerRecord, image: StoredImage | undefined): st
   const user = config.process?.user
   const word = image?.config.user ?? ''
   if (user === undefined) return word
-  const account = (path: string): string =>
-    readInLayers(image?.layers ?? [], path, MAX_ACCOUNT_BYTES)?.toString('latin1') ?? ''
-  const meant =
-    image === undefined ? { uid: 0, gid: 0 } : resolveUser(word, account('/etc/passwd'), account('/etc/group'))
+  const meant = image === undefined ? { uid: 0, gid: 0 } : resolveUser(word, ...readAccounts(image.layers))
   return meant.uid === user.uid && meant.gid === user.gid ? word : `${user.uid}:${user.gid}`
 }
