@@ -6,8 +6,10 @@ export interface CgroupSteps {
   readonly make: readonly Step[]
   /** Right after the clone, where it was not born into its cgroup: systemd makes one only around a process. */
   readonly adopt: readonly Step[]
-  /** Before the command runs: the device filter, and whose the cgroup's files are. */
+  /** Before the command runs: the device filter. */
   readonly guard: readonly Step[]
+  /** Before the command runs: whose the cgroup's files are. */
+  readonly delegate: readonly Step[]
   readonly remove: readonly Step[]
 }
 
@@ -19,7 +21,7 @@ export function cgroupSteps(
   placement: CgroupPlacement | undefined,
   owner: { readonly rootUid: number; readonly rootGid: number; readonly delegate: boolean },
 ): CgroupSteps {
-  if (placement === undefined) return { make: [], adopt: [], guard: [], remove: [] }
+  if (placement === undefined) return { make: [], adopt: [], guard: [], delegate: [], remove: [] }
   const { parent, name } = placement
   const path = `${parent}/${name}`
   const guard: Step[] = []
@@ -48,16 +50,16 @@ export function cgroupSteps(
         : { op: 'device_filter', program, ...words },
     )
   }
-  if (owner.delegate && owner.rootUid !== 0) {
-    for (const file of DELEGATED) {
-      guard.push({ op: 'chown', dir: 'fd:cgroup', path: file, uid: owner.rootUid, gid: owner.rootGid })
-    }
-  }
+  const delegated = owner.delegate && owner.rootUid !== 0 ? DELEGATED : []
+  const delegate = delegated.map((file): Step => {
+    return { op: 'chown', dir: 'fd:cgroup', path: file, uid: owner.rootUid, gid: owner.rootGid }
+  })
   const meet: Step = { op: 'meet_caller', point: MEETING.cloned, about: `have systemd make ${placement.scope ?? ''}` }
   return {
     make: placement.scope === undefined ? steps : [],
     adopt: placement.scope === undefined ? [] : [meet, ...steps],
     guard,
+    delegate,
     remove: [{ op: 'cgroup_remove', parent: 'fd:cgroups', name, about: `remove the cgroup ${path}` }],
   }
 }

@@ -33,6 +33,12 @@ function attachPlace({ rootfs }: LaunchSpec, { mounts }: NamespaceSelection): st
   return mounts === 'host' && rootfs.kind === 'directory' ? rootfs.path : ATTACH_AT
 }
 
+/** Where the child attaches its root until it is the root: hooks look for it where the bundle has it. */
+function rootPlace({ held, rootfs, config }: LaunchSpec, attachAt: string): string {
+  if (held === true) return '/'
+  return runsBeforeRoot(config.hooks ?? {}) && rootfs.kind === 'directory' ? rootfs.path : attachAt
+}
+
 /**
  * The recipe: everything that makes a container, in the order that works. Parent is the stage on the host's side, child
  * is the container's first process; `notify`/`wait` and `send_fd`/`recv_fd` are where they meet.
@@ -70,13 +76,6 @@ export function compile(spec: LaunchSpec): Plan {
     spec.rootfs.kind === 'overlay'
       ? overlaySteps(spec.rootfs, { directory: spec.directory, kernel: spec.kernel, ...root })
       : { make: directorySteps(spec.rootfs, literal?.propagation), leave: [] }
-  // Hooks look for the root filesystem where the bundle has it.
-  const rootAt =
-    spec.held === true
-      ? '/'
-      : runsBeforeRoot(config.hooks ?? {}) && spec.rootfs.kind === 'directory'
-        ? spec.rootfs.path
-        : attachAt
   const files = fileSteps(spec.files, { ...root, attachAt })
   // A volume is a clone of the host's own mount, not of the private copy: that one is no peer of it (shared volumes), and
   // has the layers below the store.
@@ -87,15 +86,8 @@ export function compile(spec: LaunchSpec): Plan {
   const hooks = hookSteps(spec, selection)
   const outside = spec.oci === undefined ? { first: [], born: [] } : outsideSteps(spec.id, config, selection)
   const listener = listenerText(spec)
-  const directory: Step = {
-    op: 'open',
-    fd: 'fd:directory',
-    dir: 'cwd',
-    path: spec.directory,
-    flags: O.PATH | O.DIRECTORY,
-    mode: 0,
-    resolve: 0,
-  }
+  const directory = openDirectory(spec)
+  const rootAt = rootPlace(spec, attachAt)
   const preserved = preservedSlots(spec.oci?.preserveFds ?? 0)
   const sysctls = sysctlSteps(spec, selection)
   const last = processSteps(
@@ -108,7 +100,9 @@ export function compile(spec: LaunchSpec): Plan {
     process,
   )
   const enter = enterRoot(spec, selection)
-  const parts = { directory, stdio, files, dev, rootfs, attachAt, placing: mounts.child, sysctls, enter, last }
+  const { delegate } = cgroup
+  const placing = mounts.child
+  const parts = { directory, stdio, files, dev, delegate, rootfs, attachAt, placing, sysctls, enter, last }
   const way = spec.held === true ? heldWay(spec, parts) : ordinaryWay(config, parts)
 
   const parent: Step[] = [
@@ -142,6 +136,7 @@ export function compile(spec: LaunchSpec): Plan {
     ...stdio.receive,
     // The child has all it needs to go on; what costs time but is needed only before the command runs is done beside it.
     ...cgroup.guard,
+    ...way.delegate,
     ...network.publish,
     ...(clones ? [] : rootfs.leave),
     { op: 'notify', point: MEETING.ready },
@@ -205,6 +200,12 @@ export function compile(spec: LaunchSpec): Plan {
     ...(selection.joinsUser ? {} : { mountNamespace: 'fd:mntns' }),
     ...(spec.held === true ? { held: true, ...way.late } : {}),
   }
+}
+
+/** The container's own directory, which exists. */
+function openDirectory({ directory }: LaunchSpec): Step {
+  const flags = O.PATH | O.DIRECTORY
+  return { op: 'open', fd: 'fd:directory', dir: 'cwd', path: directory, flags, mode: 0, resolve: 0 }
 }
 
 /** Sockets of an OCI runtime's caller. */

@@ -72,6 +72,7 @@ export interface Parts {
   /** Child: enter the root filesystem. */
   readonly enter: Step
   readonly dev: Pick<DevSteps, 'make' | 'receive' | 'covers' | 'prepared'>
+  readonly delegate: readonly Step[]
   readonly rootfs: { readonly make: readonly Step[] }
   /** Absolute, of the host. */
   readonly attachAt: string
@@ -89,6 +90,7 @@ export interface Way {
   readonly hold: readonly Step[]
   readonly dev: Pick<DevSteps, 'make' | 'receive'>
   readonly take: readonly Step[]
+  readonly delegate: readonly Step[]
   /** Stage: beside the start of the command. */
   readonly close: readonly Step[]
   /** Child: what is at hand until the root is there. */
@@ -110,10 +112,10 @@ const READY: Step = { op: 'wait', point: MEETING.ready }
 
 /** Nothing waits: the streams are there from the beginning, and the child is born with them. */
 export function ordinaryWay(config: OciConfig, parts: Parts): Way {
-  const { directory, stdio, files, dev, placing, sysctls, enter, last } = parts
+  const { directory, stdio, files, dev, delegate, placing, sysctls, enter, last } = parts
   const none = { hold: [], take: [], close: [], assemble: [], receive: [], late: {} }
   const { attach, clone } = files
-  const own = { attach, clone, dev, placing, sysctls, covered: config, enter: [enter], ready: [READY], last }
+  const own = { attach, clone, dev, delegate, placing, sysctls, covered: config, enter: [enter], ready: [READY], last }
   return { ...none, ...own, directory: [directory], streams: stdio }
 }
 
@@ -142,7 +144,14 @@ export function heldWay(spec: LaunchSpec, parts: Parts): Way {
   return {
     directory: [],
     streams: { make: [], release: [] },
-    hold: [...dev.make, ...closeMade([...files.parent, ...dev.make]), hold, ...(isNeeded ? [directory] : [])],
+    hold: [
+      ...dev.make,
+      ...parts.delegate,
+      ...closeMade([...files.parent, ...dev.make]),
+      hold,
+      ...(isNeeded ? [directory] : []),
+    ],
+    delegate: [],
     dev: { make: [], receive: [] },
     // The child is born before the streams are there.
     take: [

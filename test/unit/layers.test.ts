@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { readSources, violations } from './layers.ts'
+import { readSources, violations } from '../../scripts/layers.mjs'
 
 const SRC = fileURLToPath(new URL('../../src', import.meta.url))
 

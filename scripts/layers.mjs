@@ -1,8 +1,9 @@
+// Which folder of src/ may use what: part of `npm run check`, tried out in test/unit/layers.test.ts.
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 
 /** A folder of src/ may import folders of a lower rank and itself, nothing else (ARCHITECTURE.md draws the picture). */
-export const RANKS: Readonly<Record<string, number>> = {
+const RANKS = {
   model: 0,
   syscall: 1,
   archive: 2,
@@ -25,17 +26,20 @@ export const RANKS: Readonly<Record<string, number>> = {
 }
 
 /** Beyond the ranks: an OCI runtime is given a bundle, so it knows nothing of images and networks. */
-const NEVER: Readonly<Record<string, readonly string[]>> = { runtime: ['registry', 'overlayfs', 'network'] }
+const NEVER = { runtime: ['registry', 'overlayfs', 'network'] }
 
 /** Packages that only one folder may know. */
-const ONLY_IN: Readonly<Record<string, string>> = { koffi: 'syscall', commander: 'cli', 'node-fetch': 'registry' }
+const ONLY_IN = { koffi: 'syscall', commander: 'cli', 'node-fetch': 'registry' }
 
 /** What these folders compute is the same on every machine at every time. */
 const PURE = ['model', 'plan', 'spec']
+
 const PURE_MODULES = new Set(['node:path/posix', 'node:util'])
+
 /** A parameter or constant called process is OCI's, not Node's. */
 const OWN_PROCESS = /\bprocess\s*:|\b(const|let)\s+(\{[^}]*)?\bprocess\b/
-const IMPURE_WORDS: readonly [RegExp, string][] = [
+
+const IMPURE_WORDS = [
   [/(?<![.\w])process\./, 'process'],
   [/\bDate\b/, 'the clock'],
   [/\bperformance\./, 'the clock'],
@@ -44,28 +48,22 @@ const IMPURE_WORDS: readonly [RegExp, string][] = [
 
 /** Programs of their own, with an argv and a standard output; everything else answers its caller. */
 const PROGRAMS = [/^cli\//, /^images\/extractor\/main\.ts$/]
-const PROGRAM_WORDS: readonly [RegExp, string][] = [
+
+const PROGRAM_WORDS = [
   [/\bconsole\./, 'prints'],
   [/\bprocess\.(stdout|stderr)\b/, 'prints'],
   [/\bprocess\.exit(Code)?\b/, 'ends the process'],
   [/\bprocess\.argv\b/, 'reads argv'],
 ]
 
-interface Import {
-  readonly specifier: string
-  readonly typeOnly: boolean
-}
-
 /** The text of each file, by its path below src/. */
-export type Sources = ReadonlyMap<string, string>
-
-export function readSources(src: string): Sources {
+export function readSources(src) {
   const paths = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.ts'))
   return new Map(paths.map((path) => [path, readFileSync(join(src, path), 'utf8')]))
 }
 
 /** One line for each breach of the rules above: `plan/compile.ts: imports node:fs ...`. */
-export function violations(sources: Sources): string[] {
+export function violations(sources) {
   const codes = new Map([...sources].map(([path, text]) => [path, withoutComments(text)]))
   const imports = new Map([...codes].map(([path, code]) => [path, importsOf(code)]))
   return [...codes].flatMap(([path, code]) => [
@@ -75,10 +73,10 @@ export function violations(sources: Sources): string[] {
   ])
 }
 
-function rankBreaches(path: string, imports: readonly Import[]): string[] {
+function rankBreaches(path, imports) {
   const own = folderOf(path)
   const rank = RANKS[own]
-  if (rank === undefined) return [`${path}: ${own} has no rank in test/unit/layers.ts`]
+  if (rank === undefined) return [`${path}: ${own} has no rank in scripts/layers.mjs`]
   return imports.flatMap(({ specifier }) => {
     const only = ONLY_IN[packageOf(specifier)]
     if (only !== undefined && only !== own) return [`${path}: imports ${specifier}, which only ${only}/ may`]
@@ -93,7 +91,7 @@ function rankBreaches(path: string, imports: readonly Import[]): string[] {
 }
 
 /** Follows imports that exist at run time: a pure folder may use the pure files of a folder below, and only those. */
-function purityBreaches(path: string, code: string, imports: ReadonlyMap<string, readonly Import[]>): string[] {
+function purityBreaches(path, code, imports) {
   if (!PURE.includes(folderOf(path))) return []
   const breaches = IMPURE_WORDS.filter(([word]) => word.test(code))
     .filter(([, what]) => what !== 'process' || !OWN_PROCESS.test(code))
@@ -113,28 +111,28 @@ function purityBreaches(path: string, code: string, imports: ReadonlyMap<string,
   return breaches
 }
 
-function wordBreaches(path: string, code: string): string[] {
-  const breaches: string[] = []
+function wordBreaches(path, code) {
+  const breaches = []
   if (/\bcatch\s*\{/.test(code)) breaches.push(`${path}: catches an error without looking at it`)
   if (PROGRAMS.some((program) => program.test(path))) return breaches
   for (const [word, what] of PROGRAM_WORDS) if (word.test(code)) breaches.push(`${path}: ${what}, which only cli/ does`)
   return breaches
 }
 
-function folderOf(path: string): string {
+function folderOf(path) {
   return path.split('/')[0] ?? path
 }
 
-function packageOf(specifier: string): string {
+function packageOf(specifier) {
   return specifier.startsWith('@koromix/') ? 'koffi' : specifier
 }
 
 /** The imported file below src/; undefined for packages. */
-function resolve(from: string, specifier: string): string | undefined {
+function resolve(from, specifier) {
   return specifier.startsWith('.') ? normalize(join(dirname(from), specifier)) : undefined
 }
 
-function importsOf(code: string): Import[] {
+function importsOf(code) {
   const found = code.matchAll(
     /^(?:import|export)\s+(type\s)?[^'"()]*?from\s+'([^']+)'|\bimport\(\s*'([^']+)'\s*\)|^import\s+'([^']+)'/gm,
   )
@@ -144,6 +142,6 @@ function importsOf(code: string): Import[] {
   }))
 }
 
-function withoutComments(text: string): string {
+function withoutComments(text) {
   return text.replaceAll(/\/\*[\s\S]*?\*\//g, '').replaceAll(/(^|\s)\/\/.*$/gm, '$1')
 }
