@@ -233,6 +233,8 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
   function onMonitorEnd(): void {
     if (!reapChild(stage.pid)) return
     onControl(stage)
+    // What it said last has begun the start anew.
+    if (between) return
     leave()
     forgetStage(stage)
     options.onReleased?.(undefined)

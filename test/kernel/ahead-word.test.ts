@@ -15,7 +15,7 @@ beforeAll(async () => {
   plain = createEngine({ ...at, ahead: false })
 })
 
-const run = (script: string, options: Tscrun.RunCallOptions = {}, which = engine): Promise<Tscrun.RunResult> =>
+const run = (script: string, options: Tscrun.RunCallOptions = {}, which = engine): Tscrun.RunHandle =>
   which.run(undefined, ['sh', '-c', script], {
     rootfs: { path: machine.rootfs, overlay: true },
     network: 'none',
@@ -83,6 +83,21 @@ describe('a container that was begun goes as far as to its command, which waits 
     process.kill(waiting.stage, 'SIGKILL')
     expect((await called).stdout).toBe('fine\n')
     expect(isAlive(waiting.init)).toBe(false)
+    expect(cgroupsOf(waiting.id)).toEqual([])
+    expectNothingLeft(machine)
+  })
+
+  it('is begun anew where its first process was killed, and it has not read the signal that it was sent', async () => {
+    const waiting = await untilOneWaits(() => run('echo fine'))
+    process.kill(waiting.stage, 'SIGSTOP')
+    process.kill(waiting.init, 'SIGKILL')
+    const called = run('echo fine')
+    called.kill('SIGCONT')
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    process.kill(waiting.stage, 'SIGCONT')
+    // All that the stage says, and its end, are found at once.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200)
+    expect((await called).stdout).toBe('fine\n')
     expect(cgroupsOf(waiting.id)).toEqual([])
     expectNothingLeft(machine)
   })
