@@ -139,6 +139,8 @@ describe.each<[string, readonly string[]]>([
   })
 
   it('is removed by the next command when both were killed', async () => {
+    // Neither hears of the other's end.
+    process.kill(victim.monitor, 'SIGSTOP')
     victim.subprocess.kill('SIGKILL')
     process.kill(victim.monitor, 'SIGKILL')
     await victim.subprocess
