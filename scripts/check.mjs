@@ -31,15 +31,15 @@ function run([program, ...args]) {
 }
 
 const programs = Object.entries(CHECKS).map(async ([name, command]) => {
-  return { name: `${name}: ${command.join(' ')}`, ...(await run(command)) }
+  return { name, by: command.join(' '), ...(await run(command)) }
 })
 const breaches = violations(readSources(join(root, 'src')))
-const layers = { name: 'layers', code: breaches.length, text: breaches.join('\n') }
+const layers = { name: 'layers', by: 'scripts/layers.mjs', code: breaches.length, text: breaches.join('\n') }
 const results = [...(await Promise.all(programs)), layers]
-for (const { name, code, text } of results) {
+for (const { name, by, code, text } of results) {
   if (code === 0) continue
-  console.error(`== ${name}\n${text.trimEnd()}\n`)
+  console.error(`== ${name}: ${by}\n${text.trimEnd()}\n`)
   process.exitCode = 1
 }
-const failed = results.filter(({ code }) => code !== 0).map(({ name }) => name.split(':')[0])
+const failed = results.filter(({ code }) => code !== 0).map(({ name }) => name)
 console.log(failed.length === 0 ? 'check: all well' : `check: ${failed.join(', ')}`)

@@ -245,7 +245,7 @@ function readyBefore(last: readonly Step[], ops: readonly Step['op'][]): Step[] 
   return [...last.slice(0, at), READY, ...last.slice(at)]
 }
 
-/** What these steps have opened is closed while the caller has something to do: some of it takes a while, and nobody shall wait for that. */
+/** What these steps have opened is closed where nobody waits: for some of it the kernel waits for all processors. */
 function closeMade(steps: readonly Step[], without: readonly FdSlot[] = []): Step[] {
   const made = new Set<FdSlot>()
   for (const step of steps) {

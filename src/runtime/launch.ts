@@ -85,6 +85,8 @@ export interface Launched {
  * ends, however it ends, the monitor kills the container.
  */
 export function launch(plan: Plan, options: LaunchOptions): Launched {
+  // First: at a limit on processes those that have ended are in the way of a new one.
+  collectStages()
   const started = deferred<StartedProcess>()
   const exited = deferred<ContainerExit>()
   const released = deferred<void>()
@@ -103,8 +105,6 @@ export function launch(plan: Plan, options: LaunchOptions): Launched {
   let between = false
   if (options.ahead === undefined || letGo(stage, options.fds.slice(options.ahead.given))) watches = watch()
   else void again()
-  // When the container is on its way.
-  collectStages()
   return {
     monitor: stage.pid,
     started: started.promise,

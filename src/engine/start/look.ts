@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { errnoOf, TscrunError } from '../../model/errors.ts'
 
 /** What of the machine can be compared with what it was. */
@@ -26,7 +27,7 @@ export function newSight(): Sight {
     },
     isStillThere: () => {
       try {
-        return seen.every(({ ask, answer }) => isSame(ask(), answer))
+        return seen.every(({ ask, answer }) => isDeepStrictEqual(ask(), answer))
       } catch (error) {
         // Whoever decides anew meets the same, and says what it is.
         if (errnoOf(error) !== undefined || error instanceof TscrunError) return false
@@ -34,9 +35,4 @@ export function newSight(): Sight {
       }
     },
   }
-}
-
-function isSame(one: Answer, other: Answer): boolean {
-  if (typeof one !== 'object' || typeof other !== 'object') return one === other
-  return one.length === other.length && one.every((text, index) => text === other[index])
 }
